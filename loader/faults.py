@@ -1,0 +1,67 @@
+"""The fault handler's dump becomes frames: where a script hung or crashed. A claim, like all else.
+
+The format is CPython's: a line for each thread, then its frames, the innermost first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from worker.protocol import Frame
+
+CAP = 64 * 1024
+"""Bytes of a dump that are read."""
+THREAD = re.compile(r"^(Current thread|Thread) 0x[0-9a-f]+.*\(most recent call first\):$")
+FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?+) in (?P<function>.*)$')
+FATAL = re.compile(r"^(?:Fatal Python error|Windows fatal exception): (?P<what>.*)$", re.MULTILINE)
+ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+OURS = re.compile(r"/worker/(?:main|script|zygote|broker|imports|__main__)\.py$|/worker/dialects/|^<frozen ")
+
+
+def text(dump: bytes) -> str:
+    """A dump as text; the handler writes ASCII and escapes the rest."""
+    return ESCAPE.sub(lambda match: chr(int(match[0][2:], 16)), dump[:CAP].decode("ascii", "replace"))
+
+
+def frames(dump: str, sources: dict[str, Sequence[str]]) -> tuple[Frame, ...]:
+    """The main thread's frames, outermost first, without ours; ``sources`` are the lines of known files."""
+    found: list[Frame] = []
+    for line in main_thread(dump.splitlines()):
+        match = FRAME.match(line)
+        if match is None or OURS.search(match["file"]):
+            continue
+        number = int(match["line"]) if match["line"].isdigit() else None
+        lines = sources.get(match["file"], ())
+        source = lines[number - 1].strip() if number and 0 < number <= len(lines) else None
+        found.append(Frame(match["file"], number, match["function"], source))
+    return tuple(reversed(found))
+
+
+def main_thread(lines: list[str]) -> list[str]:
+    """The lines of the thread that ran the script: the last one listed, for it was the first to start."""
+    blocks: list[list[str]] = []
+    for line in lines:
+        if THREAD.match(line):
+            blocks.append([])
+        elif blocks and FRAME.match(line):
+            blocks[-1].append(line)
+    return blocks[-1] if blocks else []
+
+
+def fatal(dump: str) -> str | None:
+    """What the handler called the fault, as in ``Segmentation fault``."""
+    match = FATAL.search(dump)
+    return match["what"] if match else None
+
+
+def traceback(found: Sequence[Frame]) -> str:
+    """Python's usual text for frames."""
+    if not found:
+        return ""
+    lines = ["Traceback (most recent call last):"]
+    for frame in found:
+        lines.append(f'  File "{frame.file}", line {frame.line}, in {frame.function}')
+        if frame.source:
+            lines.append(f"    {frame.source}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,118 @@
+"""A warm loader: holds its workers ready and serves many threads and many event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from loader import sources
+from loader.models import Outcome
+from loader.profiles import load_profile, with_timeout
+from loader.supervisor import Supervisor
+
+THREADS = 32
+"""Loads that one loader's event loops may have under way at once."""
+
+
+class FlowLoader:
+    """Loads flow scripts in sandboxed workers.
+
+    ``profile`` is a built-in profile's name or the path of a profile file. Workers are started by the
+    first load, or by ``warm``. Close it, or use it as a context manager; what is left open ends with
+    the process.
+
+    Raises ProfileError for a profile that cannot be used.
+    """
+
+    def __init__(self, profile: str = "strict", *, python: str | None = None) -> None:
+        self.policy = load_profile(profile)
+        self.supervisor = Supervisor(self.policy, python or sys.executable)
+        self.executor: ThreadPoolExecutor | None = None
+
+    def load(
+        self,
+        location: str | os.PathLike[str],
+        *,
+        timeout: float | None = None,
+        root: str | os.PathLike[str] | None = None,
+    ) -> Outcome:
+        """Run the script at a path or ``file://`` URL and say what it holds.
+
+        ``timeout`` is the wall time in seconds, ``root`` the folder that the script may read. Never
+        raises for what a script does. Raises SourceError when the location cannot be read, ProfileError
+        for a timeout out of bounds, LoaderClosed.
+        """
+        return self._run(sources.read(location, root), timeout)
+
+    def load_text(self, text: str | bytes, *, name: str = "<text>", timeout: float | None = None) -> Outcome:
+        """Run a script that has no file; ``name`` is what its tracebacks call it. As ``load`` otherwise."""
+        return self._run(sources.from_text(text, name), timeout)
+
+    async def load_async(
+        self,
+        location: str | os.PathLike[str],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - it bounds the script, not this call
+        root: str | os.PathLike[str] | None = None,
+    ) -> Outcome:
+        """As ``load``, without blocking the event loop. A cancelled load's worker is killed."""
+        return await self._in_thread(lambda wake: self._run(sources.read(location, root), timeout, wake))
+
+    async def load_text_async(
+        self,
+        text: str | bytes,
+        *,
+        name: str = "<text>",
+        timeout: float | None = None,  # noqa: ASYNC109 - it bounds the script, not this call
+    ) -> Outcome:
+        """As ``load_text``, without blocking the event loop."""
+        return await self._in_thread(lambda wake: self._run(sources.from_text(text, name), timeout, wake))
+
+    def warm(self) -> Self:
+        """Start the workers now, so that the first load does not wait for them."""
+        self.load_text("", name="<warm>")
+        return self
+
+    def close(self) -> None:
+        """End every worker."""
+        self.supervisor.close()
+        if self.executor is not None:
+            self.executor.shutdown(wait=True)
+
+    def _run(self, script: sources.Script, timeout: float | None, wake: int | None = None) -> Outcome:
+        policy = self.policy if timeout is None else with_timeout(self.policy, timeout)
+        return self.supervisor.load(script, policy=policy, wake=wake)
+
+    async def _in_thread(self, run: Callable[[int], Outcome]) -> Outcome:
+        if self.executor is None:
+            self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader")
+        wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        work = asyncio.get_running_loop().run_in_executor(self.executor, run, wake)
+        work.add_done_callback(lambda _: os.close(wake))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if not work.done():
+                os.eventfd_write(wake, 1)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)

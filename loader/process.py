@@ -1,0 +1,270 @@
+"""The one file that starts, reads, kills and reaps processes.
+
+A broker is started by a fresh exec with a clean environment and only the descriptors it is given. What
+it and its zygote run is trusted code, so their channels may be waited on; a worker's may not: its
+descriptors never block and nothing of it is ever unpickled. Descriptors are handed over by
+``multiprocess.reduction``; its pipes and its fork server are not used, for they trust the other side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import msgpack
+from multiprocess import reduction
+
+import worker.protocol as protocol
+
+PACKAGE = Path(protocol.__file__).parent
+MSGPACK = Path(msgpack.__file__).parent
+NOBODY = 65534
+START_SECONDS, FORK_SECONDS, FOLDER_SECONDS, STOP_SECONDS = 60.0, 20.0, 10.0, 2.0
+"""How long our own processes may take before the host is held to be unable."""
+FIXED_ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/tmp",
+    "USER": "worker",
+    "LOGNAME": "worker",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONNOUSERSITE": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+"""What every script finds in its environment: the same order of sets every time, no thread at import."""
+FORKED_DESCRIPTORS = 6
+CPU_CLOCK_OF_PROCESS = 2
+M = TypeVar("M")
+
+
+class HostFailure(Exception):
+    """One of our own processes did not do its part: who, at which step, and the guarantees that it costs."""
+
+    def __init__(self, step: str, errno: int = 0, guarantees: tuple[str, ...] = (), detail: str = "") -> None:
+        super().__init__(step)
+        self.step = step
+        self.errno = errno
+        self.guarantees = guarantees
+        self.detail = detail
+
+
+class ZygoteLost(HostFailure):
+    """The zygote is gone; another can be started."""
+
+
+def environment(policy: protocol.Policy, caller: Mapping[str, str]) -> dict[str, str]:
+    """What a zygote and its workers find in their environment: ours, and what the policy passes on."""
+    passed = {name: caller[name] for name in policy.environment if name in caller}
+    return {**FIXED_ENVIRONMENT, **passed}
+
+
+def identity() -> tuple[int, int]:
+    """The uid and gid that workers run under: the caller's own, or nobody's when the caller is root."""
+    return (NOBODY, NOBODY) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+
+
+class Trusted:
+    """Our end of a channel to trusted code: one packet is one frame. Waits, but never longer than told."""
+
+    def __init__(self, end: socket.socket, alive: int) -> None:
+        self.end = end
+        self.alive = alive
+
+    def send(self, message: Any) -> None:
+        """Send one message. Raises ZygoteLost."""
+        try:
+            self.end.send(protocol.encode(message))
+        except OSError as error:
+            raise ZygoteLost("zygote: send", error.errno or 0) from None
+
+    def receive(self, kind: type[M], seconds: float) -> M:
+        """The next message, which must be ``kind``. Raises HostFailure for ``Refused``, ZygoteLost for its end."""
+        if not wait(self.end, self.alive, seconds):
+            raise ZygoteLost(f"zygote: no {kind.__name__} within {seconds:g} seconds")
+        try:
+            packet = self.end.recv(protocol.CONTROL_CAP + protocol.HEADER.size)
+        except OSError as error:
+            raise ZygoteLost("zygote: receive", error.errno or 0) from None
+        if not packet:
+            raise ZygoteLost(f"zygote: ended before its {kind.__name__}")
+        raw = protocol.decode(packet[protocol.HEADER.size :])
+        if raw[0] == protocol.Refused.__name__:
+            refused = protocol.trusted(protocol.Refused, raw)
+            raise HostFailure(refused.step, refused.errno, refused.guarantees)
+        return protocol.trusted(kind, raw)
+
+    def receive_descriptors(self, count: int, seconds: float) -> list[int]:
+        """The descriptors that follow a frame which announces them. Raises ZygoteLost."""
+        if not wait(self.end, self.alive, seconds):
+            raise ZygoteLost("zygote: no descriptors")
+        try:
+            return [int(item) for item in reduction.recvfds(self.end, count)]
+        except (OSError, EOFError, RuntimeError, AssertionError):
+            raise ZygoteLost("zygote: descriptors were lost") from None
+
+
+def wait(end: socket.socket, alive: int, seconds: float) -> bool:
+    """Whether ``end`` can be read within ``seconds``, or can never be because process ``alive`` is gone."""
+    poll = select.poll()
+    poll.register(end, select.POLLIN)
+    poll.register(alive, select.POLLIN)
+    ready = {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
+    if end.fileno() in ready:
+        return True
+    if alive in ready:
+        # What it sent before it ended may still be on its way to us.
+        return bool(select.select([end], [], [], 0.2)[0])
+    return False
+
+
+@dataclass
+class Worker:
+    """One forked worker: what the supervisor holds of it. It is not our child: its zygote reaps it."""
+
+    number: int
+    pidfd: int
+    channel: int
+    stdout: int
+    stderr: int
+    faults: int
+    ended: int
+    pid: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        for descriptor in self.readable():
+            os.set_blocking(descriptor, False)
+        self.pid = pid_of(self.pidfd)
+
+    def readable(self) -> tuple[int, ...]:
+        """Everything that can be read of it."""
+        return (self.channel, self.stdout, self.stderr, self.faults, self.ended)
+
+    def signal(self, number: int) -> None:
+        """Send a signal; a worker that is gone already is no error."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.signal(signal.SIGKILL)
+
+    def pass_folder(self, descriptor: int) -> None:
+        """Hand over the folder that ``Configure`` announced. Raises OSError."""
+        with socket.socket(fileno=os.dup(self.channel)) as end:
+            reduction.sendfds(end, [descriptor])
+
+    def cpu_seconds(self) -> float:
+        """Processor time used so far. Raises OSError when it is gone."""
+        return time.clock_gettime((~self.pid << 3) | CPU_CLOCK_OF_PROCESS)
+
+    def close(self) -> None:
+        """Kill it and let go of everything."""
+        self.kill()
+        for descriptor in (self.pidfd, *self.readable()):
+            os.close(descriptor)
+
+
+def pid_of(pidfd: int) -> int:
+    """The process id behind a pidfd, in our own PID namespace; -1 when it is gone."""
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as info:
+        found = re.search(r"^Pid:\s*(-?\d+)", info.read(), re.MULTILINE)
+    return int(found[1]) if found else -1
+
+
+class Zygote:
+    """A running broker and its zygote, from the supervisor's side."""
+
+    def __init__(self, policy: protocol.Policy, python: str = sys.executable) -> None:
+        """Start both and wait until the zygote serves. Raises HostFailure."""
+        self.owner = os.getpid()
+        self.stderr: IO[bytes] = os.fdopen(os.memfd_create("zygote-stderr", os.MFD_CLOEXEC), "w+b")
+        ours, theirs = zip(*(socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)), strict=True)
+        own = os.pidfd_open(os.getpid())
+        try:
+            descriptors = [end.fileno() for end in theirs] + [own]
+            self.process = subprocess.Popen(
+                [python, str(PACKAGE), *map(str, descriptors), str(MSGPACK)],
+                pass_fds=descriptors,
+                env=environment(policy, os.environ),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self.stderr,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise HostFailure(f"exec {python}", error.errno or 0) from None
+        finally:
+            os.close(own)
+            for end in theirs:
+                end.close()
+        self.alive = os.pidfd_open(self.process.pid)
+        self.broker = Trusted(ours[0], self.alive)
+        self.channel = Trusted(ours[1], self.alive)
+        try:
+            self.launch(policy)
+        except BaseException:
+            self.close()
+            raise
+
+    def launch(self, policy: protocol.Policy) -> None:
+        """Say what shall hold and wait for the answer. Raises HostFailure."""
+        try:
+            self.broker.send(protocol.Launch(protocol.VERSION, policy, *identity()))
+            self.launched = self.channel.receive(protocol.Launched, START_SECONDS)
+        except ZygoteLost as lost:
+            self.explain(lost)
+
+    def explain(self, lost: ZygoteLost) -> None:
+        """Say why a zygote was lost: the broker's own word comes first, then what it printed."""
+        with contextlib.suppress(ZygoteLost):
+            self.broker.receive(protocol.Refused, 0.5)
+        raise HostFailure(lost.step, lost.errno, lost.guarantees, self.printed()) from None
+
+    def printed(self) -> str:
+        """The end of what the broker and the zygote wrote to their standard error."""
+        self.stderr.seek(0)
+        return self.stderr.read()[-4000:].decode(errors="replace")
+
+    def open_folder(self, path: str) -> int:
+        """The folder at ``path`` as a descriptor for a worker. Raises HostFailure, ZygoteLost, OSError."""
+        status = os.stat(path)
+        self.broker.send(protocol.OpenFolder(path, status.st_dev, status.st_ino))
+        self.broker.receive(protocol.FolderOpened, FOLDER_SECONDS)
+        return self.broker.receive_descriptors(1, FOLDER_SECONDS)[0]
+
+    def ask(self) -> None:
+        """Ask for one more worker. Raises ZygoteLost."""
+        self.channel.send(protocol.Fork())
+
+    def take(self) -> Worker:
+        """A worker that was asked for. Raises HostFailure, ZygoteLost."""
+        forked = self.channel.receive(protocol.Forked, FORK_SECONDS)
+        return Worker(forked.number, *self.channel.receive_descriptors(FORKED_DESCRIPTORS, FORK_SECONDS))
+
+    def close(self) -> None:
+        """End the broker, and with it the zygote and all its workers; wait until the broker is reaped."""
+        if self.owner == os.getpid():
+            self.process.kill()
+            self.process.wait(STOP_SECONDS)
+        for end in (self.broker.end, self.channel.end):
+            end.close()
+        with contextlib.suppress(OSError):
+            os.close(self.alive)
+        self.stderr.close()
+
+

@@ -1,0 +1,173 @@
+"""One load as a sans-IO state machine: what a worker may say when, and what the clock does about it.
+
+Bytes, ends and instants go in; actions come out. Instants are seconds of one monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from loader import gate
+from worker.protocol import Exited, Failed, Found, Loaded, Policy, Reader, Ready, Refused, Violation
+
+CONFINE_SECONDS = 20.0
+"""Between ``Configure`` and ``Ready`` only trusted code runs; a host that needs longer is not working."""
+DUMP_SECONDS = 0.3
+"""Between asking a worker where it hangs and ending it."""
+EXIT_SECONDS = 0.5
+"""Between a worker's last word and its end; an honest one needs a thousandth of that."""
+REAP_SECONDS = 10.0
+"""Between a kill and the zygote's word that the worker is gone."""
+FOUND_CAP = 10_000
+"""``Found`` messages kept; a script that defines more flows is cut, not believed for ever."""
+
+
+class State(Enum):
+    """Where a load stands."""
+
+    CONFINING = auto()
+    READY = auto()
+    LOADING = auto()
+    DUMPING = auto()
+    REPLIED = auto()
+    KILLED = auto()
+    OVER = auto()
+
+
+class Action(Enum):
+    """What the caller must do now."""
+
+    ATTEST = auto()
+    INTERRUPT = auto()
+    KILL = auto()
+
+
+@dataclass
+class Session:
+    """The state of one load and everything that was learnt in it. ``deadline`` is always armed."""
+
+    policy: Policy
+    deadline: float
+    state: State = State.CONFINING
+    ready: Ready | None = None
+    refused: Refused | None = None
+    found: list[Found] = field(default_factory=list)
+    reply: Loaded | Failed | None = None
+    violation: str | None = None
+    out_of_time: bool = False
+    unresponsive: bool = False
+    exited: Exited | None = None
+    started: float = 0.0
+    ended: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.reader = Reader(self.policy.result + 1024)
+
+    @classmethod
+    def begin(cls, policy: Policy, now: float) -> Session:
+        """A session whose worker was just sent ``Configure``."""
+        return cls(policy, now + CONFINE_SECONDS)
+
+    @property
+    def sent(self) -> bool:
+        """Whether the script was sent."""
+        return self.started > 0.0
+
+    def send_script(self, now: float) -> None:
+        """The worker's word was checked and the script goes out now: the wall time starts."""
+        self.state, self.started, self.deadline = State.LOADING, now, now + self.policy.wall
+
+    def received(self, data: bytes, now: float) -> list[Action]:
+        """Bytes from the worker's channel."""
+        if self.state in (State.REPLIED, State.KILLED, State.OVER):
+            return []
+        actions: list[Action] = []
+        try:
+            for body in self.reader.feed(data):
+                actions += self.take(gate.claim(body), now)
+                if self.state in (State.REPLIED, State.KILLED):
+                    break
+        except Violation as violation:
+            return [*actions, *self.violated(str(violation), now)]
+        return actions
+
+    def take(self, claim: gate.Claim, now: float) -> list[Action]:
+        """One well-formed message, legal or not."""
+        handler = LEGAL[self.state].get(type(claim))
+        if handler is None:
+            raise Violation(f"cannot take a {type(claim).__name__} while {self.state.name.lower()}")
+        return handler(self, claim, now)
+
+    def violated(self, reason: str, now: float) -> list[Action]:
+        """The worker said what no honest one says: nothing more of it is read."""
+        self.violation = reason
+        return self.kill(now)
+
+    def kill(self, now: float) -> list[Action]:
+        """End the worker and wait for word of it."""
+        self.ended = self.ended or now
+        self.state, self.deadline = State.KILLED, now + REAP_SECONDS
+        return [Action.KILL]
+
+    def expired(self, now: float) -> list[Action]:
+        """The deadline has passed."""
+        if self.state is State.LOADING:
+            self.out_of_time, self.ended = True, now
+            self.state, self.deadline = State.DUMPING, now + DUMP_SECONDS
+            return [Action.INTERRUPT]
+        if self.state is State.KILLED:
+            self.unresponsive, self.state = True, State.OVER
+            return []
+        self.unresponsive = self.state in (State.CONFINING, State.READY)
+        return self.kill(now)
+
+    def dumped(self, now: float) -> None:
+        """The fault handler wrote something: little more is to come."""
+        if self.state is State.DUMPING:
+            self.deadline = min(self.deadline, now + DUMP_SECONDS / 6)
+
+    def gone(self, exited: Exited | None, now: float) -> None:
+        """The worker is dead: how, or None when the zygote that should say so is dead as well."""
+        self.exited, self.state, self.ended = exited, State.OVER, self.ended or now
+
+    # --- handlers of the table ---
+
+    def on_ready(self, claim: Ready, now: float) -> list[Action]:
+        """Confined: the supervisor looks for itself before anything is sent."""
+        self.ready, self.state = claim, State.READY
+        return [Action.ATTEST]
+
+    def on_refused(self, claim: Refused, now: float) -> list[Action]:
+        """A required guarantee does not hold."""
+        self.refused = claim
+        return self.kill(now)
+
+    def on_found(self, claim: Found, now: float) -> list[Action]:
+        """Kept for the case that no last word comes."""
+        if len(self.found) < FOUND_CAP:
+            self.found.append(claim)
+        return []
+
+    def on_reply(self, claim: Loaded | Failed, now: float) -> list[Action]:
+        """The last word. The worker ends by itself, or is ended."""
+        self.reply, self.ended = claim, now
+        self.state, self.deadline = State.REPLIED, now + EXIT_SECONDS
+        return []
+
+
+Handler = Callable[[Session, gate.Claim, float], list[Action]]
+LEGAL: Mapping[State, Mapping[type, Handler]] = {
+    State.CONFINING: {Ready: Session.on_ready, Refused: Session.on_refused},  # type: ignore[dict-item]
+    State.READY: {},
+    State.LOADING: {Found: Session.on_found, Loaded: Session.on_reply, Failed: Session.on_reply},  # type: ignore[dict-item]
+    State.DUMPING: dict.fromkeys((Found, Loaded, Failed), lambda session, claim, now: []),
+    State.REPLIED: {},
+    State.KILLED: {},
+    State.OVER: {},
+}
+"""What a worker may say when. The checker cannot see that a key is its handler's argument type.
+
+A reply that comes while the worker is asked where it hangs is too late, and no violation.
+"""

@@ -1,0 +1,115 @@
+"""A location becomes bytes, read once: what is digested is what is sent."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from loader.errors import SourceError
+
+SIZE_CAP = 8 << 20
+"""Largest script in bytes; the longest that people write are a hundredth of it."""
+TEXT_MODULE = "flow_script"
+SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
+LOCAL_SCHEMES = ("file",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """One script's bytes and where they belong.
+
+    ``filename`` is what tracebacks show, ``module`` the name it is imported under. ``folder`` is its
+    working directory and ``root`` what it may read; both are absolute, or None for text that has no place.
+    """
+
+    location: str
+    filename: str
+    module: str
+    content: bytes
+    folder: str | None
+    root: str | None
+
+    @property
+    def digest(self) -> str:
+        """``sha256:`` and the hexadecimal digest of the content."""
+        return "sha256:" + hashlib.sha256(self.content).hexdigest()
+
+
+def from_text(text: str | bytes, name: str = "<text>") -> Script:
+    """A script that has no file. ``name`` is what tracebacks call it. Raises SourceError when it is too large."""
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+    if len(content) > SIZE_CAP:
+        raise too_large(name)
+    return Script(location=name, filename=name, module=TEXT_MODULE, content=content, folder=None, root=None)
+
+
+def read(location: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Script:
+    """The script at a path or ``file://`` URL. ``root`` is what it may read; its own folder by default.
+
+    Raises SourceError for what is not there, not a regular file, larger than SIZE_CAP, outside ``root``,
+    or of another scheme.
+    """
+    path = local_path(os.fspath(location))
+    content = read_file(path)
+    folder = os.path.dirname(path)
+    shown = folder if root is None else os.path.abspath(os.fspath(root))
+    if not os.path.isdir(shown):
+        raise SourceError(f"cannot use {shown} as root: it is not a folder")
+    if folder != shown and not folder.startswith(shown.rstrip("/") + "/"):
+        raise SourceError(f"cannot load {path}: it lies outside the root {shown}; name a folder that holds it")
+    stem = Path(path).stem
+    return Script(
+        location=os.fspath(location), filename=path, module=stem, content=content, folder=folder, root=shown
+    )
+
+
+def local_path(location: str) -> str:
+    """The absolute path behind a path or ``file://`` URL. Raises SourceError."""
+    scheme = SCHEME.match(location)
+    if scheme is None or os.path.exists(location):
+        return os.path.abspath(location)
+    if scheme[1] not in LOCAL_SCHEMES:
+        known = ", ".join(f"{item}://" for item in LOCAL_SCHEMES)
+        raise SourceError(f"cannot load {location}: scheme {scheme[1]!r} is not one of {known}")
+    parts = urlsplit(location)
+    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
+        raise SourceError(f"cannot load {location}: a file URL names a path on this machine, as in file:///a/b.py")
+    return os.path.abspath(unquote(parts.path))
+
+
+REASONS: Mapping[int, str] = {
+    errno.ENOENT: "there is no such file",
+    errno.EACCES: "this user may not read it",
+    errno.ELOOP: "its symbolic links lead in a circle",
+}
+
+
+def read_file(path: str) -> bytes:
+    """A regular file's bytes, opened once and never waited for. Raises SourceError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        number = getattr(error, "errno", None)
+        reason = REASONS.get(number or 0) or getattr(error, "strerror", None) or str(error)
+        raise SourceError(f"cannot load {path}: {reason}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise SourceError(f"cannot load {path}: it is a folder; name a script in it")
+        if not stat.S_ISREG(mode):
+            raise SourceError(f"cannot load {path}: it is not a regular file")
+        content = file.read(SIZE_CAP + 1)
+    if len(content) > SIZE_CAP:
+        raise too_large(path)
+    return content
+
+
+def too_large(name: str) -> SourceError:
+    return SourceError(f"cannot load {name}: it is larger than {SIZE_CAP} bytes")

@@ -1,0 +1,43 @@
+"""Where a broker's process starts; foreign code runs only in its grandchildren.
+
+Contract. Started by a fresh exec as ``python …/worker BROKER ZYGOTE SUPERVISOR MSGPACK``: descriptors of
+the two channels, a pidfd of the supervisor, and the folder that holds msgpack; nothing else is open but
+the standard streams. The environment is what the supervisor chose. The first message on the broker's
+channel is ``Launch``. Exit code 0 means the supervisor or the zygote ended, or ``Refused`` was sent.
+
+This package and msgpack are found by their place alone, so that no folder of ours is on the path of
+what is imported later.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+
+def bring(name: str, folder: str) -> None:
+    """Import package ``name`` from ``folder`` without searching the path."""
+    spec = importlib.util.spec_from_file_location(
+        name, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot import {name} from {folder}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+
+
+def main() -> None:
+    own = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [entry for entry in sys.path if entry and os.path.abspath(entry) != own]
+    descriptors = [int(argument) for argument in sys.argv[1:4]]
+    bring("msgpack", sys.argv[4])
+    bring("worker", own)
+    from worker import broker
+
+    broker.run(*descriptors)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Stands between the supervisor and a zygote: sees the host, opens folders read-only, and runs nothing.
+
+Runs beside foreign code only in the sense that its grandchildren do. Started by a fresh exec, it makes
+the namespaces that the policy wants, opens every tree that workers may read, forks the zygote into its
+own namespaces, and from then on answers ``OpenFolder`` until the supervisor or the zygote is gone. Its
+own death kills the zygote, and the zygote's kills every worker.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import traceback
+from typing import List, NoReturn, Optional, Tuple
+
+from . import confine, protocol, zygote
+from .channel import Channel, Closed
+from .confine import identity, kernel, mounts
+from .confine.kernel import StepFailed
+
+INNER = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
+ROOT = 0
+
+
+def run(broker_descriptor: int, zygote_descriptor: int, supervisor: int) -> NoReturn:
+    """The broker's life: two channels and a pidfd of the supervisor. Never returns."""
+    channel = Channel(broker_descriptor)
+    code = 1
+    try:
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1, "broker: become subreaper")
+        launch = protocol.trusted(protocol.Launch, channel.receive())
+        broker = Broker(launch, channel)
+        try:
+            broker.enter_namespaces()
+            child = broker.fork_zygote(zygote_descriptor)
+        except StepFailed as failure:
+            unmet = broker.lost_with(failure)
+            channel.send(protocol.Refused(unmet, failure.step, failure.errno, os.strerror(failure.errno)))
+        else:
+            os.close(zygote_descriptor)
+            broker.serve(child, supervisor)
+        code = 0
+    except (Closed, BrokenPipeError, ConnectionResetError):
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    os._exit(code)
+
+
+class Broker:
+    """What one zygote's workers may be shown, and by what right."""
+
+    def __init__(self, launch: protocol.Launch, channel: Channel) -> None:
+        if launch.version != protocol.VERSION:
+            raise protocol.Violation(f"cannot speak protocol {launch.version}: this is {protocol.VERSION}")
+        self.policy = protocol.policy(launch.policy)  # type: ignore[arg-type]  # nested types cross as maps
+        self.uid, self.gid, self.preload = launch.uid, launch.gid, launch.preload
+        self.channel = channel
+        self.privileged = os.geteuid() == ROOT
+        self.isolated = confine.wants_namespaces(self.policy)
+        self.owners: Optional[mounts.Owners] = None
+
+    def lost_with(self, failure: StepFailed) -> Tuple[str, ...]:
+        """The required guarantees that do not hold without namespaces, or without the identity."""
+        in_force = {confine.LANDLOCK, confine.DESCRIPTORS, confine.SECCOMP, confine.RLIMITS, confine.EXEC}
+        in_force |= {confine.SUPERVISOR, confine.CAPABILITIES, confine.NO_NEW_PRIVS}
+        if failure.step.startswith("identity"):
+            in_force -= {confine.CAPABILITIES}
+        return confine.unmet(self.policy, confine.levels(self.policy, in_force))
+
+    def enter_namespaces(self) -> None:
+        """A view of the host that nobody else shares, so that trees of it can be opened. Raises StepFailed."""
+        if not self.isolated:
+            return
+        if self.privileged:
+            kernel.unshare(kernel.CLONE_NEWNS, "mount namespace: unshare")
+            self.owners = mounts.Owners(self.uid, self.gid)
+        else:
+            kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS, "user namespace: unshare")
+            kernel.map_identity(self.uid, self.gid)
+        kernel.make_private("mount namespace: make private")
+
+    def trees(self) -> List[mounts.Tree]:
+        """Everything that workers may read before their script is known."""
+        if not self.policy.asks("filesystem"):
+            return []
+        return [self.open(path) for path in mounts.plan(self.policy)]
+
+    def open(self, path: str) -> mounts.Tree:
+        """One readable tree: a detached mount, or without namespaces the place itself. Raises StepFailed."""
+        if self.isolated:
+            return mounts.open_tree(path, self.owners)
+        try:
+            return mounts.Tree(path, os.open(path, os.O_PATH | os.O_CLOEXEC))
+        except OSError as error:
+            raise StepFailed(f"open {path}", error.errno or 0) from error
+
+    def fork_zygote(self, zygote_descriptor: int) -> int:
+        """Fork the zygote, through a child that enters its namespaces first; returns its pidfd."""
+        trees = self.trees()
+        if self.isolated:
+            trees += [self.open(path) for path in mounts.DEVICES if os.path.exists(path)]
+        symlinks = mounts.links((*mounts.SYSTEM, *mounts.interpreter_paths()))
+        born, go = os.pipe(), os.pipe()
+        between = os.fork()
+        if between == 0:
+            self.be_between(born, go, zygote_descriptor, trees, symlinks)
+        os.close(born[1])
+        os.close(go[0])
+        for tree in trees:
+            os.close(tree.descriptor)
+        report = os.read(born[0], 4096)
+        os.close(born[0])
+        os.waitpid(between, 0)
+        if not report.startswith(b"ok"):
+            step, _, errno = report.decode().rpartition(":")
+            raise StepFailed(step or "zygote: fork", int(errno or 0))
+        pidfd = os.pidfd_open(int(report[2:]))
+        # Only now is this process its parent, whose death it asks to be killed by.
+        os.write(go[1], b"1")
+        self.lifeline = go[1]
+        return pidfd
+
+    def be_between(
+        self,
+        born: Tuple[int, int],
+        go: Tuple[int, int],
+        zygote_descriptor: int,
+        trees: List[mounts.Tree],
+        symlinks: List[Tuple[str, str]],
+    ) -> NoReturn:
+        """In the child: change identity, enter the namespaces, fork the zygote and end. Never returns."""
+        try:
+            in_force = self.enter_inner()
+            pid = os.fork()
+        except (StepFailed, OSError) as error:
+            step = error.step if isinstance(error, StepFailed) else "zygote: fork"
+            os.write(born[1], f"{step}:{error.errno or 0}".encode())
+            os._exit(1)
+        if pid:
+            os.write(born[1], f"ok{pid}".encode())
+            os._exit(0)
+        try:
+            os.close(born[0])
+            os.close(born[1])
+            os.close(go[1])
+            if not os.read(go[0], 1):
+                os._exit(1)
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL, "zygote: parent death signal")
+            channel = Channel(zygote_descriptor)
+            self.channel.socket.close()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        standing = zygote.Zygote(self.policy, self.uid, self.gid, trees, symlinks, in_force, channel)
+        zygote.run(standing, self.preload)
+
+    def enter_inner(self) -> Tuple[str, ...]:
+        """Become the workers' identity and enter the zygote's namespaces. Raises StepFailed."""
+        if self.privileged and self.policy.asks("identity"):
+            identity.forget_bounding_set()
+            identity.become(self.uid, self.gid)
+        if not self.isolated:
+            return ()
+        flags = INNER if self.policy.outbound else INNER | kernel.CLONE_NEWNET
+        kernel.unshare(flags, "namespaces: unshare")
+        kernel.map_identity(self.uid, self.gid)
+        network = () if self.policy.outbound else (confine.NETWORK,)
+        return (*confine.NAMESPACES, *network)
+
+    def serve(self, child: int, supervisor: int) -> None:
+        """Open folders until the supervisor or the zygote is gone; then see the zygote dead."""
+        poll = select.poll()
+        for descriptor in (self.channel.fileno(), child, supervisor):
+            poll.register(descriptor, select.POLLIN)
+        try:
+            while True:
+                ready = {descriptor for descriptor, _ in poll.poll()}
+                if child in ready or supervisor in ready:
+                    return
+                self.answer(protocol.trusted(protocol.OpenFolder, self.channel.receive()))
+        finally:
+            signal.pidfd_send_signal(child, signal.SIGKILL)
+            os.waitid(os.P_PIDFD, child, os.WEXITED)
+
+    def answer(self, wanted: protocol.OpenFolder) -> None:
+        """One folder to the supervisor, or why not."""
+        try:
+            if wanted.path in mounts.NOWHERE or wanted.path.startswith(("/proc/", "/sys/")):
+                raise StepFailed(f"folder: {wanted.path} holds the host, not a script", 0)
+            tree = self.open(wanted.path)
+        except StepFailed as failure:
+            self.channel.send(protocol.Refused(("filesystem",), failure.step, failure.errno, os.strerror(failure.errno)))
+            return
+        try:
+            status = os.fstat(tree.descriptor)
+            if (status.st_dev, status.st_ino) != (wanted.device, wanted.inode):
+                step = f"folder: {wanted.path} was exchanged while it was opened"
+                self.channel.send(protocol.Refused(("filesystem",), step, 0, ""))
+            else:
+                self.channel.send(protocol.FolderOpened(), [tree.descriptor])
+        finally:
+            os.close(tree.descriptor)

@@ -1,0 +1,75 @@
+"""Where flows, tasks and specs of this dialect are noted while a script is loaded; beside foreign code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+
+from worker.pristine import BUILTINS
+from worker.record import Record
+
+__builtins__ = BUILTINS
+
+OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+current_frame = sys._getframe  # noqa: SLF001 - the only way to know who called
+
+
+class Place(NamedTuple):
+    """A line of a file."""
+
+    file: Optional[str]
+    line: Optional[int]
+
+
+class Current:
+    """The load that is going on, if any."""
+
+    record: Optional[Record] = None
+
+
+async def nothing() -> None:
+    """What calling an async flow gives."""
+
+
+def caller() -> Place:
+    """The innermost line that is not ours."""
+    frame: Any = current_frame(1)
+    while frame is not None and frame.f_code.co_filename.startswith(OURS):
+        frame = frame.f_back
+    return Place(None, None) if frame is None else Place(frame.f_code.co_filename, frame.f_lineno)
+
+
+def root() -> Optional[str]:
+    """The folder that the script's files are named relative to."""
+    return Current.record.load.root if Current.record is not None else None
+
+
+def script() -> Tuple[Optional[str], bytes]:
+    """The script's file name and its bytes."""
+    load = Current.record.load if Current.record is not None else None
+    return (None, b"") if load is None else (load.filename, load.source)
+
+
+def define_flow(flow: Any, facts: Callable[[Any], Dict[str, Any]]) -> None:
+    """Note a flow."""
+    if Current.record is not None:
+        Current.record.flow(flow, facts)
+
+
+def define_spec(spec: Any, facts: Callable[[Any], Dict[str, Any]]) -> None:
+    """Note a deployment spec."""
+    if Current.record is not None:
+        Current.record.spec(spec, facts)
+
+
+def notice(kind: str, message: str, place: Optional[Place] = None) -> None:
+    """Tell the author something about a place of the script."""
+    if Current.record is not None:
+        Current.record.notice(kind, message, *(place or Place(None, None)))
+
+
+def not_run(what: str, name: str, isasync: bool) -> Any:
+    """What calling a flow or a task gives while a script is loaded: nothing, and a notice of the line."""
+    notice("flow_called", f"{what} {name!r} was called while the script was loaded and was not run", caller())
+    return nothing() if isasync else None

@@ -1,0 +1,133 @@
+"""What a script defined, as the messages that tell of it; it runs beside foreign code.
+
+A dialect says what it knows as a mapping of a message's fields; here each value is made plain by the
+kind of its field, so that whatever a script put there, the message can be sent.
+"""
+
+from __future__ import annotations
+
+import dis
+import os
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+
+from worker import protocol
+from worker.plain import mro_of, plain, text
+from worker.pristine import BUILTINS
+
+__builtins__ = BUILTINS
+
+LIST = 1_000
+"""Tags kept of one flow or spec."""
+find_line_starts = dis.findlinestarts
+abspath, isabs, relpath, separator = os.path.abspath, os.path.isabs, os.path.relpath, os.sep
+
+
+def a_text(value: Any) -> Optional[str]:
+    """A string, or None."""
+    return None if value is None else text(value)
+
+
+def a_number(value: Any) -> Optional[float]:
+    """A finite number, or None."""
+    copied = plain(value)
+    return copied if type(copied) in (int, float) else None
+
+
+def a_count(value: Any) -> Optional[int]:
+    """An int, or None."""
+    copied = plain(value)
+    return copied if type(copied) is int else None
+
+
+def a_truth(value: Any) -> Optional[bool]:
+    """True, False or None."""
+    return value if type(value) is bool else None
+
+
+def a_map(value: Any) -> Optional[Dict[str, protocol.Json]]:
+    """A dict, or None."""
+    copied = plain(value)
+    return copied if type(copied) is dict else None
+
+
+def some_texts(value: Any) -> Tuple[str, ...]:
+    """The strings of a list; of a set in sorted order."""
+    copied = plain(value)
+    return tuple(text(item) for item in copied[:LIST]) if type(copied) is list else ()
+
+
+FLOW: Dict[str, Callable[[Any], Any]] = {
+    "name": text,
+    "function": a_text,
+    "entrypoint": a_text,
+    "version": a_text,
+    "description": a_text,
+    "parameters": a_map,
+    "file": a_text,
+    "line": a_count,
+    "end_line": a_count,
+    "is_async": a_truth,
+    "retries": a_count,
+    "timeout_seconds": a_number,
+    "task_runner": a_text,
+    "tags": some_texts,
+}
+SPEC: Dict[str, Callable[[Any], Any]] = {
+    "name": a_text,
+    "flow_name": a_text,
+    "flow_location": a_text,
+    "parameters": lambda value: a_map(value) or {},
+    "schedule": a_map,
+    "tags": some_texts,
+    "flow_runner": a_map,
+    "flow_storage": plain,
+    "file": a_text,
+    "line": a_count,
+}
+
+
+def flow(facts: Mapping[str, Any]) -> protocol.Flow:
+    """The message for a flow; facts that the dialect does not give stay None."""
+    return protocol.Flow(**{name: FLOW[name](value) for name, value in facts.items()})
+
+
+def spec(facts: Mapping[str, Any]) -> protocol.Spec:
+    """The message for a deployment spec."""
+    return protocol.Spec(**{name: SPEC[name](value) for name, value in facts.items()})
+
+
+def instances(namespace: Mapping[str, Any], kind: type) -> List[Any]:
+    """The globals whose true type is ``kind`` or derives from it, in order of definition, each once."""
+    found: Dict[int, Any] = {}
+    for value in list(dict.values(namespace)):  # type: ignore[arg-type]
+        if kind in mro_of(type(value)):
+            found.setdefault(id(value), value)
+    return list(found.values())
+
+
+def entrypoint(file: Optional[str], function: Optional[str], root: Optional[str]) -> Optional[str]:
+    """``file.py:function``, the file relative to the script's root when it lies below it."""
+    if file is None or function is None or not isabs(file):
+        return None
+    inside = root is not None and file.startswith(abspath(root).rstrip(separator) + separator)
+    return f"{relpath(file, root) if inside else file}:{function}"
+
+
+def last_line(code: Any) -> Optional[int]:
+    """The last line that has code, of a function and those inside it."""
+    lines: List[int] = []
+    waiting = [code]
+    while waiting:
+        current = waiting.pop()
+        lines.extend(lines_of(current))
+        waiting.extend(constant for constant in current.co_consts if type(constant) is type(code))
+    return max(lines, default=None)
+
+
+def lines_of(code: Any) -> Iterable[int]:
+    """The lines on which a code object's instructions end, or begin where the interpreter knows no more."""
+    if hasattr(code, "co_positions"):
+        return [end or 0 for _, end, _, _ in code.co_positions()]
+    if hasattr(code, "co_lines"):
+        return [line or 0 for _, _, line in code.co_lines()]
+    return [line for _, line in find_line_starts(code)]

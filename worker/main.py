@@ -1,0 +1,156 @@
+"""One worker's life, from the fork to ``_exit``; runs beside foreign code once the script has come.
+
+Contract. The worker is forked from a zygote and given five descriptors: its channel, its standard
+output and standard error, the pipe of the fault handler, and none but these stays open. It
+
+1. confines itself as far as it can without knowing its script, and rehearses a harmless load, so that
+   its first real one pays for no copied page;
+2. waits for ``Configure`` (and the folder that comes with it), finishes confining itself and answers
+   ``Ready`` with what holds, or ``Refused`` when a required guarantee does not;
+3. waits for ``Load``, runs the script, and sends ``Found`` for each flow and spec as it is defined, then
+   one ``Loaded`` or ``Failed``;
+4. ends, with code 0 after a complete reply and 1 otherwise, without running anything of the script's.
+
+SIGXCPU makes the fault handler write where every thread is to its pipe, and nothing else: the kernel
+sends it when the processor time is used up, the supervisor when the wall time is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import fcntl
+import gc
+import os
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Tuple
+
+from . import confine, protocol, script
+from .channel import Channel, Closed
+from .confine import kernel, mounts
+
+CHANNEL_SLOT = 200
+"""Descriptors of ours go above this number, out of the way of scripts that close low ones."""
+BALLAST = 4 << 20
+"""Bytes held back, so that a script which ran out of memory can still be reported."""
+EXIT_REPLIED, EXIT_LOST = 0, 1
+
+
+@dataclass(frozen=True)
+class Pipes:
+    """The worker's own ends."""
+
+    channel: int
+    stdout: int
+    stderr: int
+    faults: int
+
+
+def settle(pipes: Pipes) -> Tuple[Channel, int]:
+    """Arrange the descriptors and close every other one; returns the channel and the faults pipe."""
+    null = os.open(os.devnull, os.O_RDWR)
+    channel = fcntl.fcntl(pipes.channel, fcntl.F_DUPFD_CLOEXEC, CHANNEL_SLOT)
+    faults = fcntl.fcntl(pipes.faults, fcntl.F_DUPFD_CLOEXEC, CHANNEL_SLOT)
+    os.dup2(null, 0)
+    os.dup2(pipes.stdout, 1)
+    os.dup2(pipes.stderr, 2)
+    # What was printed before a hang or a crash must not be lost in a buffer.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # both are TextIOWrapper here
+    return Channel(channel), faults
+
+
+def close_others(keep: Tuple[int, ...]) -> None:
+    """Close all descriptors but the standard ones and ``keep``."""
+    low = 3
+    for descriptor in sorted(keep):
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
+
+
+def live(worker: confine.Confinement, pipes: Pipes, parent: int) -> None:
+    """Everything after the fork. Never returns."""
+    leave, complain = os._exit, traceback.print_exc
+    code = EXIT_LOST
+    try:
+        # Set again because a fork clears it. Whoever's parent died before this line is caught by the next.
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL, "worker: parent death signal")
+        if os.getppid() not in (0, parent):
+            leave(EXIT_LOST)
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 1, "worker: dumpable")
+        os.setsid()
+        channel, faults = settle(pipes)
+        close_others((channel.fileno(), faults, *(tree.descriptor for tree in worker.trees)))
+        worker.in_force.add(confine.DESCRIPTORS)
+        worker.walk(confine.BEFORE_SCRIPT_IS_KNOWN)
+        faulthandler.enable(faults, all_threads=True)
+        faulthandler.register(signal.SIGXCPU, faults, all_threads=True)
+        script.rehearse()
+        gc.freeze()
+        if serve(worker, channel):
+            code = EXIT_REPLIED
+    except Closed:
+        pass
+    except BaseException:
+        complain()
+    finally:
+        leave(code)
+
+
+def serve(worker: confine.Confinement, channel: Channel) -> bool:
+    """Configure, confine, load, reply. True when a terminal message went out whole."""
+    configure = protocol.trusted(protocol.Configure, channel.receive())
+    if configure.root is not None:
+        worker.folder = mounts.Tree(configure.root, channel.receive_descriptors()[0])
+    worker.walk(confine.ONCE_SCRIPT_IS_KNOWN)
+    holds = confine.levels(worker.policy, worker.in_force)
+    unmet = confine.unmet(worker.policy, holds)
+    if unmet or (worker.folder is not None and any(f.step.startswith("mount") for f in worker.failures)):
+        failure = worker.failures[0] if worker.failures else kernel.StepFailed("confinement: incomplete", 0)
+        channel.send(protocol.Refused(unmet, failure.step, failure.errno, os.strerror(failure.errno)))
+        return False
+    channel.send(protocol.Ready(holds))
+    load = protocol.trusted(protocol.Load, channel.receive())
+    if worker.scratch != mounts.SCRATCH:
+        os.environ["TMPDIR"] = worker.scratch
+    return reply(worker, channel, load)
+
+
+def reply(worker: confine.Confinement, channel: Channel, load: protocol.Load) -> bool:
+    """Run the script and send how it went."""
+    suppress = contextlib.suppress
+    send, encode, cap = channel.send, protocol.encode, worker.policy.result
+    forbids = frozenset(
+        name
+        for name, forbidden in (
+            ("network", worker.policy.asks("network") and not worker.policy.outbound),
+            ("processes", worker.policy.asks("processes") and not worker.policy.processes),
+        )
+        if forbidden
+    )
+    streams = (sys.stdout, sys.stderr)
+    ballast = bytearray(BALLAST)
+    gc.enable()
+    outcome = script.execute(load, send, forbids=forbids)
+    del ballast
+    for stream in streams:
+        # The script may have closed or broken it, and that is its own affair.
+        with suppress(BaseException):
+            stream.flush()
+    size = len(encode(outcome)) - protocol.HEADER.size
+    if size > cap:
+        outcome = too_large(outcome, size, cap)
+    send(outcome)
+    return True
+
+
+def too_large(outcome: object, size: int, cap: int) -> protocol.Failed:
+    """What is said instead of a reply over the cap."""
+    assert isinstance(outcome, (protocol.Loaded, protocol.Failed))
+    message = f"cannot return the script's flows and specs: they take {size} bytes and the profile allows {cap}"
+    error = protocol.Error("reply", "ResultTooLarge", message)
+    return protocol.Failed("output_exceeded", error, (), (), outcome.notices[:10], outcome.dialect)

@@ -1,0 +1,437 @@
+"""What crosses between the supervisor, a zygote and a worker: framing and every type, defined once.
+
+This is the one module that the trusted side shares with the code that runs beside foreign code.
+A frame is a four-byte big-endian length and that many bytes of msgpack: a two-element array of the
+message's tag and a map of its fields. The reader does no I/O and never buffers more than its cap.
+
+Who says what, in order:
+
+=============  =========================  ====================================================
+channel        from the trusted caller    from the other side
+=============  =========================  ====================================================
+broker         ``Launch``                 ``Launched`` | ``Refused``
+               ``OpenFolder``             ``FolderOpened`` (+ descriptor) | ``Refused``
+zygote         ``Fork``                   ``Forked`` (+ descriptors) | ``Refused``
+exit           nothing                    ``Exited``, once for each worker
+worker         ``Configure``, ``Load``    ``Ready`` | ``Refused``, then ``Found``… and one of
+                                          ``Loaded`` | ``Failed``
+=============  =========================  ====================================================
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field, fields
+from typing import Any, Dict, Iterator, Optional, Tuple, Type, TypeVar
+
+import msgpack
+
+VERSION = 1
+"""Both sides must agree on it; it changes when a message does."""
+
+HEADER = struct.Struct(">I")
+CONTROL_CAP = 1 << 20
+"""Largest frame, in bytes, on a channel whose other end runs trusted code only."""
+
+FULL, PARTIAL, NONE = "full", "partial", "none"
+
+GUARANTEES = (
+    "filesystem",
+    "network",
+    "processes",
+    "memory",
+    "cpu",
+    "wall",
+    "open_files",
+    "output",
+    "result",
+    "environment",
+    "identity",
+    "visibility",
+    "syscalls",
+)
+"""The words of a profile, in the order in which they are reported."""
+
+Json = Any
+"""None, bool, int, float, str, or lists and string-keyed dicts of these."""
+
+
+class Violation(Exception):
+    """The peer sent what no honest peer sends."""
+
+
+# --- what a script holds: claims -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One flow of a script. Facts that the dialect does not know are None."""
+
+    name: str
+    function: Optional[str] = None
+    entrypoint: Optional[str] = None
+    version: Optional[str] = None
+    description: Optional[str] = None
+    parameters: Optional[Dict[str, Json]] = field(default=None, hash=False)
+    file: Optional[str] = None
+    line: Optional[int] = None
+    end_line: Optional[int] = None
+    is_async: Optional[bool] = None
+    retries: Optional[int] = None
+    timeout_seconds: Optional[float] = None
+    task_runner: Optional[str] = None
+    tags: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One deployment spec, as the script registered it and before it is validated."""
+
+    name: Optional[str] = None
+    flow_name: Optional[str] = None
+    flow_location: Optional[str] = None
+    parameters: Dict[str, Json] = field(default_factory=dict, hash=False)
+    schedule: Optional[Dict[str, Json]] = field(default=None, hash=False)
+    tags: Tuple[str, ...] = ()
+    flow_runner: Optional[Dict[str, Json]] = field(default=None, hash=False)
+    flow_storage: Json = field(default=None, hash=False)
+    file: Optional[str] = None
+    line: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the author should know that did not stop the load.
+
+    ``kind`` is one of ``warning``, ``flow_called``, ``denied``, ``parameter``, ``profile``, ``flow``, ``spec``.
+    """
+
+    kind: str
+    message: str
+    file: Optional[str] = None
+    line: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One step of a traceback. ``line`` counts from 1."""
+
+    file: str
+    line: Optional[int]
+    function: str
+    source: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Denied:
+    """An act that the sandbox refused: what was tried, as the worker knows it.
+
+    ``act`` is a guarantee's name; ``target`` a path, an address or a call.
+    """
+
+    act: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Error:
+    """An exception, made plain. ``stage`` is ``decode``, ``compile``, ``run``, ``extract`` or ``reply``."""
+
+    stage: str
+    type: str
+    message: str
+    frames: Tuple[Frame, ...] = ()
+    traceback: str = ""
+    cause: Optional[Error] = None
+    hint: Optional[str] = None
+    denied: Optional[Denied] = None
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Which generation of the API the script was read with."""
+
+    name: str
+    version: Optional[str] = None
+
+
+# --- what the sandbox is: policy and report ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What must hold while a script runs; a profile with every value filled in.
+
+    Sizes are bytes, times seconds. ``demands`` maps a guarantee to the level that is asked of it and
+    ``required`` names those without which no script is sent. A guarantee that is in neither is not
+    asked for, and nothing is done for it.
+    """
+
+    profile: str
+    demands: Dict[str, str] = field(hash=False)
+    required: Tuple[str, ...]
+    read: Tuple[str, ...]
+    scratch: int
+    outbound: bool
+    processes: int
+    threads: int
+    memory: int
+    cpu: int
+    wall: float
+    open_files: int
+    file_size: int
+    output: int
+    result: int
+    environment: Tuple[str, ...]
+
+    def asks(self, guarantee: str, level: Optional[str] = None) -> bool:
+        """Whether ``guarantee`` is asked for; with ``level``, at exactly that level."""
+        demanded = self.demands.get(guarantee)
+        return demanded is not None and (level is None or demanded == level)
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """How far one guarantee holds, and by which mechanisms."""
+
+    name: str
+    level: str
+    by: Tuple[str, ...] = ()
+
+
+# --- messages ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Launch:
+    """First message to a broker: what its zygote shall enforce and what it shall preload."""
+
+    version: int
+    policy: Policy
+    uid: int
+    gid: int
+    preload: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Launched:
+    """The zygote stands; ``python`` is its interpreter's version, ``threads`` what it counted of itself."""
+
+    python: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A step of ours failed. ``step`` reads like ``landlock: add rule: /usr``; ``errno`` is 0 if there is none."""
+
+    guarantees: Tuple[str, ...]
+    step: str
+    errno: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class OpenFolder:
+    """Ask the broker for one folder.
+
+    ``device`` and ``inode`` are those of the folder the supervisor looked at; another is refused.
+    """
+
+    path: str
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class FolderOpened:
+    """The folder travels beside this message: a detached mount, or the folder itself."""
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Ask for one more idle worker."""
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A worker was forked.
+
+    Beside it travel its pidfd, its channel, its standard output, its standard error, the pipe of the
+    fault handler, and the pipe on which its ``Exited`` will come.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Exited:
+    """How a worker ended, as its parent saw it. Seconds and bytes."""
+
+    code: Optional[int]
+    signal: Optional[int]
+    cpu_seconds: float
+    max_rss_bytes: int
+
+
+@dataclass(frozen=True)
+class Configure:
+    """What this load may read; the folder's mount, if there is one, travels beside it."""
+
+    root: Optional[str]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker confined itself and says how far each guarantee holds."""
+
+    guarantees: Tuple[Guarantee, ...]
+
+
+@dataclass(frozen=True)
+class Load:
+    """The script. ``root`` becomes its working directory; without one it runs in its scratch space."""
+
+    filename: str
+    source: bytes
+    module: str
+    root: Optional[str]
+    dialect: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A flow or a spec was just defined: kept in case the script never ends well."""
+
+    flow: Optional[Flow] = None
+    spec: Optional[Spec] = None
+    notice: Optional[Notice] = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The script ran to its end."""
+
+    flows: Tuple[Flow, ...]
+    specs: Tuple[Spec, ...]
+    notices: Tuple[Notice, ...]
+    dialect: Dialect
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The script did not load. ``status`` is ``script_failed``, ``out_of_memory`` or ``output_exceeded``."""
+
+    status: str
+    error: Error
+    flows: Tuple[Flow, ...]
+    specs: Tuple[Spec, ...]
+    notices: Tuple[Notice, ...]
+    dialect: Dialect
+
+
+MESSAGES: Tuple[Type[Any], ...] = (
+    Launch,
+    Launched,
+    Refused,
+    OpenFolder,
+    FolderOpened,
+    Fork,
+    Forked,
+    Exited,
+    Configure,
+    Ready,
+    Load,
+    Found,
+    Loaded,
+    Failed,
+)
+BY_TAG = {message.__name__: message for message in MESSAGES}
+M = TypeVar("M")
+
+
+# --- framing -------------------------------------------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """A message or a part of one as what msgpack packs: dataclasses become maps, nothing is copied deeply."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if type(value) in (tuple, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def encode(message: Any) -> bytes:
+    """One frame. Raises ValueError, TypeError or OverflowError for what is not plain."""
+    body = msgpack.packb([type(message).__name__, plain(message)], use_bin_type=True)
+    return HEADER.pack(len(body)) + bytes(body)
+
+
+def decode(body: bytes) -> Tuple[str, Dict[str, Any]]:
+    """A frame's body as its tag and its raw fields, whatever the bytes. Raises Violation."""
+    try:
+        value = msgpack.unpackb(
+            body, raw=False, strict_map_key=True, use_list=True, max_ext_len=0, max_bin_len=len(body)
+        )
+    except RecursionError as error:
+        raise Violation("cannot read a frame: it nests too deeply") from error
+    except Exception as error:  # msgpack raises five unrelated classes on bad input
+        raise Violation(f"cannot read a frame: {type(error).__name__}") from error
+    if type(value) is not list or len(value) != 2 or type(value[1]) is not dict:
+        raise Violation("cannot read a frame: it is not a tag and a map")
+    tag, values = value
+    if type(tag) is not str or tag not in BY_TAG:
+        raise Violation("cannot read a frame: its tag is unknown")
+    if values.keys() != {item.name for item in fields(BY_TAG[tag])}:
+        raise Violation(f"cannot read a frame: its fields are not those of {tag}")
+    return tag, values
+
+
+def trusted(kind: Type[M], raw: Tuple[str, Dict[str, Any]]) -> M:
+    """The message of a peer that runs trusted code only; lists become tuples, nested types stay maps.
+
+    Raises Violation when another message came.
+    """
+    tag, values = raw
+    if BY_TAG[tag] is not kind:
+        raise Violation(f"cannot use a {tag}: a {kind.__name__} is due")
+    return kind(**{key: tuple(item) if type(item) is list else item for key, item in values.items()})
+
+
+def policy(values: Dict[str, Any]) -> Policy:
+    """The policy inside a ``Launch``, from its map."""
+    return Policy(**{key: tuple(item) if type(item) is list else item for key, item in values.items()})
+
+
+class Reader:
+    """Bytes in, frame bodies out; no I/O. Memory is bounded by ``cap`` and one fed piece.
+
+    ``cap`` is the largest body in bytes; a header that announces more is a Violation before a byte
+    of it is kept.
+    """
+
+    def __init__(self, cap: int) -> None:
+        self.cap = cap
+        self.buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take ``data``; yield each body that is now complete. Raises Violation."""
+        self.buffer += data
+        while len(self.buffer) >= HEADER.size:
+            (length,) = HEADER.unpack_from(self.buffer)
+            if length > self.cap:
+                raise Violation(f"cannot read a frame of {length} bytes: the cap is {self.cap}")
+            end = HEADER.size + length
+            if len(self.buffer) < end:
+                return
+            body = bytes(self.buffer[HEADER.size : end])
+            del self.buffer[:end]
+            yield body
+
+    @property
+    def pending(self) -> int:
+        """Bytes of an incomplete frame."""
+        return len(self.buffer)
+
+

@@ -1,0 +1,172 @@
+"""Run a script's bytes as a fresh module and say what it defined; it runs beside foreign code.
+
+The steps are the stages of an error: ``decode`` the bytes, ``compile`` the text, ``run`` the module,
+``extract`` what it defined. Nothing here or below imports anything once the script has started.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import linecache
+import os
+import sys
+import threading
+import time
+import traceback
+from importlib.machinery import SourceFileLoader
+from types import CodeType, ModuleType
+from typing import Any, Dict, FrozenSet, Optional, Tuple, Union
+
+from worker import dialects, extract, failure, hints, imports, protocol, watch
+from worker.dialects.base import Dialect
+from worker.pristine import BUILTINS
+from worker.record import Emit, Record
+
+__builtins__ = BUILTINS
+
+THREADS_GRACE = 0.1
+"""Seconds for which threads that the script started may go on, so that what they define is found."""
+Reply = Union[protocol.Loaded, protocol.Failed]
+decode_source, lines_cache, clear_frames = importlib.util.decode_source, linecache.cache, traceback.clear_frames
+getcwd, chdir, isabs = os.getcwd, os.chdir, os.path.isabs
+current_thread, all_threads, now = threading.current_thread, threading.enumerate, time.monotonic
+get_limit, set_limit, untrace = sys.getrecursionlimit, sys.setrecursionlimit, sys.settrace
+unprofile = sys.setprofile
+
+
+def execute(load: protocol.Load, emit: Emit, *, forbids: FrozenSet[str] = frozenset()) -> Reply:
+    """Run a script; returns what it defined or how it failed, and never raises for what it does.
+
+    ``emit`` is given each flow, spec and notice at once, so that they outlive a crash. ``forbids`` names
+    the guarantees (``network``, ``processes``) of which a forbidden act is noted though the script
+    swallows its error. The interpreter is left as the script left it: one process, one script.
+    """
+    return Run(load, emit, forbids).reply()
+
+
+class Run:
+    """One script, from its bytes to the reply."""
+
+    def __init__(self, load: protocol.Load, emit: Emit, forbids: FrozenSet[str]) -> None:
+        self.load = load
+        self.forbids = forbids
+        self.stage = "decode"
+        self.record = Record(load, emit)
+        self.dialect: Dialect = dialects.named(load.dialect)
+        self.lines: Tuple[Any, ...] = ()
+        self.namespace: Dict[str, Any] = {}
+        self.limit = get_limit()
+
+    def reply(self) -> Reply:
+        """Every stage in turn."""
+        try:
+            text = decode(self.load)
+            self.lines = (len(text), None, [line + "\n" for line in text.split("\n")], self.load.filename)
+            lines_cache[self.load.filename] = self.lines
+            self.stage = "compile"
+            watch.begin(self.record, self.forbids)
+            code = compile(text, self.load.filename, "exec", dont_inherit=True)
+            self.stage = "run"
+            self.run(code)
+            self.stage = "extract"
+            return self.loaded()
+        except BaseException as error:  # whatever a script raises
+            return self.failed(error)
+
+    def run(self, code: CodeType) -> None:
+        """Run the compiled script as a module of its own, with its surroundings as it expects them."""
+        module = self.surround()
+        self.namespace = vars(module)
+        try:
+            exec(code, self.namespace)  # noqa: S102 - what a worker is for
+            wait_for_threads()
+        finally:
+            untrace(None)
+            unprofile(None)
+            set_limit(self.limit)
+
+    def surround(self) -> ModuleType:
+        """Working directory, arguments, path, modules; returns the script's own module."""
+        load = self.load
+        root = getcwd() if load.root is None else load.root
+        chdir(root)
+        sys.argv[:] = [load.filename]
+        imports.arrange(load.filename, root, load.module, self.dialect.modules)
+        name = load.module
+        if name in sys.builtin_module_names or name in self.dialect.modules:
+            name += "_script"
+        module = new_module(name, load.filename)
+        sys.modules["__main__"] = ModuleType("__main__")
+        sys.modules[name] = module
+        sys.modules.update(self.dialect.begin(self.record))
+        return module
+
+    def loaded(self) -> Reply:
+        """What the script defined; a failure when that is nothing."""
+        found = extract.instances(self.namespace, self.dialect.flow_type)
+        read = [self.record.flow_of(flow, self.dialect.facts) for flow in found]
+        flows = tuple(flow for flow in read if flow is not None)
+        specs = self.record.all_specs()
+        if not found and not self.record.specs:
+            raise hints.NothingToLoad(hints.nothing(self.load.filename, self.record.all_flows()))
+        return protocol.Loaded(flows, specs, tuple(self.record.notices), self.spoken())
+
+    def failed(self, raised: BaseException) -> protocol.Failed:
+        """How the script failed, beside what it had defined until then."""
+        lines_cache[self.load.filename] = self.lines
+        status = "script_failed"
+        if isinstance(raised, MemoryError) and self.stage == "run":
+            status = "out_of_memory"
+            clear_frames(raised.__traceback__)
+        try:
+            error = hints.explained(failure.error(raised, self.stage), raised, self.record)
+        except MemoryError:
+            self.namespace.clear()
+            error = protocol.Error(self.stage, "MemoryError", "the script used all the memory it may have")
+        flows, specs = self.record.all_flows(), self.record.all_specs()
+        return protocol.Failed(status, error, flows, specs, tuple(self.record.notices), self.spoken())
+
+    def spoken(self) -> protocol.Dialect:
+        """The dialect that the script was read with."""
+        return protocol.Dialect(self.dialect.name, self.dialect.version)
+
+
+def decode(load: protocol.Load) -> str:
+    """The script's text, by its byte order mark or coding line; raises SyntaxError or UnicodeDecodeError."""
+    text = decode_source(load.source)
+    if "\0" in text:
+        before = text[: text.index("\0")]
+        line = before.count("\n") + 1
+        place = (load.filename, line, len(before) - before.rfind("\n"), before.rpartition("\n")[2])
+        raise SyntaxError("source code cannot contain null bytes", place)
+    return text
+
+
+def new_module(name: str, filename: str) -> ModuleType:
+    """The module a script runs as: importable under its name, relative imports from its folder."""
+    module = ModuleType(name)
+    spec = imports.FolderSpec(name, None, origin=filename)
+    if isabs(filename):
+        module.__file__ = filename
+        spec.loader = module.__loader__ = SourceFileLoader(name, filename)
+        spec.has_location = True
+    module.__spec__ = spec
+    module.__package__ = spec.parent
+    return module
+
+
+def wait_for_threads() -> None:
+    """Give the threads that would outlive the script's last line a moment."""
+    until = now() + THREADS_GRACE
+    for thread in all_threads():
+        if thread is not current_thread() and not thread.daemon:
+            thread.join(max(0.0, until - now()))
+
+
+REHEARSAL = b'''
+import asyncio
+'''
+
+
+def rehearse() -> None:
+    """Load a small script and forget it, so that the first real load finds everything warm."""

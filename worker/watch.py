@@ -1,0 +1,136 @@
+"""Warnings and forbidden acts of a script, noted as they happen; this runs beside foreign code.
+
+An act that the sandbox refuses may be swallowed by the script or a library. An audit hook sees it all
+the same. The hook cannot be removed, so it asks ``Watch`` whom to tell, and does next to nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Tuple
+
+from worker.failure import is_ours
+from worker.plain import described, text, type_name
+from worker.pristine import BUILTINS
+from worker.record import Record
+
+__builtins__ = BUILTINS
+
+TARGET = 200
+"""Characters kept of what an act was aimed at."""
+LOCAL = (1,)
+"""AF_UNIX: event loops make such sockets for themselves."""
+STEPS = 50
+"""Frames looked through for the script's own line."""
+current_frame = sys._getframe  # noqa: SLF001 - the only way to know who acted
+
+
+class Act(NamedTuple):
+    """Something a profile may forbid: which guarantee forbids it, and on what it was tried."""
+
+    guarantee: str
+    target: str
+    code: Any
+    line: Optional[int]
+
+
+def network_address(event: str, arguments: Tuple[Any, ...]) -> Optional[str]:
+    """What a socket was to reach; None for one that stays in the process."""
+    if event == "socket.__new__":
+        return None if int(arguments[1]) in LOCAL else "socket"
+    return described(arguments[1] if event in ("socket.connect", "socket.bind", "socket.sendto") else arguments[0])
+
+
+def program(event: str, arguments: Tuple[Any, ...]) -> Optional[str]:
+    """What was to be run."""
+    return described(arguments[0]) if arguments else event
+
+
+EVENTS: Dict[str, Tuple[str, Callable[[str, Tuple[Any, ...]], Optional[str]]]] = {
+    **dict.fromkeys(
+        "socket.__new__ socket.connect socket.bind socket.sendto socket.getaddrinfo socket.gethostbyname".split(),
+        ("network", network_address),
+    ),
+    **dict.fromkeys(
+        "subprocess.Popen os.system os.fork os.forkpty os.exec os.posix_spawn os.spawn pty.spawn".split(),
+        ("processes", program),
+    ),
+}
+"""The audit events that are looked at: the guarantee each is about, and how its target is found."""
+
+
+class Watch:
+    """Who is told. One load at a time."""
+
+    record: Optional[Record] = None
+    forbids: FrozenSet[str] = frozenset()
+    last: Optional[Act] = None
+    hooked = False
+
+
+def begin(record: Record, forbids: FrozenSet[str]) -> None:
+    """Note warnings, and the acts that belong to one of ``forbids``."""
+    warnings.showwarning = show_warning  # type: ignore[assignment]
+    Watch.record, Watch.forbids, Watch.last = record, forbids, None
+    if forbids and not Watch.hooked:
+        Watch.hooked = True
+        sys.addaudithook(hook)
+
+
+def end() -> None:
+    """Note nothing any more."""
+    Watch.record, Watch.forbids, Watch.last = None, frozenset(), None
+
+
+def hook(event: str, arguments: Tuple[Any, ...]) -> None:
+    """The audit hook."""
+    if event in EVENTS and Watch.forbids:
+        see(event, arguments)
+
+
+def see(event: str, arguments: Tuple[Any, ...]) -> None:
+    """Note an act that the profile forbids."""
+    guarantee, find_target = EVENTS[event]
+    if guarantee not in Watch.forbids or Watch.record is None:
+        return
+    try:
+        target = find_target(event, arguments)
+        if target is None:
+            return
+        acting = current_frame(2)
+        Watch.last = Act(guarantee, text(target, TARGET), acting.f_code, acting.f_lineno)
+        frame = script_frame(acting)
+        words = f"the profile allows no {guarantee}: {event} was tried on {text(target, TARGET)}"
+        Watch.record.notice("denied", words, frame.f_code.co_filename, frame.f_lineno)
+    except Exception:
+        return
+
+
+def script_frame(frame: Any) -> Any:
+    """The innermost frame of the script itself, or the one that was given."""
+    filename = Watch.record.load.filename if Watch.record is not None else None
+    current = frame
+    for _ in range(STEPS):
+        if current is None:
+            break
+        if current.f_code.co_filename == filename:
+            return current
+        current = current.f_back
+    return frame
+
+
+def show_warning(
+    message: Any,
+    category: type,
+    filename: str,
+    lineno: int,
+    file: Any = None,  # noqa: ARG001 - the signature of warnings.showwarning
+    line: Any = None,  # noqa: ARG001
+) -> None:
+    """Note a warning in place of printing it."""
+    if Watch.record is None:
+        return
+    name = text(filename)
+    place = (None, None) if is_ours(name) else (name, lineno)
+    Watch.record.notice("warning", f"{type_name(category)}: {text(message)}", *place)

@@ -1,0 +1,193 @@
+"""Forks workers: preloads once what every script needs, inside its namespaces, and serves ``Fork``.
+
+Runs beside foreign code only in the sense that its children do; no script ever reaches it. It is
+single-threaded, the first process of a PID namespace where namespaces are asked for, so that its death
+ends every worker, and it sees no more of the host than they do.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import platform
+import select
+import signal
+import socket
+import traceback
+from dataclasses import dataclass, field
+from typing import Dict, List, NoReturn, Optional, Tuple
+
+from . import confine, main, protocol, script
+from .channel import Channel, Closed
+from .confine import identity, kernel, mounts, seccomp
+from .confine.kernel import StepFailed
+
+HOST_NAME = b"worker"
+
+
+@dataclass
+class Child:
+    """A worker that has not been reaped, the first process of its namespace, and where its end is told."""
+
+    pid: int
+    pidfd: int
+    exit_pipe: int
+    init: Optional[kernel.Init]
+
+
+@dataclass
+class Zygote:
+    """What every worker is forked with."""
+
+    policy: protocol.Policy
+    uid: int
+    gid: int
+    trees: List[mounts.Tree]
+    symlinks: List[Tuple[str, str]]
+    in_force: Tuple[str, ...]
+    channel: Channel
+    namespace: Optional[int] = None
+    pieces: List[str] = field(default_factory=list)
+    program: bytes = b""
+    children: Dict[int, Child] = field(default_factory=dict)
+    forked: int = 0
+
+    # --- before the first fork ---
+
+    def settle(self) -> None:
+        """Enter the private root and give up what no worker needs. Raises StepFailed."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if confine.MOUNT in self.in_force:
+            self.pieces = mounts.build_stage(self.trees, self.uid, self.gid, self.symlinks)
+            self.trees = []
+            identity.forget_bounding_set()
+            kernel.checked(kernel.libc.sethostname(HOST_NAME, len(HOST_NAME)), "uts namespace: name")
+        if confine.PID in self.in_force:
+            self.namespace = os.pidfd_open(os.getpid())
+        self.program = seccomp.plan(self.policy)
+
+    def preload(self, modules: Tuple[str, ...]) -> None:
+        """Import what scripts need, resolve what is lazy, and prove that nothing started a thread."""
+        for name in modules:
+            importlib.import_module(name)
+        script.rehearse()
+        threads = len(os.listdir("/proc/self/task"))
+        if threads != 1:
+            raise StepFailed(f"zygote: {threads} threads after preloading {', '.join(modules) or 'nothing'}", 0)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    # --- serving ---
+
+    def serve(self) -> None:
+        """Fork on demand and reap, until the supervisor goes away."""
+        poll = select.poll()
+        poll.register(self.channel, select.POLLIN)
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor != self.channel.fileno():
+                    poll.unregister(descriptor)
+                    self.reap(self.children.pop(descriptor))
+                    continue
+                protocol.trusted(protocol.Fork, self.channel.receive())
+                child = self.fork()
+                if child is not None:
+                    self.children[child.pidfd] = child
+                    poll.register(child.pidfd, select.POLLIN)
+
+    def fork(self) -> Optional[Child]:
+        """One more worker; None, and ``Refused`` is sent, when the host gives none."""
+        held: List[int] = []
+        init = None
+        try:
+            ours, theirs, exit_pipe = self.pipes(held)
+            if self.namespace is not None:
+                init = kernel.Init()
+                kernel.setns(init.pidfd, kernel.CLONE_NEWPID, "pid namespace: enter")
+            pid = self.fork_worker(theirs)
+            if self.namespace is not None:
+                kernel.setns(self.namespace, kernel.CLONE_NEWPID, "pid namespace: return")
+            self.forked += 1
+            child = Child(pid, os.pidfd_open(pid), os.dup(exit_pipe), init)
+            self.channel.send(protocol.Forked(self.forked), [child.pidfd, *ours])
+            return child
+        except (OSError, StepFailed) as error:
+            if init is not None:
+                init.end()
+            step = error.step if isinstance(error, StepFailed) else "zygote: fork"
+            errno = error.errno or 0
+            self.channel.send(protocol.Refused((), step, errno, os.strerror(errno)))
+            return None
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+
+    def pipes(self, held: List[int]) -> Tuple[List[int], List[int], int]:
+        """The supervisor's ends, the worker's ends, and where the worker's end is told; all go to ``held``."""
+        pair = [end.detach() for end in socket.socketpair()]
+        held += pair
+        ours, theirs = [pair[0]], [pair[1]]
+        for _ in range(3):
+            reading, writing = os.pipe2(os.O_CLOEXEC)
+            held += (reading, writing)
+            ours.append(reading)
+            theirs.append(writing)
+        reading, exit_pipe = os.pipe2(os.O_CLOEXEC)
+        held += (reading, exit_pipe)
+        return [*ours, reading], theirs, exit_pipe
+
+    def fork_worker(self, theirs: List[int]) -> int:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            worker = confine.Confinement(
+                self.policy,
+                self.uid,
+                self.gid,
+                self.trees,
+                self.pieces,
+                self.symlinks,
+                self.program,
+                {*self.in_force, confine.EXEC, confine.SUPERVISOR},
+            )
+            main.live(worker, main.Pipes(*theirs), parent)
+        return pid
+
+    def reap(self, child: Child) -> None:
+        """Take a dead worker's status, end whatever it left in its namespace, and say how it ended."""
+        _, status, usage = os.wait4(child.pid, 0)
+        os.close(child.pidfd)
+        exited = protocol.Exited(
+            os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+            os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            usage.ru_utime + usage.ru_stime,
+            usage.ru_maxrss * 1024,
+        )
+        try:
+            os.write(child.exit_pipe, protocol.encode(exited))
+        except BrokenPipeError:
+            pass  # The supervisor has closed this load already.
+        finally:
+            os.close(child.exit_pipe)
+        if child.init is not None:
+            child.init.end()
+
+
+def run(zygote: Zygote, modules: Tuple[str, ...]) -> NoReturn:
+    """The zygote's life. Never returns."""
+    code = 1
+    try:
+        zygote.settle()
+        zygote.preload(modules)
+        zygote.channel.send(protocol.Launched(platform.python_version(), 1))
+        zygote.serve()
+    except StepFailed as failure:
+        refused = protocol.Refused((), failure.step, failure.errno, os.strerror(failure.errno))
+        zygote.channel.send(refused)
+    except (Closed, BrokenPipeError, ConnectionResetError):
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    os._exit(code)
