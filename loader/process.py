@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -75,6 +75,55 @@ def environment(policy: protocol.Policy, caller: Mapping[str, str]) -> dict[str,
 def identity() -> tuple[int, int]:
     """The uid and gid that workers run under: the caller's own, or nobody's when the caller is root."""
     return (NOBODY, NOBODY) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+
+
+def execute(
+    python: str,
+    role: str,
+    arguments: Sequence[int],
+    descriptors: Sequence[int],
+    environment: Mapping[str, str],
+    stderr: IO[bytes],
+) -> subprocess.Popen[bytes]:
+    """Start one of our own programs with ``descriptors`` open and nothing else. Raises HostFailure."""
+    try:
+        return subprocess.Popen(
+            [python, str(PACKAGE), str(MSGPACK), role, *map(str, arguments)],
+            pass_fds=descriptors,
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise HostFailure(f"exec {python}", error.errno or 0) from None
+
+
+def scratch_file() -> IO[bytes]:
+    """A file in memory, for what our own programs print."""
+    return os.fdopen(os.memfd_create("flow-loader-stderr", os.MFD_CLOEXEC), "w+b")
+
+
+def probe(python: str) -> list[protocol.Probed]:
+    """What this host answers when each mechanism is tried. Raises HostFailure."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, scratch_file() as stderr:
+        with theirs:
+            arguments = (theirs.fileno(), *identity())
+            process = execute(python, "probe", arguments, [theirs.fileno()], FIXED_ENVIRONMENT, stderr)
+        alive = os.pidfd_open(process.pid)
+        channel, found = Trusted(ours, alive), []
+        try:
+            while True:
+                found.append(channel.receive(protocol.Probed, START_SECONDS))
+        except ZygoteLost:
+            return found
+        finally:
+            process.kill()
+            process.wait()
+            os.close(alive)
 
 
 class Trusted:
@@ -191,23 +240,13 @@ class Zygote:
     def __init__(self, policy: protocol.Policy, python: str = sys.executable) -> None:
         """Start both and wait until the zygote serves. Raises HostFailure."""
         self.owner = os.getpid()
-        self.stderr: IO[bytes] = os.fdopen(os.memfd_create("zygote-stderr", os.MFD_CLOEXEC), "w+b")
+        self.stderr = scratch_file()
         ours, theirs = zip(*(socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)), strict=True)
         own = os.pidfd_open(os.getpid())
         try:
             descriptors = [end.fileno() for end in theirs] + [own]
-            self.process = subprocess.Popen(
-                [python, str(PACKAGE), *map(str, descriptors), str(MSGPACK)],
-                pass_fds=descriptors,
-                env=environment(policy, os.environ),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self.stderr,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise HostFailure(f"exec {python}", error.errno or 0) from None
+            passed = environment(policy, os.environ)
+            self.process = execute(python, "broker", descriptors, descriptors, passed, self.stderr)
         finally:
             os.close(own)
             for end in theirs:

@@ -1,9 +1,10 @@
 """Where a broker's process starts; foreign code runs only in its grandchildren.
 
-Contract. Started by a fresh exec as ``python …/worker BROKER ZYGOTE SUPERVISOR MSGPACK``: descriptors of
-the two channels, a pidfd of the supervisor, and the folder that holds msgpack; nothing else is open but
-the standard streams. The environment is what the supervisor chose. The first message on the broker's
-channel is ``Launch``. Exit code 0 means the supervisor or the zygote ended, or ``Refused`` was sent.
+Contract. Started by a fresh exec as ``python …/worker MSGPACK broker BROKER ZYGOTE SUPERVISOR``: the
+folder that holds msgpack, descriptors of the two channels, and a pidfd of the supervisor; nothing else is
+open but the standard streams. The environment is what the supervisor chose. The first message on the
+broker's channel is ``Launch``. Exit code 0 means the supervisor or the zygote ended, or ``Refused`` was
+sent. As ``python …/worker MSGPACK probe CHANNEL UID GID`` it sends ``Probed`` for each mechanism instead.
 
 This package and msgpack are found by their place alone, so that no folder of ours is on the path of
 what is imported later.
@@ -11,6 +12,7 @@ what is imported later.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -31,12 +33,10 @@ def bring(name: str, folder: str) -> None:
 def main() -> None:
     own = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if entry and os.path.abspath(entry) != own]
-    descriptors = [int(argument) for argument in sys.argv[1:4]]
-    bring("msgpack", sys.argv[4])
+    bring("msgpack", sys.argv[1])
     bring("worker", own)
-    from worker import broker
-
-    broker.run(*descriptors)
+    role = importlib.import_module(f"worker.{sys.argv[2]}")
+    role.run(*map(int, sys.argv[3:]))
 
 
 if __name__ == "__main__":

@@ -96,10 +96,10 @@ def spec(facts: Mapping[str, Any]) -> protocol.Spec:
     return protocol.Spec(**{name: SPEC[name](value) for name, value in facts.items()})
 
 
-def instances(namespace: Mapping[str, Any], kind: type) -> List[Any]:
+def instances(namespace: Dict[str, Any], kind: type) -> List[Any]:
     """The globals whose true type is ``kind`` or derives from it, in order of definition, each once."""
     found: Dict[int, Any] = {}
-    for value in list(dict.values(namespace)):  # type: ignore[arg-type]
+    for value in list(dict.values(namespace)):
         if kind in mro_of(type(value)):
             found.setdefault(id(value), value)
     return list(found.values())

@@ -7,16 +7,17 @@ own, without the frames of this package.
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import linecache
 import os
-import sys
 import traceback
 from collections import deque
 from types import FrameType, TracebackType
 from typing import Any, Deque, Iterator, List, Optional, Set, Tuple
 
 from worker import protocol
-from worker.plain import masked, mro_of, shorten, text, type_name, well_formed
+from worker.plain import masked, mro_of, text, type_name, well_formed
 from worker.pristine import BUILTINS
 
 __builtins__ = BUILTINS
@@ -42,7 +43,7 @@ context_of = BaseException.__dict__["__context__"].__get__
 is_suppressed = BaseException.__dict__["__suppress_context__"].__get__
 traceback_of = BaseException.__dict__["__traceback__"].__get__
 attributes_of = BaseException.__dict__["__dict__"].__get__
-group_type: Optional[type] = getattr(sys.modules["builtins"], "BaseExceptionGroup", None)
+group_type: Optional[type] = getattr(builtins, "BaseExceptionGroup", None)
 format_tb, format_exception_only = traceback.format_tb, traceback.format_exception_only
 get_line = linecache.getline
 Step = Tuple[FrameType, int, int]
@@ -115,7 +116,7 @@ def steps(raised: BaseException) -> Tuple[List[Step], int, List[Step]]:
 
 def is_ours(file: str) -> bool:
     """Whether code of that file is ours or the import system's: its frames are not the author's concern."""
-    return file.startswith(OURS) or file.startswith(MACHINERY)
+    return file.startswith((OURS, MACHINERY))
 
 
 def frames(raised: BaseException) -> Tuple[protocol.Frame, ...]:
@@ -195,11 +196,9 @@ def format_steps(some: List[Step]) -> str:
 def last_lines(raised: BaseException) -> str:
     """What follows the frames: the type and the message, and the notes."""
     kind = type(raised)
-    if type_name(kind) in vars(sys.modules["builtins"]) or SyntaxError in mro_of(kind):
-        try:
+    with contextlib.suppress(BaseException):  # a patched traceback module, hostile attributes
+        if type_name(kind) in vars(builtins) or SyntaxError in mro_of(kind):
             return text("".join(format_exception_only(kind, raised)), MESSAGE)
-        except BaseException:  # a patched traceback module, hostile attributes
-            pass
     said = text(raised, MESSAGE)
     lines = [f"{type_name(kind)}: {said}" if said else type_name(kind), *notes(raised)]
     return "\n".join(lines) + "\n"
@@ -208,10 +207,8 @@ def last_lines(raised: BaseException) -> str:
 def notes(raised: BaseException) -> List[str]:
     """What ``add_note`` left on an exception."""
     held = attributes_of(raised)
-    found = dict.get(held, "__notes__") if type(held) is dict else None
-    if type(found) not in (list, tuple):
-        return []
-    return [text(note, MESSAGE) for note in found[:NOTES]]
+    found: Any = dict.get(held, "__notes__") if type(held) is dict else None
+    return [text(note, MESSAGE) for note in found[:NOTES]] if type(found) in (list, tuple) else []
 
 
 def group_lines(raised: Any, depth: int) -> List[str]:
@@ -220,7 +217,7 @@ def group_lines(raised: Any, depth: int) -> List[str]:
     members = group_type.__dict__["exceptions"].__get__(raised)
     header = "Exception Group Traceback (most recent call last):\n"
     own = (stack_text(raised, header) + last_lines(raised)).splitlines()
-    lines = ["  + " + own[0], *("  | " + line for line in own[1:])]
+    lines = [("  | " if depth else "  + ") + own[0], *("  | " + line for line in own[1:])]
     if depth >= GROUP_DEPTH:
         return [*lines, f"  | [… {len(members)} more …]"]
     for number, member in enumerate(members[:GROUP], 1):

@@ -4,7 +4,8 @@ The script's folder is first on the path. Each module found there keeps its plai
 imports start in a package that stands for the folder, so ``import x`` and ``from . import x`` are one
 module. A module of the folder may bear the name of one that is loaded already (``types.py``): the script
 gets its own, and code from outside the folder goes on getting the original. That holds for the import
-statement; ``importlib.import_module`` does not say who asks and gets the script's own.
+statement and while a module is being imported; ``importlib.import_module``, called later, does not say who
+asks and gets the script's own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import threading
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set
 
 from worker.pristine import BUILTINS
 
@@ -68,27 +69,26 @@ class Alias(Loader):
 
 
 class FolderFinder:
-    """First on ``sys.meta_path``: the script's folders, under plain and relative names."""
+    """First on ``sys.meta_path``: the script's folders, under plain and relative names.
+
+    ``passes`` are the names for which it stands aside.
+    """
 
     def __init__(self, folders: Sequence[str], script: str) -> None:
         self.folders = list(folders)
         self.script = script
-        self.hidden = False
+        self.passes: Set[str] = set()
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:  # noqa: ARG002
         """The spec of a module of the folders, None for every other; ours are not found at all."""
-        if self.hidden:
-            return None
         if name == FOLDER:
             return self.package()
         if name.startswith(FOLDER + "."):
             return self.relative(name[len(FOLDER) + 1 :], name)
+        if name in self.passes:
+            return found_outside(name, self.folders)
         own = self.own(name, path)
-        if own is None and name in OURS:
-            own = find_spec(name, [entry for entry in sys.path if entry != INSTALLED])
-            if own is None:
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return own
+        return found_outside(name, [INSTALLED]) if own is None and name in OURS else own
 
     def own(self, name: str, path: Any) -> Optional[ModuleSpec]:
         """The spec of a module of the folders by its plain name."""
@@ -126,14 +126,30 @@ class FolderFinder:
         return spec
 
 
+def found_outside(name: str, folders: Sequence[str]) -> ModuleSpec:
+    """The spec of a module on the path but in none of ``folders``; raises ModuleNotFoundError."""
+    spec = find_spec(name, [entry for entry in sys.path if entry not in folders])
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return spec
+
+
 class Originals:
-    """In place of ``__import__``: who is not of the script's folder imports what the folder shadows."""
+    """In place of ``__import__`` when the folder shadows loaded or standard modules.
+
+    ``sys.modules`` holds the folder's own modules of those names, and the originals while anything that is
+    not the folder's is being imported. The lock is held for the change only: a module may import in threads
+    and wait for them.
+    """
 
     def __init__(self, finder: FolderFinder, names: Set[str]) -> None:
         self.finder = finder
         self.names = names
-        self.modules = take_out(names)
-        self.lock = threading.RLock()
+        self.own: Dict[str, ModuleType] = {}
+        self.originals = take_out(names)
+        self.current = self.own
+        self.active = 0
+        self.lock = threading.Lock()
 
     def __call__(
         self,
@@ -146,25 +162,28 @@ class Originals:
         """Import as the builtin does, on behalf of the module whose globals are given."""
         spec = globals.get("__spec__") if type(globals) is dict else None
         inside = spec is None or type(spec) is FolderSpec
-        if level or inside or top(name) not in self.names:
+        shadowed = top(name) in self.names
+        if not (level or shadowed or fromlist) and name in sys.modules:
             return import_module(name, globals, locals, fromlist, level)
         with self.lock:
-            return self.outside(name, globals, locals, fromlist)
-
-    def outside(self, name: str, *arguments: Any) -> Any:
-        """Import with the originals in place and the folder out of sight."""
-        own = take_out(self.names)
-        sys.modules.update(self.modules)
-        entries = [entry for entry in sys.path if entry in self.finder.folders]
-        sys.path[:] = [entry for entry in sys.path if entry not in entries]
-        self.finder.hidden = True
+            before = self.current
+            self.active += 1
+            self.show(self.own if inside and (level or shadowed) else self.originals)
         try:
-            return import_module(name, *arguments)
+            return import_module(name, globals, locals, fromlist, level)
         finally:
-            self.finder.hidden = False
-            sys.path[:0] = entries
-            self.modules = take_out(self.names)
-            sys.modules.update(own)
+            with self.lock:
+                self.active -= 1
+                self.show(before if self.active else self.own)
+
+    def show(self, modules: Dict[str, ModuleType]) -> None:
+        """Put one of the two sets into ``sys.modules``."""
+        if modules is not self.current:
+            self.current.clear()
+            self.current.update(take_out(self.names))
+            self.current = modules
+            sys.modules.update(modules)
+            self.finder.passes = self.names if modules is self.originals else set()
 
 
 def take_out(names: Iterable[str]) -> Dict[str, ModuleType]:
@@ -199,19 +218,15 @@ def folders_of(filename: str, root: str) -> List[str]:
     return [own] if own == root else [own, root]
 
 
-def arrange(filename: str, root: str, module: str, keep: Iterable[str]) -> Tuple[FolderFinder, Set[str]]:
-    """Put the folders first and ours away. ``keep`` names modules that the folder must not replace.
-
-    Returns the finder and the shadowed names.
-    """
+def arrange(filename: str, root: str, module: str, keep: Iterable[str]) -> None:
+    """Put the folders first and ours away. ``keep`` names modules that the folder must not replace."""
     finder = FolderFinder(folders_of(filename, root), module)
     names = shadowed(finder, keep)
     if names:
         builtins.__import__ = Originals(finder, names)
     take_out(CARRIED)
     sys.path[:] = [*finder.folders, *(entry for entry in sys.path if not carried_path(entry))]
-    sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
-    return finder, names
+    sys.meta_path.insert(0, finder)
 
 
 def carried_path(entry: str) -> bool:

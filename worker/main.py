@@ -21,6 +21,7 @@ import contextlib
 import faulthandler
 import fcntl
 import gc
+import mmap
 import os
 import signal
 import sys
@@ -133,10 +134,10 @@ def reply(worker: confine.Confinement, channel: Channel, load: protocol.Load) ->
         if forbidden
     )
     streams = (sys.stdout, sys.stderr)
-    ballast = bytearray(BALLAST)
+    ballast = mmap.mmap(-1, BALLAST)
     gc.enable()
     outcome = script.execute(load, send, forbids=forbids)
-    del ballast
+    ballast.close()
     for stream in streams:
         # The script may have closed or broken it, and that is its own affair.
         with suppress(BaseException):

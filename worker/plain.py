@@ -15,8 +15,8 @@ from pathlib import PurePath
 from typing import Any, Callable, Dict, Iterable, List, Set, Tuple
 from uuid import UUID
 
-from worker.protocol import Json
 from worker.pristine import BUILTINS
+from worker.protocol import Json
 
 __builtins__ = BUILTINS
 
@@ -52,7 +52,7 @@ def exact(value: object) -> Tuple[Json, bool]:
 def text(value: object, limit: int = TEXT) -> str:
     """A string, or what ``str()`` says of another object, cut to ``limit`` and free of lone surrogates."""
     try:
-        copied = str.__str__(value if str in mro_of(type(value)) else str(value))  # type: ignore[arg-type]
+        copied = str.__str__(value if str in mro_of(type(value)) else str(value))
     except BaseException:  # a script's __str__ may raise anything
         copied = placeholder(value)
     return shorten(well_formed(copied), limit)
@@ -125,23 +125,28 @@ class Copier:
             self.above.discard(id(value))
 
     def lost(self, stand_in: str) -> str:
+        """Note that something stands for what it is not."""
         self.exact = False
         return stand_in
 
     def string(self, value: str) -> str:
+        """A str that can be encoded."""
         copied = well_formed(str.__str__(value))
         return copied if len(copied) <= TEXT else self.lost(shorten(copied, TEXT))
 
     def integer(self, value: int) -> Json:
+        """An int, or the digits of one over 64 bit."""
         copied = int.__int__(value)
         return copied if -(1 << 63) <= copied < 1 << 63 else self.lost(int_text(copied))
 
     def real(self, value: float) -> Json:
+        """A finite float, or ``nan``, ``inf``, ``-inf`` as text."""
         copied = float.__float__(value)
         finite = copied - copied == 0.0
         return copied if finite else self.lost(float.__repr__(copied))
 
     def octets(self, value: bytes) -> str:
+        """Bytes as the text they encode."""
         copied = bytes.__getitem__(value, slice(0, TEXT + 1))
         try:
             return self.string(copied.decode("utf-8"))
@@ -149,6 +154,7 @@ class Copier:
             return self.lost(shorten(repr(copied), TEXT))
 
     def items(self, values: Iterable[object]) -> List[Json]:
+        """Each of several values, in order."""
         copied: List[Json] = []
         for value in values:
             if len(copied) >= WIDTH or self.left <= 0:
@@ -158,9 +164,11 @@ class Copier:
         return copied
 
     def unordered(self, values: Iterable[object]) -> List[Json]:
+        """Each of several values, in an order that does not depend on hashes."""
         return sorted(self.items(values), key=lambda item: (type(item).__name__, repr(item)))
 
     def mapping(self, values: Iterable[Tuple[object, object]]) -> Dict[str, Json]:
+        """Keys and values, the keys as text."""
         copied: Dict[str, Json] = {}
         for key, value in values:
             if len(copied) >= WIDTH or self.left <= 0:
@@ -170,6 +178,7 @@ class Copier:
         return copied
 
     def key(self, value: object) -> str:
+        """A key as JSON writes it."""
         copied = self.copy(value)
         if type(copied) is str:
             return copied
@@ -203,6 +212,7 @@ def int_text(value: int) -> str:
 
 
 def decimal(copier: Copier, value: Decimal) -> Json:
+    """A decimal as an int or a float, as pydantic 1 had it."""
     if not Decimal.is_finite(value):
         return copier.lost(Decimal.__str__(value))
     whole = Decimal.as_tuple(value).exponent == 0
@@ -210,6 +220,7 @@ def decimal(copier: Copier, value: Decimal) -> Json:
 
 
 def member(copier: Copier, value: Enum) -> Json:
+    """An enum's member as its value."""
     return copier.copy(object.__getattribute__(value, "_value_"))
 
 

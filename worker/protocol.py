@@ -330,6 +330,17 @@ class Failed:
     dialect: Dialect
 
 
+@dataclass(frozen=True)
+class Probed:
+    """What came of trying one mechanism of confinement. ``detail`` is the kernel's word, or a version."""
+
+    mechanism: str
+    works: bool
+    step: str
+    errno: int
+    detail: str
+
+
 MESSAGES: Tuple[Type[Any], ...] = (
     Launch,
     Launched,
@@ -345,6 +356,7 @@ MESSAGES: Tuple[Type[Any], ...] = (
     Found,
     Loaded,
     Failed,
+    Probed,
 )
 BY_TAG = {message.__name__: message for message in MESSAGES}
 M = TypeVar("M")

@@ -6,6 +6,7 @@ The steps are the stages of an error: ``decode`` the bytes, ``compile`` the text
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import linecache
 import os
@@ -17,8 +18,9 @@ from importlib.machinery import SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Any, Dict, FrozenSet, Optional, Tuple, Union
 
-from worker import dialects, extract, failure, hints, imports, protocol, watch
+from worker import dialects, extract, failure, hints, imports, protocol, rehearsal, watch
 from worker.dialects.base import Dialect
+from worker.plain import mro_of, type_name
 from worker.pristine import BUILTINS
 from worker.record import Emit, Record
 
@@ -27,11 +29,15 @@ __builtins__ = BUILTINS
 THREADS_GRACE = 0.1
 """Seconds for which threads that the script started may go on, so that what they define is found."""
 Reply = Union[protocol.Loaded, protocol.Failed]
-decode_source, lines_cache, clear_frames = importlib.util.decode_source, linecache.cache, traceback.clear_frames
+decode_source, lines_cache, clear_frames = (
+    importlib.util.decode_source,
+    linecache.cache,
+    traceback.clear_frames,
+)
 getcwd, chdir, isabs = os.getcwd, os.chdir, os.path.isabs
 current_thread, all_threads, now = threading.current_thread, threading.enumerate, time.monotonic
 get_limit, set_limit, untrace = sys.getrecursionlimit, sys.setrecursionlimit, sys.settrace
-unprofile = sys.setprofile
+unprofile, interpreters_builtins = sys.setprofile, vars(builtins)
 
 
 def execute(load: protocol.Load, emit: Emit, *, forbids: FrozenSet[str] = frozenset()) -> Reply:
@@ -79,11 +85,12 @@ class Run:
         self.namespace = vars(module)
         try:
             exec(code, self.namespace)  # noqa: S102 - what a worker is for
-            wait_for_threads()
         finally:
             untrace(None)
             unprofile(None)
             set_limit(self.limit)
+            interpreters_builtins.update(BUILTINS)
+        wait_for_threads()
 
     def surround(self) -> ModuleType:
         """Working directory, arguments, path, modules; returns the script's own module."""
@@ -107,24 +114,33 @@ class Run:
         read = [self.record.flow_of(flow, self.dialect.facts) for flow in found]
         flows = tuple(flow for flow in read if flow is not None)
         specs = self.record.all_specs()
+        notices, spoken = tuple(self.record.notices), self.spoken()
         if not found and not self.record.specs:
-            raise hints.NothingToLoad(hints.nothing(self.load.filename, self.record.all_flows()))
-        return protocol.Loaded(flows, specs, tuple(self.record.notices), self.spoken())
+            error = hints.nothing_to_load(self.record, self.record.all_flows())
+            return protocol.Failed("script_failed", error, (), (), notices, spoken)
+        return protocol.Loaded(flows, specs, notices, spoken)
 
     def failed(self, raised: BaseException) -> protocol.Failed:
         """How the script failed, beside what it had defined until then."""
         lines_cache[self.load.filename] = self.lines
         status = "script_failed"
-        if isinstance(raised, MemoryError) and self.stage == "run":
+        if MemoryError in mro_of(type(raised)) and self.stage == "run":
             status = "out_of_memory"
-            clear_frames(raised.__traceback__)
-        try:
-            error = hints.explained(failure.error(raised, self.stage), raised, self.record)
-        except MemoryError:
-            self.namespace.clear()
-            error = protocol.Error(self.stage, "MemoryError", "the script used all the memory it may have")
+            clear_frames(failure.traceback_of(raised))
+        error = self.told(raised)
+        if error is None:
+            self.namespace.clear()  # it may hold all the memory there is
+            name = type_name(type(raised))
+            error = self.told(raised) or protocol.Error(self.stage, name, "it cannot be told in full")
         flows, specs = self.record.all_flows(), self.record.all_specs()
         return protocol.Failed(status, error, flows, specs, tuple(self.record.notices), self.spoken())
+
+    def told(self, raised: BaseException) -> Optional[protocol.Error]:
+        """The exception made plain, with hints; None when there is no memory for it."""
+        try:
+            return hints.explained(failure.error(raised, self.stage), raised, self.record, self.dialect)
+        except BaseException:  # an exception may be more hostile than we know
+            return None
 
     def spoken(self) -> protocol.Dialect:
         """The dialect that the script was read with."""
@@ -163,10 +179,6 @@ def wait_for_threads() -> None:
             thread.join(max(0.0, until - now()))
 
 
-REHEARSAL = b'''
-import asyncio
-'''
-
-
 def rehearse() -> None:
-    """Load a small script and forget it, so that the first real load finds everything warm."""
+    """Load a harmless script and forget it, so that the first real load finds everything warm."""
+    rehearsal.rehearse(execute)

@@ -21,6 +21,7 @@ TARGET = 200
 """Characters kept of what an act was aimed at."""
 LOCAL = (1,)
 """AF_UNIX: event loops make such sockets for themselves."""
+ADDRESS_IS_SECOND = ("socket.connect", "socket.bind", "socket.sendto")
 STEPS = 50
 """Frames looked through for the script's own line."""
 current_frame = sys._getframe  # noqa: SLF001 - the only way to know who acted
@@ -35,11 +36,21 @@ class Act(NamedTuple):
     line: Optional[int]
 
 
+NETWORK_EVENTS = (
+    *("socket.__new__", "socket.connect", "socket.bind", "socket.sendto"),
+    *("socket.getaddrinfo", "socket.gethostbyname"),
+)
+PROCESS_EVENTS = (
+    *("subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.exec", "os.posix_spawn"),
+    *("os.spawn", "pty.spawn"),
+)
+
+
 def network_address(event: str, arguments: Tuple[Any, ...]) -> Optional[str]:
     """What a socket was to reach; None for one that stays in the process."""
     if event == "socket.__new__":
         return None if int(arguments[1]) in LOCAL else "socket"
-    return described(arguments[1] if event in ("socket.connect", "socket.bind", "socket.sendto") else arguments[0])
+    return described(arguments[event in ADDRESS_IS_SECOND])
 
 
 def program(event: str, arguments: Tuple[Any, ...]) -> Optional[str]:
@@ -49,11 +60,11 @@ def program(event: str, arguments: Tuple[Any, ...]) -> Optional[str]:
 
 EVENTS: Dict[str, Tuple[str, Callable[[str, Tuple[Any, ...]], Optional[str]]]] = {
     **dict.fromkeys(
-        "socket.__new__ socket.connect socket.bind socket.sendto socket.getaddrinfo socket.gethostbyname".split(),
+        NETWORK_EVENTS,
         ("network", network_address),
     ),
     **dict.fromkeys(
-        "subprocess.Popen os.system os.fork os.forkpty os.exec os.posix_spawn os.spawn pty.spawn".split(),
+        PROCESS_EVENTS,
         ("processes", program),
     ),
 }
@@ -71,7 +82,7 @@ class Watch:
 
 def begin(record: Record, forbids: FrozenSet[str]) -> None:
     """Note warnings, and the acts that belong to one of ``forbids``."""
-    warnings.showwarning = show_warning  # type: ignore[assignment]
+    warnings.showwarning = show_warning
     Watch.record, Watch.forbids, Watch.last = record, forbids, None
     if forbids and not Watch.hooked:
         Watch.hooked = True
@@ -120,12 +131,12 @@ def script_frame(frame: Any) -> Any:
     return frame
 
 
-def show_warning(
+def show_warning(  # noqa: PLR0913, PLR0917 - the signature of warnings.showwarning
     message: Any,
     category: type,
     filename: str,
     lineno: int,
-    file: Any = None,  # noqa: ARG001 - the signature of warnings.showwarning
+    file: Any = None,  # noqa: ARG001
     line: Any = None,  # noqa: ARG001
 ) -> None:
     """Note a warning in place of printing it."""

@@ -11,12 +11,21 @@ from worker.record import Record
 class Dialect(Protocol):
     """One generation of the flow API."""
 
-    name: str
-    version: Optional[str]
-    flow_type: type
-    """The class whose instances among a script's globals are its flows."""
-    modules: Tuple[str, ...]
-    """The names under which scripts import it."""
+    @property
+    def name(self) -> str:
+        """What ``Load.dialect`` calls it."""
+
+    @property
+    def version(self) -> Optional[str]:
+        """The release of Prefect whose API it is."""
+
+    @property
+    def flow_type(self) -> type:
+        """The class whose instances among a script's globals are its flows."""
+
+    @property
+    def modules(self) -> Tuple[str, ...]:
+        """The names under which scripts import it."""
 
     def begin(self, record: Record) -> Dict[str, ModuleType]:
         """Tell ``record`` of every flow and spec from now on; returns the modules that scripts import."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc as abstract
-import datetime
+import datetime as dt
 import decimal
 import pathlib
 import re
@@ -53,10 +53,10 @@ SIMPLE: Dict[Any, Dict[str, Any]] = {
     str: {"type": "string"},
     bytes: {"type": "string", "format": "binary"},
     decimal.Decimal: {"type": "number"},
-    datetime.datetime: {"type": "string", "format": "date-time"},
-    datetime.date: {"type": "string", "format": "date"},
-    datetime.time: {"type": "string", "format": "time"},
-    datetime.timedelta: {"type": "number", "format": "time-delta"},
+    dt.datetime: {"type": "string", "format": "date-time"},
+    dt.date: {"type": "string", "format": "date"},
+    dt.time: {"type": "string", "format": "time"},
+    dt.timedelta: {"type": "number", "format": "time-delta"},
     uuid.UUID: {"type": "string", "format": "uuid"},
     pathlib.Path: {"type": "string", "format": "path"},
     pathlib.PurePath: {"type": "string", "format": "path"},

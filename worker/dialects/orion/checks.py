@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import re
 import zoneinfo
@@ -16,7 +16,16 @@ from worker.pristine import BUILTINS
 __builtins__ = BUILTINS
 
 INVALID_CHARACTERS = ["/", "%", "&", ">", "<"]
-TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+TRUTHS = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
 CLOCK = re.compile(
     r"(?P<sign>[+-]?)(?:(?P<days>\d+)(?: days?)?,? )?(?P<hours>\d{1,2}):(?P<minutes>\d{2})"
     r"(?::(?P<seconds>\d{2}(?:\.\d{1,6})?))?"
@@ -130,30 +139,30 @@ def timezone(value: Any) -> str:
     return checked
 
 
-def moment(value: Any) -> datetime.datetime:
+def moment(value: Any) -> dt.datetime:
     """A date and time: itself, ISO text, or seconds since 1970. Without a zone it is UTC."""
     if isinstance(value, str):
-        value = datetime.datetime.fromisoformat(value[:-1] + "+00:00" if value.endswith("Z") else value)
+        value = dt.datetime.fromisoformat(value[:-1] + "+00:00" if value.endswith("Z") else value)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
-    elif isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-        value = datetime.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone follows
-    if not isinstance(value, datetime.datetime):
+        value = dt.datetime.fromtimestamp(value, dt.timezone.utc)
+    elif isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        value = dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone follows
+    if not isinstance(value, dt.datetime):
         raise TypeError(f"a date and time is due, not {shown(value)}")
-    return value if value.tzinfo is not None else value.replace(tzinfo=datetime.timezone.utc)
+    return value if value.tzinfo is not None else value.replace(tzinfo=dt.timezone.utc)
 
 
-def positive_interval(value: Any) -> datetime.timedelta:
+def positive_interval(value: Any) -> dt.timedelta:
     """A length of time above zero: a timedelta, seconds, ``1:00:00``, ``2 1:00:00`` or ISO 8601."""
     span = interval(value)
-    if span <= datetime.timedelta(0):
+    if span <= dt.timedelta(0):
         raise ValueError("The interval must be positive")
     return span
 
 
-def interval(value: Any) -> datetime.timedelta:
+def interval(value: Any) -> dt.timedelta:
     """A length of time."""
-    if isinstance(value, datetime.timedelta):
+    if isinstance(value, dt.timedelta):
         return value
     if isinstance(value, str):
         found = CLOCK.fullmatch(value) or ISO_SPAN.fullmatch(value)
@@ -162,7 +171,7 @@ def interval(value: Any) -> datetime.timedelta:
         value = seconds(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
-            return datetime.timedelta(seconds=value)
+            return dt.timedelta(seconds=value)
         except (OverflowError, ValueError):
             pass
     raise ValueError(f"a length of time is due, like 3600 or '1:00:00', not {shown(value)}")
@@ -176,10 +185,10 @@ def seconds(value: str) -> Any:
         return value
 
 
-def parts(found: Dict[str, Optional[str]]) -> datetime.timedelta:
+def parts(found: Dict[str, Optional[str]]) -> dt.timedelta:
     """A length of time from its parts as text."""
     sign = -1 if found.pop("sign") == "-" else 1
-    return sign * datetime.timedelta(**{unit: float(count) for unit, count in found.items() if count})
+    return sign * dt.timedelta(**{unit: float(count) for unit, count in found.items() if count})
 
 
 def shown(value: Any) -> str:

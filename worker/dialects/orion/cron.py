@@ -26,7 +26,12 @@ PARTS = (
     Part(0, 23),
     Part(1, 31, special=r"l"),
     Part(1, 12, MONTHS),
-    Part(0, 7, DAYS, special=r"l?([0-7]|sun|mon|tue|wed|thu|fri|sat)|([0-7]|sun|mon|tue|wed|thu|fri|sat)#([1-5]|l)"),
+    Part(
+        0,
+        7,
+        DAYS,
+        special=r"l?([0-7]|sun|mon|tue|wed|thu|fri|sat)|([0-7]|sun|mon|tue|wed|thu|fri|sat)#([1-5]|l)",
+    ),
     Part(0, 59),
 )
 """Minute, hour, day of the month, month, day of the week, and an optional second."""
@@ -52,7 +57,7 @@ def fits_part(item: str, part: Part) -> bool:
     if part.special and re.fullmatch(part.special, item):
         return True
     found = ITEM.fullmatch(item)
-    if found is None or found["step"] is not None and int(found["step"]) == 0:
+    if found is None or (found["step"] is not None and int(found["step"]) == 0):
         return False
     if found["all"]:
         return True

@@ -36,7 +36,7 @@ def shown(annotation: Any) -> str:
 
 
 def of_class(schemas: Schemas, kind: type) -> Dict[str, Any]:
-    """A class's schema, or a reference to it; raises Inexpressible for one that says nothing of its fields."""
+    """A class's schema, or a reference to it; raises Inexpressible when it does not tell its fields."""
     bases = mro_of(kind)
     if enum.Enum in bases:
         return schemas.define(kind, lambda: of_enum(kind))

@@ -55,10 +55,10 @@ class DeploymentSpec(Model):
     def __eq__(self, other: object) -> bool:
         return self is other
 
-    def validate(self, *args: Any, **kwargs: Any) -> None:
+    def validate(self, *_: Any, **__: Any) -> None:
         """Does nothing while the script is loaded: a spec is validated by those who read it."""
 
-    def create_deployment(self, *args: Any, **kwargs: Any) -> None:
+    def create_deployment(self, *_: Any, **__: Any) -> None:
         """Does not create anything while the script is loaded."""
         message = "create_deployment() was called while the script was loaded and created nothing"
         registry.notice("spec", message, registry.caller())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class PrefectException(Exception):  # noqa: N818 - the API's names
+class PrefectException(Exception):
     """Base of all of them."""
 
 

@@ -64,7 +64,9 @@ class DockerFlowRunner(UniversalFlowRunner):
 
     typename = typename("docker")
     image = Field(checks.optional(checks.string))
-    image_pull_policy = Field(checks.optional(checks.one_of(*PULL_POLICIES, "IF_NOT_PRESENT", "ALWAYS", "NEVER")))
+    image_pull_policy = Field(
+        checks.optional(checks.one_of(*PULL_POLICIES, "IF_NOT_PRESENT", "ALWAYS", "NEVER"))
+    )
     networks = Field(checks.strings, list)
     network_mode = Field(checks.optional(checks.string))
     labels = Field(checks.optional(checks.string_mapping))

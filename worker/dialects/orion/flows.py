@@ -21,7 +21,7 @@ update_wrapper = functools.update_wrapper
 class Flow:
     """A workflow: a function and what is known of it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the API's signature
         self,
         fn: Any,
         name: Optional[str] = None,
@@ -67,7 +67,7 @@ class Flow:
                 raise TypeError(f"with_options() got an unexpected keyword argument {name!r}")
         return Flow(self.fn, **{**held, **{name: v for name, v in options.items() if v is not None}})
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *_: Any, **__: Any) -> Any:
         """Does not run the flow: gives None, or something to await that gives None."""
         return registry.not_run("flow", self.name, self.isasync)
 
@@ -75,11 +75,11 @@ class Flow:
         return f"<Flow {self.name!r}>"
 
 
-def flow(__fn: Any = None, **options: Any) -> Any:
+def flow(fn: Any = None, /, **options: Any) -> Any:
     """Decorator that makes a function a flow; with options or without."""
-    if __fn is None:
+    if fn is None:
         return functools.partial(flow, **options)
-    return Flow(__fn, **options)
+    return Flow(fn, **options)
 
 
 def named_after(fn: Any) -> str:

@@ -19,7 +19,11 @@ LARGEST = 16 << 20
 """Bytes of a file beyond which its version is not computed."""
 md5 = hashlib.md5
 abspath, isabs = os.path.abspath, os.path.isabs
-clean, is_coroutine, is_async_generator = inspect.cleandoc, inspect.iscoroutinefunction, inspect.isasyncgenfunction
+clean, is_coroutine, is_async_generator = (
+    inspect.cleandoc,
+    inspect.iscoroutinefunction,
+    inspect.isasyncgenfunction,
+)
 
 
 def innermost(fn: Any) -> Any:
@@ -65,8 +69,10 @@ def version(fn: Any) -> Optional[str]:
 
 
 def place(fn: Any) -> Dict[str, Any]:
-    """File, lines and entrypoint, by the field names of a flow's message. The first line is that of its
-    first decorator."""
+    """File, lines and entrypoint, by the field names of a flow's message.
+
+    The first line is that of its first decorator.
+    """
     found = innermost(fn)
     code = getattr(found, "__code__", None)
     function = getattr(found, "__qualname__", None) or getattr(found, "__name__", None)

@@ -33,12 +33,12 @@ def get_logger(name: Optional[str] = None) -> logging.Logger:
     """A logger below ``prefect``."""
     if name is None:
         return ROOT
-    return ROOT.getChild(name[len("prefect.") :] if name.startswith("prefect.") else name)
+    return ROOT.getChild(name.removeprefix("prefect."))
 
 
-def get_run_logger(context: Any = None, **kwargs: Any) -> logging.LoggerAdapter[logging.Logger]:
+def get_run_logger(_: Any = None, **extra: Any) -> logging.LoggerAdapter[logging.Logger]:
     """The logger of a run. There is no run while a script is loaded; what is logged is shown all the same."""
-    return logging.LoggerAdapter(get_logger("flow_runs"), kwargs)
+    return logging.LoggerAdapter(get_logger("flow_runs"), extra)
 
 
 def begin() -> None:

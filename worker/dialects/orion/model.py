@@ -7,7 +7,7 @@ A class says ``name = Field(check, default)`` once; its constructor, its refusal
 from __future__ import annotations
 
 import difflib
-from typing import Any, Callable, Dict, NamedTuple, Tuple
+from typing import Any, Callable, ClassVar, Dict, NamedTuple, Tuple
 
 from worker.dialects.orion.exceptions import ValidationError
 from worker.plain import text
@@ -32,7 +32,7 @@ class Field(NamedTuple):
 class Model:
     """Base of schedules, runners, storage blocks and specs."""
 
-    fields: Dict[str, Field] = {}
+    fields: ClassVar[Dict[str, Field]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -34,16 +34,14 @@ BLOCKS = (
     "StorageBlock FileStorageBlock S3StorageBlock TempStorageBlock LocalStorageBlock GoogleCloudStorageBlock "
     "AzureBlobStorageBlock KVServerStorageBlock"
 )
+EXCEPTIONS = (
+    "PrefectException InvalidNameError ValidationError SpecValidationError MissingFlowError "
+    "UnspecifiedFlowError MissingDeploymentError UnspecifiedDeploymentError ScriptError FlowScriptError "
+    "ParameterTypeError ObjectNotFound ObjectAlreadyExists UpstreamTaskError MissingContextError "
+    "ReservedArgumentError"
+)
 EXPORTS: Dict[str, Exports] = {
-    "prefect.exceptions": (
-        (
-            exceptions,
-            "PrefectException InvalidNameError ValidationError SpecValidationError MissingFlowError "
-            "UnspecifiedFlowError MissingDeploymentError UnspecifiedDeploymentError ScriptError FlowScriptError "
-            "ParameterTypeError ObjectNotFound ObjectAlreadyExists UpstreamTaskError MissingContextError "
-            "ReservedArgumentError",
-        ),
-    ),
+    "prefect.exceptions": ((exceptions, EXCEPTIONS),),
     "prefect.orion": (),
     "prefect.orion.schemas": (),
     "prefect.orion.schemas.core": ((flow_runners, "FlowRunnerSettings"),),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import zoneinfo
 from typing import Any, Dict
 
@@ -30,7 +30,7 @@ class IntervalSchedule(Model):
         if held["anchor_date"] is not None and held["timezone"] is not None:
             raise ValueError("Specify an anchor date or a timezone, but not both.")
         if held["anchor_date"] is None:
-            held["anchor_date"] = datetime.datetime(2020, 1, 1, tzinfo=zone(held["timezone"]))
+            held["anchor_date"] = dt.datetime(2020, 1, 1, tzinfo=zone(held["timezone"]))
 
 
 class CronSchedule(Model):
@@ -70,9 +70,9 @@ def schedule(value: Any) -> Any:
     raise TypeError(f"a schedule with {', '.join(SCHEDULES)} is due, not {checks.shown(value)}")
 
 
-def zone(name: Any) -> datetime.tzinfo:
+def zone(name: Any) -> dt.tzinfo:
     """A time zone, or UTC where it cannot be had."""
     try:
-        return datetime.timezone.utc if name is None else zone_of(name)
+        return dt.timezone.utc if name is None else zone_of(name)
     except (ValueError, OSError, LookupError):
-        return datetime.timezone.utc
+        return dt.timezone.utc

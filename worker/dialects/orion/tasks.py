@@ -24,7 +24,7 @@ update_wrapper, signature, md5, dumps = functools.update_wrapper, inspect.signat
 class Task:
     """A step of a flow: a function and what is known of it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the API's signature
         self,
         fn: Any,
         name: Optional[str] = None,
@@ -71,7 +71,7 @@ class Task:
                 raise TypeError(f"with_options() got an unexpected keyword argument {name!r}")
         return Task(self.fn, **{**held, **{name: v for name, v in options.items() if v is not None}})
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *_: Any, **__: Any) -> Any:
         """Does not run the task: gives None, or something to await that gives None."""
         return registry.not_run("task", self.name, self.isasync)
 
@@ -81,11 +81,11 @@ class Task:
         return f"<Task {self.name!r}>"
 
 
-def task(__fn: Any = None, **options: Any) -> Any:
+def task(fn: Any = None, /, **options: Any) -> Any:
     """Decorator that makes a function a task; with options or without."""
-    if __fn is None:
+    if fn is None:
         return functools.partial(task, **options)
-    return Task(__fn, **options)
+    return Task(fn, **options)
 
 
 def parameter_names(fn: Any) -> Iterable[str]:

@@ -1,0 +1,154 @@
+"""What can be written after ``flow-loader``: a table of commands, each with its own arguments.
+
+Standard library only: a mistake or a request for help is answered without importing the engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+FORMATS = ("text", "json", "msgpack")
+PROGRAM = "flow-loader"
+ABOUT = "Run a flow script in a worker that can do nothing but compute, and say what it holds."
+EXITS = """\
+exit codes:
+  0    loaded; or the question was answered
+  1    the script's fault
+  2    the caller's: an unknown option, a file or profile that cannot be read
+  3    the host's: a required guarantee cannot be had here
+  130  interrupted
+"""
+
+
+class UsageError(Exception):
+    """The caller's mistake. ``hint`` is what to write instead, if that can be guessed."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises UsageError where argparse would print and exit."""
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **values)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments."""
+        raise UsageError(f"cannot read the arguments: {message}", f"see {self.prog} --help")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The arguments' values. Raises UsageError, for an unknown option with the one that may be meant."""
+        values, unknown = self.parse_known_args(arguments)
+        if not unknown:
+            return values
+        word = unknown[0]
+        if not word.startswith("-"):
+            raise UsageError(f"cannot use the argument {word!r}: one too many", f"see {self.prog} --help")
+        option = word.partition("=")[0]
+        known = [text for action in self._actions for text in action.option_strings if len(text) > 2]
+        hint = did_you_mean(option, known) or f"see {self.prog} --help"
+        raise UsageError(f"cannot use the option {option!r}: {self.prog} has no such option", hint)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: the module with its ``run``, what it does, and its arguments."""
+
+    module: str
+    summary: str
+    add_arguments: Callable[[Parser], None]
+
+
+def add_load(parser: Parser) -> None:
+    """Arguments of ``load``."""
+    parser.add_argument("location", metavar="LOCATION", help="path or file:// URL of a script; - is standard input")
+    parser.add_argument(
+        "--profile", metavar="NAME|FILE", default="strict", help="what the script may do (default: strict)"
+    )
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds, help="wall time (default: what the profile says)"
+    )
+    parser.add_argument("--root", metavar="FOLDER", help="folder that the script may read (default: its own)")
+    add_format(parser)
+
+
+def add_doctor(parser: Parser) -> None:
+    """Arguments of ``doctor``."""
+    add_format(parser)
+
+
+def add_profiles(parser: Parser) -> None:
+    """Arguments of ``profiles``."""
+    parser.add_argument("profile", metavar="NAME|FILE", nargs="?", help="the one to explain (default: list them)")
+    add_format(parser)
+
+
+def add_format(parser: Parser) -> None:
+    """The option that every command has."""
+    parser.add_argument("--format", choices=FORMATS, default="text", help="how to print (default: text)")
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        "load": Command("loader.cli.load", "run one script and print its flows and deployment specs", add_load),
+        "doctor": Command("loader.cli.doctor", "what this host can enforce, and the remedy for what not", add_doctor),
+        "profiles": Command("loader.cli.profiles", "the sandbox profiles, and what one of them means", add_profiles),
+    }
+)
+
+
+def seconds(text: str) -> float:
+    """A number of seconds. Raises ArgumentTypeError; whether it is in bounds is for the profile to say."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+
+
+def top() -> Parser:
+    """The parser of what comes before a command."""
+    listing = "\n".join(f"  {name:<10}{command.summary}" for name, command in COMMANDS.items())
+    parser = Parser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} COMMAND [OPTION]…",
+        description=ABOUT,
+        epilog=f"commands:\n{listing}\n\n{EXITS}\nsee {PROGRAM} COMMAND --help for a command's options",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    return parser
+
+
+def of(name: str) -> Parser:
+    """The parser of one command. Raises UsageError for one that does not exist."""
+    if name not in COMMANDS:
+        hint = did_you_mean(name, COMMANDS) or f"the commands are {', '.join(COMMANDS)}"
+        raise UsageError(f"cannot run {name!r}: {PROGRAM} has no such command", hint)
+    command = COMMANDS[name]
+    summary = command.summary[0].upper() + command.summary[1:] + "."
+    parser = Parser(prog=f"{PROGRAM} {name}", description=summary, epilog=EXITS)
+    command.add_arguments(parser)
+    return parser
+
+
+def asked_format(arguments: Sequence[str]) -> str:
+    """The format that arguments ask for, though they may be wrong otherwise: the answer has it too."""
+    found = "text"
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, sign, value = word.partition("=")
+        if name == "--format":
+            found = value if sign else following
+    return found if found in FORMATS else "text"
+
+
+def did_you_mean(word: str, known: Sequence[str] | Mapping[str, Command]) -> str | None:
+    """A question with the closest known word, if one is close."""
+    close = get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else None

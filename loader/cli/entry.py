@@ -1,0 +1,101 @@
+"""From the command line to an exit code: picks the command, answers mistakes, survives a closed pipe.
+
+Exit codes: 0 loaded, 1 the script's fault, 2 the caller's, 3 the host's, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from loader.cli import arguments
+from loader.cli.arguments import UsageError
+from loader.cli.formats import OutputLost, write_failure
+
+USAGE, INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv``, by default the process's own; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    prepare()
+    try:
+        code = run(words)
+        sys.stdout.flush()
+    except OutputLost as lost:
+        code = lost.code
+    except KeyboardInterrupt:
+        code = answer("interrupted", "KeyboardInterrupt", "cannot finish: interrupted", None, words, INTERRUPTED)
+    except SystemExit as ended:  # argparse has printed its help
+        code = ended.code if isinstance(ended.code, int) else 0
+    except BrokenPipeError:
+        code = 0
+    close()
+    return code
+
+
+def prepare() -> None:
+    """Streams that take any text, and an interrupt that happens once: what it starts must be finished."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """The first interrupt ends the command in order; more of them do not disturb that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def run(words: list[str]) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        return dispatch(words)
+    except UsageError as error:
+        return answer("usage", "UsageError", str(error), error.hint, words, USAGE)
+
+
+def dispatch(words: list[str]) -> int:
+    """Find the command and run it. Raises UsageError."""
+    if not words or words[0].startswith("-"):
+        parser = arguments.top()
+        if not parser.parse(words).version:
+            parser.print_help()
+            return 0 if words else USAGE
+        sys.stdout.write(f"{arguments.PROGRAM} {version()}\n")
+        return 0
+    values = arguments.of(words[0]).parse(words[1:])
+    code: int = importlib.import_module(arguments.COMMANDS[words[0]].module).run(values)
+    return code
+
+
+def answer(status: str, kind: str, message: str, hint: str | None, words: Sequence[str], code: int) -> int:
+    """Say why there is no answer, in the format that was asked for; returns ``code``."""
+    try:
+        write_failure(arguments.asked_format(words), status, kind, message, hint)
+    except OutputLost:
+        pass
+    return code
+
+
+def version() -> str:
+    """The installed distribution's version."""
+    metadata = importlib.import_module("importlib.metadata")
+    try:
+        found: str = metadata.version(arguments.PROGRAM)
+    except metadata.PackageNotFoundError:
+        return "(a copy that is not installed)"
+    return found
+
+
+def close() -> None:
+    """Let go of standard output; whoever read it may have left already."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

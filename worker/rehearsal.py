@@ -1,0 +1,99 @@
+"""A harmless load that leaves everything warm and nothing behind; it runs beside foreign code only later.
+
+The first load of a process resolves the interpreter's lazy imports and, after a fork, copies the pages
+that every load writes to. A rehearsal does both before there is a script.
+"""
+
+from __future__ import annotations
+
+import builtins
+import linecache
+import os
+import sys
+import warnings
+from typing import Any, Callable
+
+from worker import dialects, imports, protocol, watch
+
+MODULE = "rehearsal"
+FILENAME = "<rehearsal>"
+DEFINES = b'''
+import asyncio, contextlib, dataclasses, datetime, enum, logging, os, pathlib, typing
+from prefect import flow, get_run_logger, task
+from prefect.deployments import DeploymentSpec
+from prefect.orion.schemas.schedules import IntervalSchedule
+
+class Colour(enum.Enum):
+    RED = 1
+
+@dataclasses.dataclass
+class Point:
+    x: int = 0
+
+@task
+def step(value: int) -> int:
+    return value
+
+@flow
+def first(a: int, b: "typing.Optional[Point]" = None, *, c: typing.List[str] = [], d: Colour = Colour.RED):
+    """Says nothing."""
+    step(a)
+
+@flow(name="second", timeout_seconds=5)
+async def other(when: datetime.datetime):
+    await asyncio.sleep(0)
+
+get_run_logger()
+step(1)
+DeploymentSpec(flow=first, schedule=IntervalSchedule(interval=60, timezone="UTC"), tags=["a"])
+'''
+FAILS = b"""
+def inner():
+    raise KeyError("rehearsal")
+try:
+    inner()
+except KeyError as error:
+    raise RuntimeError("rehearsal") from error
+"""
+
+
+class Surroundings:
+    """What of the interpreter a load changes, as it is now."""
+
+    def __init__(self) -> None:
+        self.folder = os.getcwd()
+        self.arguments, self.path, self.finders = sys.argv[:], sys.path[:], sys.meta_path[:]
+        self.modules = dict(sys.modules)
+        self.found = set(sys.path_importer_cache)
+        self.lines = set(linecache.cache)
+        self.import_function: Any = builtins.__import__
+        self.show_warning: Any = warnings.showwarning
+
+    def restore(self) -> None:
+        """Put all of it back. Modules that the standard library loaded meanwhile stay."""
+        watch.end()
+        builtins.__import__, warnings.showwarning = self.import_function, self.show_warning
+        sys.argv[:], sys.path[:], sys.meta_path[:] = self.arguments, self.path, self.finders
+        imports.take_out([MODULE, imports.FOLDER])
+        for dialect in dialects.DIALECTS:
+            dialect.end()
+            imports.take_out(dialect.modules)
+        sys.modules.update(self.modules)
+        for entry in set(sys.path_importer_cache) - self.found:
+            del sys.path_importer_cache[entry]
+        for file in set(linecache.cache) - self.lines:
+            del linecache.cache[file]
+        os.chdir(self.folder)
+
+
+def rehearse(execute: Callable[..., Any]) -> None:
+    """Load a script that defines things, then one that fails, and forget both."""
+    before = Surroundings()
+    for source, expected in ((DEFINES, protocol.Loaded), (FAILS, protocol.Failed)):
+        load = protocol.Load(FILENAME, source, MODULE, None, dialects.DIALECTS[0].name)
+        try:
+            reply = execute(load, lambda _: None)
+        finally:
+            before.restore()
+        if type(reply) is not expected:
+            raise RuntimeError(f"cannot rehearse a load: {reply}")
