@@ -128,6 +128,11 @@ def identity(number: int, host: HostFacts) -> Explanation:
 
 def folder(number: int, host: HostFacts) -> Explanation:
     """The script's own folder cannot be shown."""
+    if number == errno.EACCES:
+        return Explanation(
+            "the folder is closed to the identity that workers run under",
+            "use --profile strict, run as the folder's owner, or open it (chmod o+rx)",
+        )
     return Explanation(
         os.strerror(number) if number else "it is not a folder of its own",
         "put the script into a folder of its own, or name one with --root",

@@ -50,7 +50,7 @@ from worker.protocol import (
 
 AHEAD = 2
 """Workers kept waiting; each costs a few megabytes, and a load that finds none waits for a fork."""
-ATTEMPTS = 3
+ATTEMPTS = 5
 """Zygotes tried for one load, as long as its script has not been sent."""
 DIALECT = "orion"
 READ_SIZE = 1 << 16

@@ -38,9 +38,10 @@ DURING = "\nDuring handling of the above exception, another exception occurred:\
 OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 MACHINERY = "<frozen importlib"
 
-cause_of = BaseException.__dict__["__cause__"].__get__
-context_of = BaseException.__dict__["__context__"].__get__
-is_suppressed = BaseException.__dict__["__suppress_context__"].__get__
+CAUSE, CONTEXT, SUPPRESS = (
+    BaseException.__dict__[name] for name in ("__cause__", "__context__", "__suppress_context__")
+)
+cause_of, context_of, is_suppressed = CAUSE.__get__, CONTEXT.__get__, SUPPRESS.__get__
 traceback_of = BaseException.__dict__["__traceback__"].__get__
 attributes_of = BaseException.__dict__["__dict__"].__get__
 group_type: Optional[type] = getattr(builtins, "BaseExceptionGroup", None)
@@ -196,12 +197,29 @@ def format_steps(some: List[Step]) -> str:
 def last_lines(raised: BaseException) -> str:
     """What follows the frames: the type and the message, and the notes."""
     kind = type(raised)
-    with contextlib.suppress(BaseException):  # a patched traceback module, hostile attributes
-        if type_name(kind) in vars(builtins) or SyntaxError in mro_of(kind):
+    grouped = group_type is not None and group_type in mro_of(kind)
+    if not grouped and (type_name(kind) in vars(builtins) or SyntaxError in mro_of(kind)):
+        with (
+            contextlib.suppress(BaseException),
+            alone(raised),
+        ):  # a patched traceback module, hostile attributes
             return text("".join(format_exception_only(kind, raised)), MESSAGE)
     said = text(raised, MESSAGE)
     lines = [f"{type_name(kind)}: {said}" if said else type_name(kind), *notes(raised)]
     return "\n".join(lines) + "\n"
+
+
+@contextlib.contextmanager
+def alone(raised: BaseException) -> Iterator[None]:
+    """The exception without what it is chained to: ``traceback`` would follow a chain of any length."""
+    held = cause_of(raised), context_of(raised), is_suppressed(raised)
+    CAUSE.__set__(raised, None)
+    CONTEXT.__set__(raised, None)
+    try:
+        yield
+    finally:
+        for slot, value in zip((CAUSE, CONTEXT, SUPPRESS), held):
+            slot.__set__(raised, value)
 
 
 def notes(raised: BaseException) -> List[str]:

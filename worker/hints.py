@@ -161,7 +161,6 @@ REASONS: Dict[type, Callable[[Case], Optional[str]]] = {
     EOFError: end_of_input,
     FileNotFoundError: missing_file,
     SyntaxError: undecodable,
-    UnicodeDecodeError: undecodable,
 }
 """The kinds of exception for which something can be said."""
 

@@ -26,12 +26,12 @@ import os
 import signal
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Tuple
 
 from . import confine, protocol, script
 from .channel import Channel, Closed
-from .confine import kernel, mounts
+from .confine import closed, kernel, mounts
 
 CHANNEL_SLOT = 200
 """Descriptors of ours go above this number, out of the way of scripts that close low ones."""
@@ -110,12 +110,14 @@ def serve(worker: confine.Confinement, channel: Channel) -> bool:
     worker.walk(confine.ONCE_SCRIPT_IS_KNOWN)
     holds = confine.levels(worker.policy, worker.in_force)
     unmet = confine.unmet(worker.policy, holds)
-    if unmet or (worker.folder is not None and any(f.step.startswith("mount") for f in worker.failures)):
+    if unmet or (worker.folder is not None and any(f.step.startswith(("mount", "folder")) for f in worker.failures)):
         failure = worker.failures[0] if worker.failures else kernel.StepFailed("confinement: incomplete", 0)
         channel.send(protocol.Refused(unmet, failure.step, failure.errno, os.strerror(failure.errno)))
         return False
     channel.send(protocol.Ready(holds))
     load = protocol.trusted(protocol.Load, channel.receive())
+    if worker.folder is not None and load.root is not None and confine.MOUNT not in worker.in_force:
+        load = replace(load, root=closed.by_detour(load.root, closed.detours([worker.folder])))
     if worker.scratch != mounts.SCRATCH:
         os.environ["TMPDIR"] = worker.scratch
     return reply(worker, channel, load)

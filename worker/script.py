@@ -148,8 +148,12 @@ class Run:
 
 
 def decode(load: protocol.Load) -> str:
-    """The script's text, by its byte order mark or coding line; raises SyntaxError or UnicodeDecodeError."""
-    text = decode_source(load.source)
+    """The script's text, by its byte order mark or coding line; raises SyntaxError."""
+    try:
+        text = decode_source(load.source)
+    except UnicodeDecodeError as error:
+        line = load.source[: error.start].count(b"\n") + 1
+        raise SyntaxError(f"(unicode error) {error}", (load.filename, line, None, None)) from None
     if "\0" in text:
         before = text[: text.index("\0")]
         line = before.count("\n") + 1

@@ -20,7 +20,7 @@ from typing import Dict, List, NoReturn, Optional, Tuple
 
 from . import confine, main, protocol, script
 from .channel import Channel, Closed
-from .confine import identity, kernel, mounts, seccomp
+from .confine import closed, identity, kernel, mounts, seccomp
 from .confine.kernel import StepFailed
 
 HOST_NAME = b"worker"
@@ -63,6 +63,8 @@ class Zygote:
             self.trees = []
             identity.forget_bounding_set()
             kernel.checked(kernel.libc.sethostname(HOST_NAME, len(HOST_NAME)), "uts namespace: name")
+        else:
+            closed.redirect_imports(closed.detours(self.trees))
         if confine.PID in self.in_force:
             self.namespace = os.pidfd_open(os.getpid())
         self.program = seccomp.plan(self.policy)

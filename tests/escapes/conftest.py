@@ -187,7 +187,7 @@ class Engines:
     def engine(self, identity: str, profile: str) -> Engine:
         uid = NOBODY if identity == "as_nobody" else os.geteuid()
         # Only mounts can show a worker an interpreter in a home that is closed to it.
-        own = identity != "as_nobody" and profile in ("strict", "network")
+        own = identity != "as_nobody" and profile != "no-namespaces"
         python = sys.executable if own else self.python
         key = (python, uid)
         if key not in self.running:
@@ -257,7 +257,7 @@ class Escape:
         """Begin a load; call what is returned to wait for it."""
         engine = self.engine(profile)
         # Without mounts a worker of root's is a stranger to root's own closed folders.
-        mode = 0o700 if profile in ("strict", "network") else 0o755
+        mode = 0o755 if profile == "no-namespaces" else 0o700
         folder = folder or self.folder(mode)
         if profile not in engine.profiles:
             engine.warm(profile, self.script(harmless, (), self.folder(mode)))

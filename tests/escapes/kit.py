@@ -4,7 +4,10 @@ import ctypes
 import errno
 import os
 import platform
+import resource
+import stat
 import struct
+import sys
 
 libc = ctypes.CDLL(None, use_errno=True)
 COLUMN = {"x86_64": 0, "aarch64": 1}[platform.machine()]
@@ -50,7 +53,7 @@ CALLS = {
     "unshare": (272, 97),
     "userfaultfd": (323, 282),
     "vfork": (58, None),
-    "vmsplice": (316, 75),
+    "vmsplice": (278, 75),
 }
 """System calls that the standard library does not offer, or not without checks of its own."""
 
@@ -89,19 +92,26 @@ def called(name, *arguments):
 
 
 def links():
-    """What each open descriptor is, by number."""
+    """What each open descriptor is, by number; asked of each, for there may be no /proc."""
+    kinds = {stat.S_IFSOCK: "socket", stat.S_IFIFO: "pipe", stat.S_IFDIR: "folder", stat.S_IFCHR: "device"}
     found = {}
-    for name in os.listdir("/proc/self/fd"):
+    for number in range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
         try:
-            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+            found[number] = kinds.get(stat.S_IFMT(os.fstat(number).st_mode), "other")
         except OSError:
-            continue  # It was the listing's own.
+            continue  # It is not open.
     return found
+
+
+def library():
+    """The path of a shared library that a worker may read."""
+    folders = [folder for folder in sys.path if folder.endswith("lib-dynload")]
+    return next(os.path.join(folder, name) for folder in folders for name in os.listdir(folder) if ".so" in name)
 
 
 def channel():
     """The descriptor on which this process answers its supervisor."""
-    return next(descriptor for descriptor, target in links().items() if target.startswith("socket:"))
+    return next(number for number, kind in links().items() if kind == "socket")
 
 
 def frame(tag, **fields):

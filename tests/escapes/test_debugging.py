@@ -25,7 +25,7 @@ def debugs(kit, targets):
         report[f"pidfd_open {target}"] = kit.called("pidfd_open", target, 0)
     for descriptor in kit.links():
         report[f"pidfd_getfd {descriptor}"] = kit.called("pidfd_getfd", descriptor, 0, 0)
-    for target in targets:
+    for target in set(targets) - {os.getpid()}:
         for name in ("mem", "maps", "environ", "fd", "root", "cwd"):
             report[f"/proc/{target}/{name}"] = kit.tried(os.open, f"/proc/{target}/{name}", os.O_RDONLY)
     return report

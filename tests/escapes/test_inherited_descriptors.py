@@ -8,15 +8,15 @@ def holds(kit):
 
     links = kit.links()
     modes = {number: fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE for number in links}
-    return {str(number): [link.partition(":")[0], modes[number]] for number, link in links.items()}
+    return {str(number): [kind, modes[number]] for number, kind in links.items()}
 
 
 def test_nothing_is_inherited_but_what_a_worker_needs(escape, profile):
     report = escape(holds, profile=profile).report
     kinds = sorted(report.values())
     writable, both = 1, 2
-    assert kinds == [["/dev/null", both], ["pipe", writable], ["pipe", writable], ["pipe", writable], ["socket", both]]
-    assert report["0"] == ["/dev/null", both]
+    assert kinds == [["device", both], ["pipe", writable], ["pipe", writable], ["pipe", writable], ["socket", both]]
+    assert report["0"] == ["device", both]
 
 
 def peers(kit):
@@ -27,19 +27,19 @@ def peers(kit):
     with socket.socket(fileno=__import__("os").dup(kit.channel())) as end:
         credentials = struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         so_peerpidfd = 77
-        end.settimeout(0.1)
+        now = socket.MSG_DONTWAIT
         return {
             "peer": credentials[0],
             "peer's pidfd": kit.tried(end.getsockopt, socket.SOL_SOCKET, so_peerpidfd, 4),
-            "receive": kit.tried(end.recvmsg, 1, 1000),
-            "read": kit.tried(end.recv, 1),
+            "receive": kit.tried(end.recvmsg, 1, 1000, now),
+            "read": kit.tried(end.recv, 1, now),
         }
 
 
 def test_the_channel_gives_nothing(escape):
     report = escape(peers).report
     assert report["receive"] == "EPERM"
-    assert report["read"] in ("TimeoutError", "EAGAIN")
+    assert report["read"] == "EAGAIN"
     assert report["peer"] in (0, 1)
 
 

@@ -2,12 +2,11 @@
 
 
 def runs_own_program(kit):
-    """Copy the interpreter to where it could be run from, and try."""
+    """Copy a shared library, which is a program too, to where it could be run from."""
     import ctypes
     import mmap
     import os
     import shutil
-    import sys
 
     report = {
         "memfd": kit.tried(os.memfd_create, "program"),
@@ -16,7 +15,7 @@ def runs_own_program(kit):
     }
     for folder in ("/tmp", "/dev/shm"):
         copy = os.path.join(folder, "program")
-        shutil.copy(os.path.realpath(sys.executable), copy)
+        shutil.copy(kit.library(), copy)
         os.chmod(copy, 0o755)
         report[f"exec from {folder}"] = kit.tried(os.execv, copy, [copy])
         report[f"load from {folder}"] = kit.tried(ctypes.CDLL, copy)
@@ -35,12 +34,11 @@ def test_programs_that_were_brought_along_do_not_run(escape):
 def uses_libraries(kit):
     """Libraries of the interpreter and the system load, and memory can be mapped."""
     import ctypes
-    import ctypes.util
     import mmap
 
     mapped = mmap.mmap(-1, 1 << 20)
     mapped[:4] = b"text"
-    return [kit.tried(ctypes.CDLL, "libm.so.6"), mapped[:4].decode(), __import__("sqlite3").sqlite_version_info[0]]
+    return [kit.tried(ctypes.CDLL, kit.library()), mapped[:4].decode(), __import__("sqlite3").sqlite_version_info[0]]
 
 
 def test_installed_libraries_and_plain_memory_work(escape, profile):

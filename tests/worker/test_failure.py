@@ -118,7 +118,8 @@ def test_changed_file_does_not_change_the_source_shown(run):
         (FLOW + "hello().result()\n", "AttributeError", "line 4"),
         ("input()\n", "EOFError", "standard input"),
         ("open('data.csv')\n", "FileNotFoundError", "script's folder"),
-        (b"x = '\xff'\n", "UnicodeDecodeError", "UTF-8"),
+        (b"x = '\xff'\n", "SyntaxError", "UTF-8"),
+        (b"\n\n\nx = '\xff'\n", "SyntaxError", "UTF-8"),
     ],
 )
 def test_common_failures_have_a_hint(run, source, kind, words):

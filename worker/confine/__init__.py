@@ -7,12 +7,13 @@ not forgiven: whether the rest suffices is decided from the table, once, at the 
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from typing import Callable, List, Optional, Set, Tuple
 
 from ..protocol import FULL, GUARANTEES, NONE, PARTIAL, Guarantee, Policy
-from . import identity, kernel, landlock, limits, mounts, seccomp
+from . import closed, identity, kernel, landlock, limits, mounts, seccomp
 from .kernel import StepFailed
 
 USER, MOUNT, PID, NETWORK = "user-namespace", "mount-namespace", "pid-namespace", "network-namespace"
@@ -128,6 +129,8 @@ def show_folder(worker: Confinement) -> Tuple[str, ...]:
         worker.in_force.discard(MOUNT)
         worker.scratch = mounts.finish(worker.folder)
         return (MOUNT,)
+    if worker.folder is not None and not closed.enterable(worker.folder):
+        raise StepFailed(f"folder: enter {worker.folder.path}", errno.EACCES)
     return ()
 
 
@@ -164,6 +167,15 @@ def restrict_files(worker: Confinement) -> Tuple[str, ...]:
     return tuple(names)
 
 
+def let_go(worker: Confinement) -> Tuple[str, ...]:
+    """Close what Landlock's rules were made from; with mounts it was closed when it was attached."""
+    if MOUNT not in worker.in_force:
+        for tree in (*worker.trees, *([worker.folder] if worker.folder else [])):
+            os.close(tree.descriptor)
+        worker.trees = []
+    return ()
+
+
 def filter_calls(worker: Confinement) -> Tuple[str, ...]:
     if not worker.program:
         return ()
@@ -177,6 +189,7 @@ ONCE_SCRIPT_IS_KNOWN: Tuple[Step, ...] = (
     limit_resources,
     give_up_identity,
     restrict_files,
+    let_go,
     filter_calls,
 )
 """The filter comes last: it forbids what the steps before it need."""

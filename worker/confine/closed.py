@@ -1,0 +1,48 @@
+"""Reaches an interpreter or a folder that lies in someone's closed home, where nothing can be mounted.
+
+Runs beside foreign code. A process that gave up root may not walk through a folder of mode 0700, but a
+descriptor that was opened before leads past it: ``/proc/self/fd/N`` stands for the folder itself. It
+opens no more than Landlock grants.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Dict, Iterable
+
+from .mounts import Tree
+
+
+def detours(trees: Iterable[Tree]) -> Dict[str, str]:
+    """The trees that this process cannot reach by their path, and the path that leads there."""
+    return {
+        tree.path: f"/proc/self/fd/{tree.descriptor}"
+        for tree in trees
+        if os.path.isdir(f"/proc/self/fd/{tree.descriptor}") and not os.access(tree.path, os.R_OK | os.X_OK)
+    }
+
+
+def enterable(folder: Tree) -> bool:
+    """Whether this process may list and enter ``folder`` itself, whatever lies above it."""
+    return os.access(f"/proc/self/fd/{folder.descriptor}", os.R_OK | os.X_OK)
+
+
+def by_detour(path: str, known: Dict[str, str]) -> str:
+    """``path``, or the way round to it."""
+    for closed, way in known.items():
+        if path == closed or path.startswith(closed.rstrip("/") + "/"):
+            return way + path[len(closed) :]
+    return path
+
+
+def redirect_imports(known: Dict[str, str]) -> None:
+    """Let what is imported from here on be found by the detours."""
+    if not known:
+        return
+    sys.path[:] = [by_detour(entry, known) for entry in sys.path]
+    for module in list(sys.modules.values()):
+        places = getattr(module, "__path__", None)
+        if isinstance(places, list):
+            places[:] = [by_detour(entry, known) for entry in places]
+    sys.path_importer_cache.clear()
