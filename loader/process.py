@@ -9,6 +9,7 @@ descriptors never block and nothing of it is ever unpickled. Descriptors are han
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import select
@@ -80,16 +81,18 @@ def identity() -> tuple[int, int]:
 def execute(
     python: str,
     role: str,
-    arguments: Sequence[int],
     descriptors: Sequence[int],
+    arguments: Sequence[int],
     environment: Mapping[str, str],
     stderr: IO[bytes],
 ) -> subprocess.Popen[bytes]:
     """Start one of our own programs with ``descriptors`` open and nothing else. Raises HostFailure."""
+    # A caller that closed its standard streams may have given their numbers to ours.
+    passed = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) for descriptor in descriptors]
     try:
         return subprocess.Popen(
-            [python, str(PACKAGE), str(MSGPACK), role, *map(str, arguments)],
-            pass_fds=descriptors,
+            [python, str(PACKAGE), str(MSGPACK), role, *map(str, (*passed, *arguments))],
+            pass_fds=passed,
             env=environment,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -99,6 +102,9 @@ def execute(
         )
     except OSError as error:
         raise HostFailure(f"exec {python}", error.errno or 0) from None
+    finally:
+        for descriptor in passed:
+            os.close(descriptor)
 
 
 def scratch_file() -> IO[bytes]:
@@ -111,8 +117,7 @@ def probe(python: str) -> list[protocol.Probed]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, scratch_file() as stderr:
         with theirs:
-            arguments = (theirs.fileno(), *identity())
-            process = execute(python, "probe", arguments, [theirs.fileno()], FIXED_ENVIRONMENT, stderr)
+            process = execute(python, "probe", [theirs.fileno()], identity(), FIXED_ENVIRONMENT, stderr)
         alive = os.pidfd_open(process.pid)
         channel, found = Trusted(ours, alive), []
         try:
@@ -246,7 +251,7 @@ class Zygote:
         try:
             descriptors = [end.fileno() for end in theirs] + [own]
             passed = environment(policy, os.environ)
-            self.process = execute(python, "broker", descriptors, descriptors, passed, self.stderr)
+            self.process = execute(python, "broker", descriptors, (), passed, self.stderr)
         finally:
             os.close(own)
             for end in theirs:

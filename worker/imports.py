@@ -189,10 +189,8 @@ class Originals:
 def take_out(names: Iterable[str]) -> Dict[str, ModuleType]:
     """Remove modules and their submodules from ``sys.modules``; returns them."""
     wanted = set(names)
-    taken = {name: module for name, module in list(sys.modules.items()) if top(name) in wanted}
-    for name in taken:
-        del sys.modules[name]
-    return taken
+    taken = [name for name in list(sys.modules) if name.partition(".")[0] in wanted]
+    return {name: sys.modules.pop(name) for name in taken}
 
 
 def shadowed(finder: FolderFinder, keep: Iterable[str]) -> Set[str]:

@@ -110,6 +110,8 @@ class Copier:
         self.left -= 1
         if value is None or value is True or value is False:
             return value
+        if type(value) is str and self.left >= 0:
+            return self.string(value)
         if self.left < 0 or len(self.above) >= DEPTH or id(value) in self.above:
             return self.lost("…" if id(value) not in self.above else "<cycle>")
         self.above.add(id(value))

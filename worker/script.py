@@ -122,7 +122,8 @@ class Run:
 
     def failed(self, raised: BaseException) -> protocol.Failed:
         """How the script failed, beside what it had defined until then."""
-        lines_cache[self.load.filename] = self.lines
+        if self.lines:
+            lines_cache[self.load.filename] = self.lines
         status = "script_failed"
         if MemoryError in mro_of(type(raised)) and self.stage == "run":
             status = "out_of_memory"

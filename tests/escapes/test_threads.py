@@ -6,6 +6,8 @@ def starts_many(kit, until):
     import threading
     import time
 
+    # Small stacks, so that address space does not run out before threads do.
+    threading.stack_size(1 << 17)
     started = 0
     try:
         for _ in range(until):

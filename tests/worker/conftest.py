@@ -26,21 +26,26 @@ class Ran:
 
     @property
     def tag(self):
+        """`Loaded` or `Failed`."""
         return self.reply["tag"]
 
     @property
     def error(self):
+        """The error of a script that failed."""
         return self.reply["error"]
 
     @property
     def flows(self):
+        """The flows."""
         return self.reply["flows"]
 
     @property
     def specs(self):
+        """The specs."""
         return self.reply["specs"]
 
     def notices(self, kind):
+        """The notices of one kind."""
         return [notice for notice in self.reply["notices"] if notice["kind"] == kind]
 
 
@@ -52,12 +57,13 @@ class Runner:
     replies: Path
 
     def write(self, files):
+        """Put files into the folder; text is dedented."""
         for name, text in files.items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text if isinstance(text, bytes) else textwrap.dedent(text).encode())
 
-    def __call__(
+    def __call__(  # noqa: PLR0913 - each is one thing that a test may vary
         self,
         source,
         files=None,

@@ -156,19 +156,43 @@ class Evil(Exception, metaclass=Meta):
         HOSTILE + "raise Evil\n",
         HOSTILE + "raise Evil from Evil()\n",
         "a, b = ValueError('a'), ValueError('b')\na.__cause__, b.__cause__ = b, a\nraise a\n",
-        "error = None\nfor i in range(100_000):\n    new = ValueError(i)\n    new.__context__ = error\n    error = new\nraise error\n",
+        (
+            "error = None\n"
+            "for i in range(100_000):\n"
+            "    new = ValueError(i)\n"
+            "    new.__context__ = error\n"
+            "    error = new\n"
+            "raise error\n"
+        ),
         "error = ValueError('x')\nerror.__notes__ = [object()] * 1000\nraise error\n",
         "error = ValueError('x')\nerror.__notes__ = 7\nraise error\n",
         "raise ValueError('x' * 10_000_000)\n",
         "raise ValueError('\\ud800 \\x1b[31m')\n",
         "class E(Exception):\n    def __str__(self): return 7\nraise E\n",
-        "type('x' * 1_000_000, (Exception,), {'__module__': 7})\nraise type('x' * 1_000_000, (Exception,), {})\n",
-        "class S(SyntaxError):\n    text = lineno = filename = msg = property(lambda self: 1 / 0)\nraise S('x', ('f', 1, 1, 't'))\n",
+        (
+            "type('x' * 1_000_000, (Exception,), {'__module__': 7})\n"
+            "raise type('x' * 1_000_000, (Exception,), {})\n"
+        ),
+        (
+            "class S(SyntaxError):\n"
+            "    text = lineno = filename = msg = property(lambda self: 1 / 0)\n"
+            "raise S('x', ('f', 1, 1, 't'))\n"
+        ),
         "raise SyntaxError('x', ('flow.py', -5, 10 ** 30, 'a' * 1000000))\n",
-        "__loader__ = type('L', (), {'get_source': lambda *a: 1 / 0})()\nexec(compile('1/0', 'nofile', 'exec'), globals())\n",
+        (
+            "__loader__ = type('L', (), {'get_source': lambda *a: 1 / 0})()\n"
+            "exec(compile('1/0', 'nofile', 'exec'), globals())\n"
+        ),
         "def f(): f()\nf()\n",
         "raise BaseException('x')\n",
-        "import sys\nsys.setrecursionlimit(20_000)\ndef f(n):\n    if n == 0: raise ValueError\n    f(n - 1)\nf(5_000)\n",
+        (
+            "import sys\n"
+            "sys.setrecursionlimit(20_000)\n"
+            "def f(n):\n"
+            "    if n == 0: raise ValueError\n"
+            "    f(n - 1)\n"
+            "f(5_000)\n"
+        ),
     ],
 )
 def test_hostile_exceptions_are_told_in_bounded_text(run, source):
@@ -184,7 +208,12 @@ def test_hostile_exceptions_are_told_in_bounded_text(run, source):
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="the interpreter has no exception groups")
 def test_large_groups_are_bounded(run):
     """Members and levels that are left out are counted."""
-    source = "error = ValueError()\nfor _ in range(200):\n    error = ExceptionGroup('x', [error] * 50)\nraise error\n"
+    source = (
+        "error = ValueError()\n"
+        "for _ in range(200):\n"
+        "    error = ExceptionGroup('x', [error] * 50)\n"
+        "raise error\n"
+    )
     ran = run(source, fails=True)
     assert len(ran.error["traceback"]) < 60_000
 

@@ -30,7 +30,9 @@ def test_packages_beside_the_script_work(run):
     }
     run(
         FLOW
-        + "import pack, pack.inner\nfrom .pack import inner\nassert inner is pack.inner and pack.VALUE == 3\n",
+        + "import pack, pack.inner\n"
+        + "from .pack import inner\n"
+        + "assert inner is pack.inner and pack.VALUE == 3\n",
         files,
     )
 
@@ -53,7 +55,12 @@ def test_our_packages_are_not_found(run, name):
     """A script that has none of its own cannot import ours."""
     source = (
         FLOW
-        + f"try:\n    import {name}\nexcept ModuleNotFoundError as error:\n    assert error.name == '{name}'\nelse:\n    raise AssertionError\n"
+        + "try:\n"
+        + f"    import {name}\n"
+        + "except ModuleNotFoundError as error:\n"
+        + f"    assert error.name == '{name}'\n"
+        + "else:\n"
+        + "    raise AssertionError\n"
     )
     run(source)
     ran = run(f"import {name}.protocol\n", fails=True)
@@ -132,7 +139,10 @@ def test_text_runs_in_its_folder(run):
     """A script from text has no file, but imports from its working directory."""
     run(
         FLOW
-        + "import beside\nfrom . import beside as same\nassert same is beside\nassert '__file__' not in globals()\n",
+        + "import beside\n"
+        + "from . import beside as same\n"
+        + "assert same is beside\n"
+        + "assert '__file__' not in globals()\n",
         {"beside.py": ""},
         text=True,
     )

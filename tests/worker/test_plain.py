@@ -1,7 +1,7 @@
 """Any object becomes plain data."""
 
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import json
@@ -10,8 +10,8 @@ import pathlib
 import uuid
 
 import msgpack
-import numpy
-import pandas
+import numpy as np
+import pandas as pd
 import pydantic
 import pytest
 from hypothesis import given
@@ -21,22 +21,30 @@ from worker import plain
 
 
 class Colour(enum.Enum):
+    """An enum."""
+
     RED = "red"
 
 
 class Level(enum.IntEnum):
+    """An enum whose members are ints."""
+
     LOW = 1
 
 
 @dataclasses.dataclass
 class Point:
+    """A dataclass."""
+
     x: int
     y: object = None
 
 
 class Model(pydantic.BaseModel):
+    """A model."""
+
     a: int
-    when: datetime.date = datetime.date(2020, 1, 1)
+    when: dt.date = dt.date(2020, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -57,21 +65,21 @@ class Model(pydantic.BaseModel):
         (Colour.RED, "red"),
         (Level.LOW, 1),
         ({Colour.RED: Colour.RED}, {"red": "red"}),
-        (datetime.datetime(2020, 1, 2, tzinfo=datetime.timezone.utc), "2020-01-02T00:00:00+00:00"),
-        (datetime.date(2020, 1, 2), "2020-01-02"),
-        (datetime.time(1, 2), "01:02:00"),
-        (datetime.timedelta(minutes=1), 60.0),
+        (dt.datetime(2020, 1, 2, tzinfo=dt.UTC), "2020-01-02T00:00:00+00:00"),
+        (dt.date(2020, 1, 2), "2020-01-02"),
+        (dt.time(1, 2), "01:02:00"),
+        (dt.timedelta(minutes=1), 60.0),
         (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
         (pathlib.Path("/a/b"), "/a/b"),
         (decimal.Decimal("0.5"), 0.5),
         (decimal.Decimal(3), 3),
         (Point(1, Point(2)), {"x": 1, "y": {"x": 2, "y": None}}),
         (Model(a=1), {"a": 1, "when": "2020-01-01"}),
-        (numpy.int64(3), 3),
-        (numpy.float64(0.5), 0.5),
-        (numpy.array([[1, 2]]), [[1, 2]]),
-        (numpy.bool_(True), True),
-        (pandas.Timestamp("2020-01-01"), "2020-01-01T00:00:00"),
+        (np.int64(3), 3),
+        (np.float64(0.5), 0.5),
+        (np.array([[1, 2]]), [[1, 2]]),
+        (np.bool_(True), True),
+        (pd.Timestamp("2020-01-01"), "2020-01-01T00:00:00"),
     ],
 )
 def test_known_types_have_a_form(value, expected):
@@ -149,6 +157,7 @@ class Raising:
     """Every special method raises what no `except Exception` catches."""
 
     def fail(self, *args):
+        """Raise."""
         raise SystemExit
 
     __repr__ = __str__ = __iter__ = __len__ = __eq__ = __hash__ = __getattribute__ = __bool__ = fail

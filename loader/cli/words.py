@@ -1,0 +1,121 @@
+"""Facts of flows and specs in words: types, defaults, schedules, counts. Whatever shape a claim has.
+
+The results are plain text that is not escaped yet.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+DEPTH = 4
+"""Levels of a type that are spelled out."""
+TYPES = 6
+"""Alternatives of a type, or values of an enumeration, that are spelled out."""
+UNITS = ((604_800, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def count(number: int, word: str) -> str:
+    """``1 flow``, ``2 flows``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def as_map(value: Any) -> Mapping[str, Any]:
+    """A claim's mapping, or an empty one where the claim is something else."""
+    return value if isinstance(value, dict) else {}
+
+
+def parameters(schema: Any) -> Iterator[str]:
+    """Each parameter of a flow's schema: ``name: type = default``."""
+    held = as_map(schema)
+    required = held.get("required")
+    for name, item in as_map(held.get("properties")).items():
+        described = as_map(item)
+        text = f"{name}: {type_of(described)}"
+        if "default" in described:
+            text += f" = {value(described['default'])}"
+        elif not isinstance(required, list) or name not in required:
+            text += " (optional)"
+        yield text
+
+
+def type_of(schema: Any, depth: int = DEPTH) -> str:
+    """A JSON schema's type, as short as it can be said."""
+    held = as_map(schema)
+    if depth == 0:
+        return "…"
+    if isinstance(held.get("$ref"), str):
+        return str(held["$ref"]).rpartition("/")[2]
+    for key, sign in (("anyOf", " | "), ("oneOf", " | "), ("allOf", " & "), ("type", " | ")):
+        if isinstance(held.get(key), list):
+            some = held[key][:TYPES]
+            return sign.join(item if isinstance(item, str) else type_of(item, depth - 1) for item in some)
+    if isinstance(held.get("enum"), list):
+        return "one of " + ", ".join(value(item) for item in held["enum"][:TYPES])
+    kind = held.get("format") or held.get("type")
+    if kind == "array":
+        return f"array of {type_of(held['items'], depth - 1)}" if as_map(held.get("items")) else "array"
+    if kind == "object" and as_map(held.get("additionalProperties")):
+        return f"object of {type_of(held['additionalProperties'], depth - 1)}"
+    return kind if isinstance(kind, str) else "any"
+
+
+def value(item: Any) -> str:
+    """A plain value on one line, as JSON."""
+    return json.dumps(item, ensure_ascii=False, default=str)
+
+
+def mapping(item: Any) -> Iterator[str]:
+    """Each entry of a mapping: ``name = value``."""
+    for name, entry in as_map(item).items():
+        yield f"{name} = {value(entry)}"
+
+
+def schedule(item: Any) -> str:
+    """When a deployment runs: ``every 10 minutes``, ``cron 0 9 * * *, Europe/Berlin``."""
+    held = as_map(item)
+    zone = held.get("timezone")
+    where = f", {zone}" if isinstance(zone, str) else ""
+    if "interval" in held:
+        anchor = held.get("anchor_date")
+        since = f", counted from {anchor}" if isinstance(anchor, str) else ""
+        return f"every {duration(held['interval'])}{where}{since}"
+    if "cron" in held:
+        both = ", day of month and of week must both fit" if held.get("day_or") is False else ""
+        return f"cron {held['cron']}{where}{both}"
+    if "rrule" in held:
+        return f"rrule {held['rrule']}{where}"
+    return value(item)
+
+
+def duration(seconds: Any) -> str:
+    """A number of seconds in words: ``hour``, ``10 minutes``, ``1 day 6 hours``."""
+    if type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds <= 0:
+        return str(seconds)
+    parts, left = [], seconds
+    for factor, unit in UNITS:
+        number = int(left // factor) if factor > 1 else left
+        if number:
+            parts.append(count(round(number, 6), unit) if number % 1 else count(int(number), unit))
+        left -= number * factor
+    return parts[0].removeprefix("1 ") if len(parts) == 1 else " ".join(parts)
+
+
+def runner(item: Any) -> str:
+    """A flow runner by its kind, and by what of its settings was set: ``docker (image = "x")``."""
+    held = as_map(item)
+    kind = held.get("type")
+    settings = [
+        f"{name} = {value(entry)}"
+        for name, entry in as_map(held.get("config")).items()
+        if entry not in (None, {}, [], "")
+    ]
+    detail = f" ({', '.join(settings)})" if settings else ""
+    return (kind if isinstance(kind, str) else value(item)) + detail
+
+
+def milliseconds(seconds: float) -> str:
+    """A time for reading: ``12 ms``, ``3.4 s``."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,0 +1,187 @@
+"""Whoever is killed, and whenever: nothing is left, and the next load is right."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from loader import FlowLoader, LoaderClosed
+
+ROOT = Path(__file__).parent.parent
+GONE_SECONDS = 2.0
+FLOW = "from prefect import flow\n@flow\ndef answer(): pass\n"
+SLOW = FLOW + "import time\ntime.sleep(0.05)\n"
+SUPERVISOR = f"""
+import sys, threading
+sys.path.insert(0, {str(ROOT)!r})
+from loader import FlowLoader
+held = FlowLoader().warm()
+print("warm", flush=True)
+def work():
+    while True:
+        held.load_text({SLOW!r})
+for _ in range(4):
+    threading.Thread(target=work).start()
+"""
+
+
+def children(pid):
+    """Every process below ``pid``."""
+    found = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            below = Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+            found += [item for child in below for item in (int(child), *children(int(child)))]
+    except OSError:
+        pass  # It ended while we looked.
+    return found
+
+
+def runs(pid):
+    """Whether a process is there and not a zombie that waits for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def all_gone(pids, seconds=GONE_SECONDS):
+    """Whether none of ``pids`` runs within ``seconds``."""
+    until = time.monotonic() + seconds
+    while any(map(runs, pids)):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def mounts():
+    return len(Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.slow
+def test_a_killed_supervisor_leaves_no_process_and_no_mount():
+    """SIGKILL of the supervisor at any moment under load: within two seconds nothing of ours is left."""
+    chance = random.Random(1)
+    before = mounts()
+    for _ in range(15):
+        with subprocess.Popen([sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE) as supervisor:
+            supervisor.stdout.readline()
+            time.sleep(chance.random() * 0.5)
+            below = children(supervisor.pid)
+            supervisor.kill()
+        assert below
+        assert all_gone(below)
+    assert mounts() == before
+
+
+def test_a_supervisor_killed_while_it_starts_its_first_zygote_leaves_nothing():
+    """There is no moment at which the zygote's processes do not depend on their supervisor."""
+    for delay in (0.15, 0.25, 0.3, 0.35, 0.4, 0.45):
+        with subprocess.Popen([sys.executable, "-c", SUPERVISOR], stdout=subprocess.DEVNULL) as supervisor:
+            time.sleep(delay)
+            below = children(supervisor.pid)
+            supervisor.kill()
+        assert all_gone(below)
+
+
+@pytest.mark.slow
+def test_killed_brokers_and_zygotes_fail_loads_by_name_and_the_next_ones_work():
+    """Fifty kills under load: each load is right or says that the host failed it, and nothing stays behind."""
+    chance = random.Random(2)
+    answers = Counter()
+    stop = threading.Event()
+    before = descriptors(), mounts()
+    with FlowLoader() as loader:
+        loader.warm()
+
+        def work():
+            while not stop.is_set():
+                outcome = loader.load_text(SLOW)
+                names = [flow.name for flow in outcome.flows]
+                answers[outcome.status.value, names == ["answer"]] += 1
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        killed = 0
+        while killed < 50:
+            time.sleep(chance.random() * 0.3)
+            zygote = loader.supervisor.zygote
+            if zygote is None:
+                continue
+            below = children(zygote.process.pid)
+            victim = chance.choice([zygote.process.pid, *below[:1]])
+            try:
+                os.kill(victim, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            killed += 1
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert loader.load_text(FLOW).status == "loaded"
+    assert set(answers) <= {("loaded", True), ("sandbox_unavailable", False)}
+    assert answers["loaded", True] > 50
+    assert all_gone(children(os.getpid()))
+    assert (descriptors(), mounts()) == before
+
+
+def test_a_killed_worker_is_reported_and_the_next_load_is_unaffected():
+    """The worker of a running load dies: that load says so, another is right."""
+    with FlowLoader() as loader:
+        loader.warm()
+        outcomes = []
+        thread = threading.Thread(target=lambda: outcomes.append(loader.load_text(FLOW + "import time; time.sleep(20)")))
+        thread.start()
+        time.sleep(0.5)
+        zygote = children(loader.supervisor.zygote.process.pid)[0]
+        busiest = max(children(zygote), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")) if runs(pid) else 0)
+        for pid in children(zygote):
+            if "T" not in Path(f"/proc/{pid}/stat").read_text():
+                os.kill(pid, signal.SIGKILL)
+        thread.join(10)
+        assert busiest
+        assert outcomes[0].status == "crashed"
+        assert outcomes[0].exit.signal == "SIGKILL"
+        assert [flow.name for flow in outcomes[0].flows] == ["answer"]
+        assert loader.load_text(FLOW).status == "loaded"
+
+
+def test_closing_ends_every_process_and_returns_every_descriptor():
+    """After ``close`` the process is as it was before."""
+    before = descriptors()
+    loader = FlowLoader()
+    loader.warm()
+    below = children(os.getpid())
+    assert below
+    loader.close()
+    assert all_gone(below)
+    assert descriptors() == before
+    with pytest.raises(LoaderClosed):
+        loader.load_text(FLOW)
+
+
+def test_a_thousand_descriptors_of_the_caller_reach_no_worker(tmp_path):
+    """A worker has its own few descriptors, however many the caller left inheritable."""
+    held = [os.open(tmp_path, os.O_RDONLY) for _ in range(300)]
+    for descriptor in held:
+        os.set_inheritable(descriptor, True)
+    script = FLOW + "import os\nprint(len(os.listdir('/proc/self/fd')))\n"
+    try:
+        with FlowLoader() as loader:
+            assert int(loader.load_text(script).stdout.text) <= 8
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
