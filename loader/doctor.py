@@ -34,7 +34,7 @@ PURPOSES = {
 
 
 class Mechanism(Model):
-    """What came of trying one mechanism. ``step``, ``error``, ``cause`` and ``remedy`` are null when it works."""
+    """What came of trying one mechanism. The last four are null when it works."""
 
     name: str
     purpose: str | None

@@ -8,24 +8,48 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+import msgpack
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from worker.protocol import Failed, Found, Loaded, Ready, Refused, Violation, decode
+from worker.protocol import (
+    Denied,
+    Dialect,
+    Error,
+    Failed,
+    Flow,
+    Found,
+    Frame,
+    Guarantee,
+    Loaded,
+    Notice,
+    Ready,
+    Refused,
+    Spec,
+    Violation,
+    decode,
+)
 
 Claim = Ready | Refused | Found | Loaded | Failed
 
 DEPTH = 100
 """How deeply a claim may nest; an honest worker cuts at far less."""
+ITEMS = 500_000
+"""Values that one claim may hold: an empty map is one byte on the wire and seventy times that in memory."""
 FAILURES = ("script_failed", "out_of_memory", "output_exceeded")
 """The statuses that a worker may claim; the others are for the supervisor to see."""
 
-ADAPTERS: dict[str, TypeAdapter[Any]] = {
-    message.__name__: TypeAdapter(message) for message in (Ready, Refused, Found, Loaded, Failed)
-}
+CLAIMS = (Ready, Refused, Found, Loaded, Failed)
+PARTS = (Flow, Spec, Notice, Error, Frame, Denied, Dialect, Guarantee)
+for part in (*CLAIMS, *PARTS):
+    # Here pydantic looks for the settings of a plain dataclass; the shared module must not know pydantic.
+    part.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+
+ADAPTERS: dict[str, TypeAdapter[Any]] = {message.__name__: TypeAdapter(message) for message in CLAIMS}
 
 
 def claim(body: bytes) -> Claim:
     """One frame's body as the message it claims to be. Raises Violation."""
+    check_items(body)
     tag, values = decode(body)
     if tag not in ADAPTERS:
         raise Violation(f"cannot take a {tag} from a worker")
@@ -41,6 +65,24 @@ def claim(body: bytes) -> Claim:
     if isinstance(message, Failed) and message.status not in FAILURES:
         raise Violation(f"cannot take a Failed: its status {message.status[:40]!r} is not a worker's to give")
     return message
+
+
+def check_items(body: bytes) -> None:
+    """Refuse more values than ``ITEMS`` before any is kept: each container is let go of as it is counted."""
+    left = ITEMS
+
+    def count(container: Any) -> None:
+        nonlocal left
+        left -= 1 + len(container)
+        if left < 0:
+            raise Violation("cannot take a message: it holds too many values")
+
+    try:
+        msgpack.unpackb(body, strict_map_key=False, list_hook=count, object_hook=count, max_ext_len=0)
+    except Violation:
+        raise
+    except Exception:
+        return  # What is wrong with it is for ``decode`` to say.
 
 
 def check_json(root: Any) -> None:

@@ -65,120 +65,232 @@ def facts() -> HostFacts:
 
 
 ELSEWHERE = "or use --profile no-namespaces, which needs Landlock and seccomp only"
+NO_EFFECT = "took no effect"
+"""How the step of a mechanism ends that the kernel accepted and did not carry out."""
+
+
+def errno_name(number: int) -> str | None:
+    """``EPERM (Operation not permitted)`` for 1; None for 0."""
+    if number == 0:
+        return None
+    return f"{errno.errorcode.get(number, number)} ({os.strerror(number)})"
 
 
 def namespaces(number: int, host: HostFacts) -> Explanation:
     """Namespaces or mounts are refused."""
+    for explain_it in (switched_off, too_old, in_container):
+        words = explain_it(number, host)
+        if words is not None:
+            return Explanation(words.cause, f"{words.remedy}; {ELSEWHERE}")
+    return Explanation(
+        "a security module (SELinux, AppArmor) forbids it, or this process is in a chroot",
+        "look for a denial in the kernel's log (dmesg), allow it there, or leave the chroot; " + ELSEWHERE,
+    )
+
+
+def switched_off(number: int, host: HostFacts) -> Explanation | None:
+    """A setting of the kernel forbids or limits namespaces."""
     if host.apparmor_restricts_userns and not host.root:
+        name = "kernel.apparmor_restrict_unprivileged_userns"
         return Explanation(
-            "AppArmor restricts user namespaces (kernel.apparmor_restrict_unprivileged_userns is 1)",
-            f"sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with 'userns', {ELSEWHERE}",
+            f"AppArmor lets no ordinary user make namespaces ({name} is 1)",
+            f"run 'sysctl -w {name}=0' as root, or give this Python an AppArmor profile with"
+            " the rule 'userns,'",
         )
     if host.userns_clone is False and not host.root:
+        name = "kernel.unprivileged_userns_clone"
         return Explanation(
-            "user namespaces are for root only (kernel.unprivileged_userns_clone is 0)",
-            f"sysctl kernel.unprivileged_userns_clone=1, {ELSEWHERE}",
+            f"only root may make user namespaces ({name} is 0)", f"run 'sysctl -w {name}=1' as root"
         )
-    if host.max_user_namespaces == 0 or number == errno.ENOSPC:
+    name = "user.max_user_namespaces"
+    if host.max_user_namespaces == 0:
         return Explanation(
-            "no more user namespaces may be made (user.max_user_namespaces is used up)",
-            f"sysctl user.max_user_namespaces=15000, {ELSEWHERE}",
+            f"user namespaces are switched off ({name} is 0)", f"run 'sysctl -w {name}=15000' as root"
         )
-    if host.filtered:
+    if number == errno.ENOSPC:
         return Explanation(
-            "a seccomp filter is in force, as containers have it, and forbids namespaces and mounts",
-            f"run the container with a filter that allows them (--security-opt seccomp=unconfined), {ELSEWHERE}",
+            "as many namespaces are in use as one user may have (sysctl user.max_*_namespaces),"
+            " or they are nested too deeply",
+            f"end what holds them, or raise the limits (as in 'sysctl -w {name}=15000') as root",
         )
-    if number in (errno.ENOSYS, errno.EINVAL) and host.kernel < (5, 12):
-        return Explanation(f"kernel {host.kernel[0]}.{host.kernel[1]} is too old", f"use Linux 5.12, {ELSEWHERE}")
-    return Explanation("the kernel or a security module refuses it", f"see flow-loader doctor, {ELSEWHERE}")
+    return None
+
+
+def too_old(number: int, host: HostFacts) -> Explanation | None:
+    """The kernel does not know what is asked."""
+    if number not in (errno.ENOSYS, errno.EINVAL):
+        return None
+    if host.kernel < (5, 12):
+        return Explanation(f"kernel {version(host)} is too old", "use Linux 5.12 or newer")
+    if host.max_user_namespaces is None:
+        return Explanation(
+            "the kernel was built without user namespaces",
+            "use a kernel with CONFIG_USER_NS and CONFIG_PID_NS",
+        )
+    return None
+
+
+def in_container(number: int, host: HostFacts) -> Explanation | None:
+    """A container's own protection is in the way."""
+    if host.filtered and number in (errno.EPERM, errno.ENOSYS, errno.EACCES):
+        return Explanation(
+            "a seccomp filter is in force, as containers have it, and forbids namespaces or mounts",
+            "start the container with --security-opt seccomp=unconfined, or with a filter that allows clone,"
+            " unshare, setns, mount and pivot_root",
+        )
+    if number == errno.EACCES:
+        return Explanation(
+            "a security module forbids mounts, as AppArmor does in containers",
+            "start the container with --security-opt apparmor=unconfined (SELinux: label=disable)",
+        )
+    return None
+
+
+def version(host: HostFacts) -> str:
+    """``5.4``."""
+    return f"{host.kernel[0]}.{host.kernel[1]}"
+
+
+def proc(number: int, host: HostFacts) -> Explanation:
+    """A PID namespace's own /proc cannot be mounted."""
+    if number == errno.EPERM and not host.filtered:
+        return Explanation(
+            "parts of /proc are covered, as containers have it, and the kernel then mounts no other /proc",
+            "start the container with --security-opt systempaths=unconfined (Podman: unmask=ALL); "
+            + ELSEWHERE,
+        )
+    return namespaces(number, host)
 
 
 def landlock(number: int, host: HostFacts) -> Explanation:
     """Landlock is not there."""
     if host.kernel < (5, 13):
-        cause = f"kernel {host.kernel[0]}.{host.kernel[1]} has no Landlock"
-        return Explanation(cause, "use Linux 5.13 or newer, 6.12 for all of it")
-    if number == errno.EOPNOTSUPP or (host.modules is not None and "landlock" not in host.modules):
         return Explanation(
-            "Landlock is built in but not enabled at boot", "add landlock to the boot parameter lsm=, as in lsm=landlock,…"
+            f"kernel {version(host)} has no Landlock", "use Linux 5.13 or newer, 6.12 for all of it"
+        )
+    if number == errno.EOPNOTSUPP or (host.modules is not None and "landlock" not in host.modules):
+        already = f"{','.join(host.modules)}" if host.modules else "…"
+        return Explanation(
+            "Landlock is in the kernel but was not enabled when it started",
+            f"add landlock to the kernel's boot parameter lsm, as in lsm=landlock,{already}, and reboot",
         )
     if host.filtered:
         return Explanation(
             "a seccomp filter is in force, as containers have it, and forbids Landlock",
-            "run the container with a newer engine or a filter that allows landlock_create_ruleset",
+            "use a newer container engine, or a filter that allows landlock_create_ruleset,"
+            " landlock_add_rule and landlock_restrict_self",
         )
-    return Explanation("the kernel was built without Landlock", "use a kernel with CONFIG_SECURITY_LANDLOCK")
+    if number == errno.ENOSYS:
+        return Explanation(
+            "the kernel was built without Landlock", "use a kernel with CONFIG_SECURITY_LANDLOCK"
+        )
+    return Explanation(reason(number), "see which step failed; load again, and report it if it stays so")
 
 
 def seccomp(number: int, host: HostFacts) -> Explanation:
     """Seccomp filters are not there."""
-    if "machine type" in os.strerror(number) or number == errno.ENOSYS:
-        return Explanation("this machine type has no table of system calls here", "use x86_64 or aarch64")
+    machine = os.uname().machine
+    if number == errno.ENOSYS:
+        return Explanation(
+            f"flow-loader has no table of system calls for this machine ({machine})", "use x86_64 or aarch64"
+        )
+    if host.filtered and number in (errno.EPERM, errno.EACCES):
+        return Explanation(
+            "a seccomp filter is in force, as containers have it, and forbids another one",
+            "start the container with a filter that allows seccomp and prctl",
+        )
     return Explanation("the kernel refuses seccomp filters", "use a kernel with CONFIG_SECCOMP_FILTER")
 
 
-def identity(number: int, host: HostFacts) -> Explanation:
-    """Root cannot become nobody."""
+def identity(number: int, _host: HostFacts) -> Explanation:
+    """Root cannot become nobody, or a process cannot give up its rights."""
+    if number == errno.EINVAL:
+        return Explanation(
+            "this root has no user 65534 to become, as in a container or namespace that maps few users",
+            "map users 0 to 65535 into the container, or run as an ordinary user",
+        )
     return Explanation(
-        "this root may not change to an ordinary user, as in a container without uid 65534",
-        "run as an ordinary user, or give the container CAP_SETUID and CAP_SETGID",
+        "this root may not become an ordinary user: its container lacks the capabilities, or has one user",
+        "give the container the capabilities SETUID, SETGID and SETPCAP, or run as an ordinary user",
     )
 
 
-def folder(number: int, host: HostFacts) -> Explanation:
+def folder(number: int, _host: HostFacts) -> Explanation:
     """The script's own folder cannot be shown."""
-    if number == errno.EACCES:
+    if number in (errno.EACCES, errno.EPERM):
         return Explanation(
-            "the folder is closed to the identity that workers run under",
-            "use --profile strict, run as the folder's owner, or open it (chmod o+rx)",
+            "the folder is closed to the user who loads", "open it (chmod), or load as its owner"
         )
     return Explanation(
-        os.strerror(number) if number else "it is not a folder of its own",
+        os.strerror(number) if number else "it is not a folder that holds just scripts",
         "put the script into a folder of its own, or name one with --root",
     )
 
 
-def mapped(number: int, host: HostFacts) -> Explanation:
+def mapped(_number: int, _host: HostFacts) -> Explanation:
     """A closed folder on a file system without identity-mapped mounts."""
     return Explanation(
-        "the folder is closed to others and its file system has no identity-mapped mounts",
-        "run as the folder's owner, or open it (chmod o+rx)",
+        "the folder is closed to others, and its file system or kernel cannot show it to another user"
+        " (identity-mapped mounts, Linux 5.12)",
+        "load as the folder's owner, open it (chmod o+rx), or move it to ext4, xfs, btrfs or tmpfs",
     )
 
 
-def attested(number: int, host: HostFacts) -> Explanation:
+def attested(_number: int, _host: HostFacts) -> Explanation:
     """The kernel contradicts the worker."""
-    return Explanation("the kernel does not confirm what the worker reports", "see flow-loader doctor; report this")
+    return Explanation(
+        "what /proc shows of the worker is not what the worker reports",
+        "mount /proc without hidepid, run flow-loader doctor, and report this if it stays so",
+    )
 
 
-def ours(number: int, host: HostFacts) -> Explanation:
+def interpreter(number: int, _host: HostFacts) -> Explanation:
+    """A Python that cannot be started."""
+    return Explanation(reason(number), "name a Python that this user can run")
+
+
+def ours(number: int, _host: HostFacts) -> Explanation:
     """A process of ours ended or gave no answer."""
-    reason = os.strerror(number) if number else "it ended, or gave no answer in time"
-    return Explanation(reason, "load again; if it stays so, see flow-loader doctor")
+    return Explanation(reason(number), "load again; if it stays so, run flow-loader doctor and report it")
+
+
+def reason(number: int) -> str:
+    """What the kernel says, if it said anything."""
+    return os.strerror(number) if number else "it ended, or gave no answer in time"
 
 
 CHAPTERS: tuple[tuple[str, Callable[[int, HostFacts], Explanation]], ...] = (
     ("mount: map the owner", mapped),
     ("idmap", mapped),
+    ("identity-mapped", mapped),
     ("mount: make room", folder),
     ("folder", folder),
-    ("user namespace", namespaces),
+    ("mount: proc", proc),
     ("mount", namespaces),
     ("namespaces", namespaces),
-    ("pid namespace", namespaces),
-    ("uts namespace", namespaces),
     ("worker: unshare", namespaces),
+    *(
+        (f"{kind}{joint}namespace", namespaces)
+        for kind in ("user", "pid", "network", "ipc", "uts")
+        for joint in " -"
+    ),
     ("landlock", landlock),
     ("seccomp", seccomp),
     ("identity", identity),
+    ("capabilities", identity),
     ("attest", attested),
+    ("exec", interpreter),
 )
 """How a failed step begins, and who explains it; the first that fits."""
 
 
 def explain(step: str, number: int, host: HostFacts) -> Explanation:
     """The cause and remedy of a failed ``step`` with errno ``number``, 0 for none."""
+    if step.endswith(NO_EFFECT):
+        return Explanation(
+            "the kernel accepted it and did not carry it out, as kernels do that are only emulated",
+            "use a host with a Linux kernel of its own",
+        )
     for beginning, chapter in CHAPTERS:
         if step.startswith(beginning):
             return chapter(number, host)

@@ -246,7 +246,9 @@ class Zygote:
         """Start both and wait until the zygote serves. Raises HostFailure."""
         self.owner = os.getpid()
         self.stderr = scratch_file()
-        ours, theirs = zip(*(socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)), strict=True)
+        ours, theirs = zip(
+            *(socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)), strict=True
+        )
         own = os.pidfd_open(os.getpid())
         try:
             descriptors = [end.fileno() for end in theirs] + [own]
@@ -284,10 +286,16 @@ class Zygote:
         self.stderr.seek(0)
         return self.stderr.read()[-4000:].decode(errors="replace")
 
-    def open_folder(self, path: str) -> int:
-        """The folder at ``path`` as a descriptor for a worker. Raises HostFailure, ZygoteLost, OSError."""
-        status = os.stat(path)
+    def ask_folder(self, path: str) -> None:
+        """Ask for the folder at ``path``. Raises HostFailure when it is not there, ZygoteLost."""
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise HostFailure(f"folder: {path}", error.errno or 0) from None
         self.broker.send(protocol.OpenFolder(path, status.st_dev, status.st_ino))
+
+    def take_folder(self) -> int:
+        """The folder that was asked for, as a descriptor for a worker. Raises HostFailure, ZygoteLost."""
         self.broker.receive(protocol.FolderOpened, FOLDER_SECONDS)
         return self.broker.receive_descriptors(1, FOLDER_SECONDS)[0]
 
@@ -310,5 +318,3 @@ class Zygote:
         with contextlib.suppress(OSError):
             os.close(self.alive)
         self.stderr.close()
-
-

@@ -22,6 +22,8 @@ REAP_SECONDS = 10.0
 """Between a kill and the zygote's word that the worker is gone."""
 FOUND_CAP = 10_000
 """``Found`` messages kept; a script that defines more flows is cut, not believed for ever."""
+SAID_SHARE = 4
+"""How many times the largest reply a worker may say in all: an honest one says everything at most twice."""
 
 
 class State(Enum):
@@ -56,6 +58,8 @@ class Session:
     found: list[Found] = field(default_factory=list)
     reply: Loaded | Failed | None = None
     violation: str | None = None
+    said: int = 0
+    overfull: bool = False
     out_of_time: bool = False
     unresponsive: bool = False
     exited: Exited | None = None
@@ -86,6 +90,10 @@ class Session:
         actions: list[Action] = []
         try:
             for body in self.reader.feed(data):
+                self.said += len(body)
+                if self.said > SAID_SHARE * self.policy.result:
+                    self.overfull = True
+                    return [*actions, *self.kill(now)]
                 actions += self.take(gate.claim(body), now)
                 if self.state in (State.REPLIED, State.KILLED):
                     break

@@ -26,6 +26,8 @@ def verdict(session: Session, dump: str, sources: dict[str, list[str]], cpu_befo
     """The supervisor's judgement: what it saw itself comes before what the worker said."""
     if session.violation is not None:
         return Verdict(Status.VIOLATED_PROTOCOL, violated(session.violation))
+    if session.overfull:
+        return Verdict(Status.OUTPUT_EXCEEDED, overfull(session.policy))
     if session.out_of_time:
         message = f"cannot finish loading within {session.policy.wall:g} seconds"
         return Verdict(Status.TIMED_OUT, hung(session.policy, "wall", message, dump, sources))
@@ -80,6 +82,13 @@ def violated(reason: str) -> Error:
     """An error for what no honest worker sends."""
     hint = "the script, or a library of it, wrote to the descriptors that belong to the loader"
     return Error("reply", "ProtocolViolation", f"cannot believe the worker: {reason}", hint=hint)
+
+
+def overfull(policy: Policy) -> Error:
+    """An error for a worker that never came to an end of what it found."""
+    message = f"cannot keep the script's flows and specs: they take many times {policy.result} bytes"
+    hint = f"define less at the top level, or raise result.size of profile {policy.profile} in one of your own"
+    return Error("reply", "ResultTooLarge", message, hint=hint)
 
 
 def advised(error: Error, policy: Policy) -> Error:

@@ -94,9 +94,6 @@ def open_code():
     folder.chmod(0o755)
     for name in PACKAGES:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    y = folder / "sandbox_profiles/no-namespaces.yaml"  # TEMPORARY
-    if "processes:" not in y.read_text():  # TEMPORARY
-        y.write_text(y.read_text() + "\nprocesses:\n  level: partial\n")  # TEMPORARY
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     yield folder

@@ -3,8 +3,8 @@
 Contract. The worker is forked from a zygote and given five descriptors: its channel, its standard
 output and standard error, the pipe of the fault handler, and none but these stays open. It
 
-1. confines itself as far as it can without knowing its script, and rehearses a harmless load, so that
-   its first real one pays for no copied page;
+1. confines itself as far as it can without knowing its script, and unless one waits already, rehearses
+   a harmless load, so that its first real one pays for no copied page;
 2. waits for ``Configure`` (and the folder that comes with it), finishes confining itself and answers
    ``Ready`` with what holds, or ``Refused`` when a required guarantee does not;
 3. waits for ``Load``, runs the script, and sends ``Found`` for each flow and spec as it is defined, then
@@ -23,6 +23,7 @@ import fcntl
 import gc
 import mmap
 import os
+import select
 import signal
 import sys
 import traceback
@@ -90,7 +91,8 @@ def live(worker: confine.Confinement, pipes: Pipes, parent: int) -> None:
         worker.walk(confine.BEFORE_SCRIPT_IS_KNOWN)
         faulthandler.enable(faults, all_threads=True)
         faulthandler.register(signal.SIGXCPU, faults, all_threads=True)
-        script.rehearse()
+        if not select.select([channel], [], [], 0)[0]:
+            script.rehearse(briefly=True)
         gc.freeze()
         if serve(worker, channel):
             code = EXIT_REPLIED

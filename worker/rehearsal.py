@@ -11,7 +11,7 @@ import linecache
 import os
 import sys
 import warnings
-from typing import Any, Callable
+from typing import Any, Callable, Tuple
 
 from worker import dialects, imports, protocol, watch
 
@@ -47,6 +47,13 @@ get_run_logger()
 step(1)
 DeploymentSpec(flow=first, schedule=IntervalSchedule(interval=60, timezone="UTC"), tags=["a"])
 '''
+TOUCHES = b"""
+from prefect import flow
+
+@flow
+def first(a: int = 0):
+    'Says nothing.'
+"""
 FAILS = b"""
 def inner():
     raise KeyError("rehearsal")
@@ -86,10 +93,16 @@ class Surroundings:
         os.chdir(self.folder)
 
 
-def rehearse(execute: Callable[..., Any]) -> None:
-    """Load a script that defines things, then one that fails, and forget both."""
+EVERYTHING = ((DEFINES, protocol.Loaded), (FAILS, protocol.Failed))
+"""For a fresh interpreter: what may be lazy anywhere is resolved."""
+BRIEFLY = ((TOUCHES, protocol.Loaded),)
+"""For a fork of one that rehearsed everything: the pages that each load writes to are copied."""
+
+
+def rehearse(execute: Callable[..., Any], scripts: Tuple[Tuple[bytes, type], ...]) -> None:
+    """Load each of ``scripts``, which must end as said, and forget them."""
     before = Surroundings()
-    for source, expected in ((DEFINES, protocol.Loaded), (FAILS, protocol.Failed)):
+    for source, expected in scripts:
         load = protocol.Load(FILENAME, source, MODULE, None, dialects.DIALECTS[0].name)
         try:
             reply = execute(load, lambda _: None)

@@ -98,10 +98,7 @@ class Run:
         root = getcwd() if load.root is None else load.root
         chdir(root)
         sys.argv[:] = [load.filename]
-        imports.arrange(load.filename, root, load.module, self.dialect.modules)
-        name = load.module
-        if name in sys.builtin_module_names or name in self.dialect.modules:
-            name += "_script"
+        name = imports.arrange(load.filename, root, load.module, self.dialect.modules)
         module = new_module(name, load.filename)
         sys.modules["__main__"] = ModuleType("__main__")
         sys.modules[name] = module
@@ -172,6 +169,7 @@ def new_module(name: str, filename: str) -> ModuleType:
         spec.loader = module.__loader__ = SourceFileLoader(name, filename)
         spec.has_location = True
     module.__spec__ = spec
+    vars(module)["__builtins__"] = builtins  # or it would be given those that this module looks names up in
     module.__package__ = spec.parent
     return module
 
@@ -184,6 +182,9 @@ def wait_for_threads() -> None:
             thread.join(max(0.0, until - now()))
 
 
-def rehearse() -> None:
-    """Load a harmless script and forget it, so that the first real load finds everything warm."""
-    rehearsal.rehearse(execute)
+def rehearse(briefly: bool = False) -> None:
+    """Load a harmless script and forget it, so that the first real load finds everything warm.
+
+    ``briefly`` is for a fork of a process that rehearsed at length.
+    """
+    rehearsal.rehearse(execute, rehearsal.BRIEFLY if briefly else rehearsal.EVERYTHING)

@@ -21,6 +21,7 @@ exit codes:
   1    the script's fault
   2    the caller's: an unknown option, a file or profile that cannot be read
   3    the host's: a required guarantee cannot be had here
+  70   flow-loader's own
   130  interrupted
 """
 
@@ -69,7 +70,9 @@ class Command:
 
 def add_load(parser: Parser) -> None:
     """Arguments of ``load``."""
-    parser.add_argument("location", metavar="LOCATION", help="path or file:// URL of a script; - is standard input")
+    parser.add_argument(
+        "location", metavar="LOCATION", help="path or file:// URL of a script; - is standard input"
+    )
     parser.add_argument(
         "--profile", metavar="NAME|FILE", default="strict", help="what the script may do (default: strict)"
     )
@@ -87,7 +90,9 @@ def add_doctor(parser: Parser) -> None:
 
 def add_profiles(parser: Parser) -> None:
     """Arguments of ``profiles``."""
-    parser.add_argument("profile", metavar="NAME|FILE", nargs="?", help="the one to explain (default: list them)")
+    parser.add_argument(
+        "profile", metavar="NAME|FILE", nargs="?", help="the one to explain (default: list them)"
+    )
     add_format(parser)
 
 
@@ -98,9 +103,15 @@ def add_format(parser: Parser) -> None:
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
-        "load": Command("loader.cli.load", "run one script and print its flows and deployment specs", add_load),
-        "doctor": Command("loader.cli.doctor", "what this host can enforce, and the remedy for what not", add_doctor),
-        "profiles": Command("loader.cli.profiles", "the sandbox profiles, and what one of them means", add_profiles),
+        "load": Command(
+            "loader.cli.load", "run one script and print its flows and deployment specs", add_load
+        ),
+        "doctor": Command(
+            "loader.cli.doctor", "what this host can enforce, and the remedy for what not", add_doctor
+        ),
+        "profiles": Command(
+            "loader.cli.profiles", "the sandbox profiles, and what one of them means", add_profiles
+        ),
     }
 )
 

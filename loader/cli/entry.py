@@ -1,22 +1,25 @@
 """From the command line to an exit code: picks the command, answers mistakes, survives a closed pipe.
 
-Exit codes: 0 loaded, 1 the script's fault, 2 the caller's, 3 the host's, 130 interrupted.
+Exit codes: 0 loaded, 1 the script's fault, 2 the caller's, 3 the host's, 70 ours, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 from loader.cli import arguments
 from loader.cli.arguments import UsageError
-from loader.cli.formats import OutputLost, write_failure
+from loader.cli.formats import Failure, OutputLost, write_failure
 
-USAGE, INTERRUPTED = 2, 130
+USAGE, INTERNAL, INTERRUPTED = 2, 70, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,19 +32,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OutputLost as lost:
         code = lost.code
     except KeyboardInterrupt:
-        code = answer("interrupted", "KeyboardInterrupt", "cannot finish: interrupted", None, words, INTERRUPTED)
+        failure = Failure("interrupted", "KeyboardInterrupt", "cannot finish: interrupted")
+        code = answer(failure, words, INTERRUPTED)
     except SystemExit as ended:  # argparse has printed its help
         code = ended.code if isinstance(ended.code, int) else 0
     except BrokenPipeError:
         code = 0
+    except Exception as error:
+        traceback.print_exc()
+        failure = Failure("internal", type(error).__name__, f"cannot go on: {error}", "please report this")
+        code = answer(failure, words, INTERNAL)
     close()
     return code
 
 
 def prepare() -> None:
     """Streams that take any text, and an interrupt that happens once: what it starts must be finished."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+        getattr(sys, name).reconfigure(errors="backslashreplace")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
 
@@ -57,7 +67,7 @@ def run(words: list[str]) -> int:
     try:
         return dispatch(words)
     except UsageError as error:
-        return answer("usage", "UsageError", str(error), error.hint, words, USAGE)
+        return answer(Failure("usage", "UsageError", str(error), error.hint), words, USAGE)
 
 
 def dispatch(words: list[str]) -> int:
@@ -74,12 +84,10 @@ def dispatch(words: list[str]) -> int:
     return code
 
 
-def answer(status: str, kind: str, message: str, hint: str | None, words: Sequence[str], code: int) -> int:
-    """Say why there is no answer, in the format that was asked for; returns ``code``."""
-    try:
-        write_failure(arguments.asked_format(words), status, kind, message, hint)
-    except OutputLost:
-        pass
+def answer(failure: Failure, words: Sequence[str], code: int) -> int:
+    """Say why there is no outcome, in the format that was asked for; returns ``code``."""
+    with contextlib.suppress(OutputLost):
+        write_failure(arguments.asked_format(words), failure)
     return code
 
 

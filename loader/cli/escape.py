@@ -29,7 +29,7 @@ def is_shown(char: str) -> bool:
 
 
 def number(char: str) -> str:
-    """A character as Python writes it: ``\\x1b``, ``\\u202e``."""
+    r"""A character as Python writes it: ``\x1b``, ``\u202e``."""
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from loader.cli import escape
 from loader.cli.places import Places
-from loader.cli.terminal import Style, wrapped
+from loader.cli.terminal import Style, paragraph, wrapped
 from loader.models import Error, Status
 
 FRAME = re.compile(r'^(?P<bar>[ |+]*)File "(?P<file>.*)", line (?P<line>\d+)(?:, in (?P<function>.*))?$')
@@ -36,7 +36,8 @@ def title(status: Status, error: Error, places: Places, style: Style) -> list[st
     kind = escape.line(error.type)
     said = f"{style.bad(kind)}: {message}" if message else style.bad(kind)
     if status is Status.SANDBOX_UNAVAILABLE:
-        return [said]
+        first, *rest = paragraph(f"{kind}: {message}", style)
+        return [style.bad(kind) + first.removeprefix(kind), *rest]
     return [f"{style.strong(places.blamed(error.frames))}: {said}"]
 
 

@@ -8,11 +8,35 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from loader.cli import terminal
 from loader.cli.arguments import UsageError
 from loader.cli.escape import line
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a command has no answer of its own: ``usage`` or ``interrupted``."""
+
+    status: str
+    type: str
+    message: str
+    hint: str | None = None
+
+    def data(self) -> dict[str, Any]:
+        """The one object: its status, and an error with the keys of an outcome's error."""
+        error: dict[str, Any] = {
+            "stage": self.status,
+            "type": self.type,
+            "message": self.message,
+            "frames": [],
+            "traceback": "",
+            "cause": None,
+            "hint": self.hint,
+        }
+        return {"status": self.status, "error": error}
 
 
 class OutputLost(Exception):
@@ -26,7 +50,9 @@ class OutputLost(Exception):
 def check(form: str) -> None:
     """Refuse, before any work is done, what would spoil a terminal. Raises UsageError."""
     if form == "msgpack" and sys.stdout.isatty():
-        raise UsageError("cannot write msgpack to a terminal", "send it to a file or a pipe, or use --format json")
+        raise UsageError(
+            "cannot write msgpack to a terminal", "send it to a file or a pipe, or use --format json"
+        )
 
 
 def write(form: str, data: Mapping[str, Any], text: str, code: int) -> int:
@@ -62,25 +88,11 @@ def emit(content: str | bytes, code: int) -> None:
         raise OutputLost(2) from None
 
 
-def failure(status: str, kind: str, message: str, hint: str | None) -> dict[str, Any]:
-    """The object of a command that has no outcome; its error has the keys of an outcome's error."""
-    error = {
-        "stage": status,
-        "type": kind,
-        "message": message,
-        "frames": [],
-        "traceback": "",
-        "cause": None,
-        "hint": hint,
-    }
-    return {"status": status, "error": error}
-
-
-def write_failure(form: str, status: str, kind: str, message: str, hint: str | None) -> None:
-    """Say that there is no outcome and why: for people on standard error, and as the object if asked for."""
-    warn(message, hint)
+def write_failure(form: str, failure: Failure) -> None:
+    """Say why there is no outcome: on standard error, and as the one object if that was asked for."""
+    warn(failure.message, failure.hint)
     if form == "json" or (form == "msgpack" and not sys.stdout.isatty()):
-        write(form, failure(status, kind, message, hint), "", 0)
+        write(form, failure.data(), "", 0)
 
 
 def warn(message: str, hint: str | None = None) -> None:

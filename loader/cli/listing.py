@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from loader.cli import escape, words
 from loader.cli.places import Places
-from loader.cli.terminal import Style, fields, wrapped
+from loader.cli.terminal import Style, fields, paragraph, wrapped
 from loader.models import Flow, Notice, Output, Spec
 
 Rows = Iterator[tuple[str, str]]
@@ -15,7 +15,9 @@ INDENT = "    "
 
 def flow_lines(flow: Flow, places: Places, style: Style) -> list[str]:
     """One flow: its name and place, what it says of itself, its parameters."""
-    title = f"{style.strong('flow ' + escape.line(flow.name))}  {style.dim(places.place(flow.file, flow.line))}"
+    title = (
+        f"{style.strong('flow ' + escape.line(flow.name))}  {style.dim(places.place(flow.file, flow.line))}"
+    )
     about = escape.first_line(flow.description or "")
     described = wrapped(about, style, indent=INDENT) if about else []
     return [title, *described, *fields(escaped(flow_rows(flow)), style, INDENT)]
@@ -66,8 +68,7 @@ def escaped(rows: Iterable[tuple[str, str]]) -> Rows:
 def notice_lines(notice: Notice, places: Places, style: Style) -> list[str]:
     """One notice, its place first if it has one."""
     place = places.place(notice.file, notice.line) + ": " if notice.file else ""
-    first, *rest = wrapped(place + escape.line(notice.message, 2000), style)
-    return [first, *wrapped(" ".join(rest), style, indent=INDENT)] if rest else [first]
+    return paragraph(place + escape.line(notice.message, 2000), style)
 
 
 def output_lines(name: str, output: Output, style: Style, *, tail: bool) -> list[str]:

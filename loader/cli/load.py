@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
+from pathlib import Path
 
-from loader.cli import failure, formats, listing, words
+from loader.cli import escape, failure, formats, listing, words
 from loader.cli.arguments import UsageError
 from loader.cli.places import Places
 from loader.cli.terminal import Style, of
 from loader.errors import ProfileError, SourceError
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome, Status
-from loader.sources import SIZE_CAP
-from loader.supervisor import profile_notices
+from loader.outcomes import profile_notices
+from loader.sources import SIZE_CAP, local_path
 
 STDIN = "-"
 STDIN_NAME = "<stdin>"
@@ -56,8 +56,7 @@ def standard_input() -> bytes:
 
 def rendered(outcome: Outcome, location: str, style: Style) -> str:
     """The outcome for reading."""
-    local = location == STDIN or "://" in location
-    places = Places(os.getcwd(), outcome.source.location if local else os.path.abspath(location))
+    places = Places(str(Path.cwd()), STDIN_NAME if location == STDIN else local_path(location))
     parts: list[list[str]] = []
     if outcome.error is not None:
         parts.append(failure.error_lines(outcome.status, outcome.error, places, style))
@@ -80,4 +79,4 @@ def summary(outcome: Outcome, style: Style) -> str:
     found = f"{words.count(len(outcome.flows), 'flow')}, {words.count(len(outcome.specs), 'deployment spec')}"
     took = words.milliseconds(outcome.usage.wall_seconds)
     mark = style.good if outcome.status is Status.LOADED else style.bad
-    return f"{mark(status)}: {found}; profile {listing.escape.line(outcome.sandbox.profile)}, {took}"
+    return f"{mark(status)}: {found}; profile {escape.line(outcome.sandbox.profile)}, {took}"

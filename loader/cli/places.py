@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from loader.cli.escape import line
 from loader.models import Frame
@@ -12,7 +12,11 @@ from loader.models import Frame
 
 @dataclass(frozen=True)
 class Places:
-    """Names places of one load. ``folder`` is the caller's, ``script`` the loaded one's absolute path or name."""
+    """Names the places of one load.
+
+    ``folder`` is where the command was called, ``script`` the loaded file's absolute path, or its name if
+    it has none.
+    """
 
     folder: str
     script: str
@@ -29,8 +33,10 @@ class Places:
 
     def blamed(self, frames: Sequence[Frame]) -> str:
         """The innermost place that is the author's: in the script or below its folder, if there is one."""
-        around = os.path.dirname(self.script) + "/" if os.path.isabs(self.script) else None
+        script = PurePath(self.script)
         for frame in reversed(frames):
-            if frame.file == self.script or (around and frame.file.startswith(around)):
+            if frame.file == self.script or (
+                script.is_absolute() and script.parent in PurePath(frame.file).parents
+            ):
                 return self.place(frame.file, frame.line)
         return self.place(frames[-1].file, frames[-1].line) if frames else self.place(None, None)

@@ -60,6 +60,13 @@ def wrapped(text: str, style: Style, label: str = "", indent: str = "") -> list[
     return [f"{indent}{style.strong(label)}{first}", *(indent + " " * len(label) + item for item in rest)]
 
 
+def paragraph(text: str, style: Style) -> list[str]:
+    """Escaped ``text`` over several lines, the later ones set in."""
+    return textwrap.wrap(
+        text, style.width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+
+
 def fields(rows: Iterable[tuple[str, str]], style: Style, indent: str = "    ") -> list[str]:
     """Names and values in two columns, values wrapped below themselves; a name that repeats is said once."""
     held = list(rows)

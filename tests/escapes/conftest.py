@@ -60,7 +60,7 @@ class Seen:
     @property
     def report(self) -> Any:
         """What the attempt returned; fails when it could not return."""
-        assert self.status == "loaded", self.outcome["error"]
+        assert self.status == "loaded", self.outcome
         return json.loads(self.outcome["stdout"]["text"].splitlines()[-1])
 
     @property

@@ -97,7 +97,8 @@ UNSAID = {
 def test_what_no_honest_worker_says_is_a_violation(escape, message):
     seen = escape(says, *message)
     assert seen.status == "violated_protocol"
-    assert (seen.outcome["flows"], seen.outcome["specs"]) == ([], [])
+    # What was found before it stays, and nothing of the message does.
+    assert [flow["name"] for flow in seen.outcome["flows"]] == ["harmless"]
     assert len(seen.error["message"]) < 1000
 
 

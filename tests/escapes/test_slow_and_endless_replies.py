@@ -48,7 +48,25 @@ def test_a_flood_ends_in_time_and_in_bounded_memory(escape, size):
     seen = escape(floods, size, timeout=2)
     assert seen.status in ("timed_out", "violated_protocol", "output_exceeded")
     assert seen.outcome["usage"]["wall_seconds"] < 5
-    assert engine.peak() - before < 128 << 20
+    assert engine.peak() - before < 64 << 20
+
+
+def multiplies(kit):
+    """A reply within its cap that is many times as large once it is read."""
+    import time
+
+    empty = b"\x80"
+    hole = kit.frame("Found", flow="hole", spec=None, notice=None)[4:]
+    body = hole.replace(b"\xa4hole", b"\xdd" + (4_000_000).to_bytes(4, "big") + empty * 4_000_000)
+    kit.say(len(body).to_bytes(4, "big") + body)
+    time.sleep(30)
+
+
+def test_a_reply_cannot_multiply_in_memory(escape):
+    engine = escape.engine()
+    before = engine.peak()
+    assert escape(multiplies).status == "violated_protocol"
+    assert engine.peak() - before < 64 << 20
 
 
 def replies_slowly(kit):

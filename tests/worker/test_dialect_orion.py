@@ -26,6 +26,12 @@ def f(): ...
 """
 
 
+HELPER = """
+from prefect.deployments import DeploymentSpec
+DeploymentSpec(name="h", flow_location="x.py")
+"""
+
+
 def properties(run, signature, before="", **options):
     """The schema of a function's parameters."""
     ran = run(f"{HEAD}\nfrom typing import *\n{before}\n@flow\ndef g({signature}): ...\n", **options)
@@ -160,9 +166,7 @@ def test_specs_are_found_from_imported_modules_threads_and_subclasses(run):
             flow=f,
         )
         """,
-        {
-            "helper.py": "import prefect\n\nprefect.deployments.DeploymentSpec(name='h', flow_location='x.py')\n"
-        },
+        {"helper.py": HELPER},
     )
     told = [(spec["file"].rpartition("/")[2], spec["line"]) for spec in ran.specs]
     assert told == [

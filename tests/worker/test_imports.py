@@ -101,6 +101,43 @@ def test_standard_module_that_is_not_loaded_yet_is_shadowed_only_for_the_script(
     run(source, {"queue.py": "OWN = True"})
 
 
+def test_models_in_a_module_of_a_taken_name_work(run):
+    """Libraries written in C go on finding the original, and find the classes of the folder's own."""
+    files = {
+        "types.py": """
+            from __future__ import annotations
+            import typing
+            import pydantic
+            class Model(pydantic.BaseModel):
+                x: int
+                later: typing.Optional[Later] = None
+            class Later(pydantic.BaseModel):
+                y: pydantic.conint(gt=0) = 1
+            """
+    }
+    source = """
+        import pickle
+        import types
+        from types import Model
+        from prefect import flow
+
+        assert pickle.loads(pickle.dumps(types.Model(x=1, later={"y": 2}))).later.y == 2
+
+        @flow
+        def f(m: Model): ...
+        """
+    ran = run(source, files)
+    assert set(ran.flows[0]["parameters"]["definitions"]) == {"Later", "Model"}
+
+
+def test_script_uses_the_interpreters_own_builtins(run):
+    """What a script puts there, the modules it imports see."""
+    run(
+        FLOW + "import builtins\nbuiltins.here = 1\nassert here == 1\nimport a\n",
+        {"a.py": "assert here == 1"},
+    )
+
+
 def test_plain_folder_shadows_nothing(run):
     """A folder without `__init__.py` gives way to a module, as everywhere."""
     run(FLOW + "import logging\nassert logging.getLogger\n", {"logging/notes.txt": ""})

@@ -127,7 +127,7 @@ def private_view(worker: Confinement) -> Tuple[str, ...]:
 def show_folder(worker: Confinement) -> Tuple[str, ...]:
     if MOUNT in worker.in_force:
         worker.in_force.discard(MOUNT)
-        worker.scratch = mounts.finish(worker.folder)
+        worker.scratch = mounts.finish(worker.pieces, worker.folder)
         return (MOUNT,)
     if worker.folder is not None and not closed.enterable(worker.folder):
         raise StepFailed(f"folder: enter {worker.folder.path}", errno.EACCES)

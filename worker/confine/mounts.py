@@ -251,25 +251,36 @@ def build_stage(trees: List[Tree], uid: int, gid: int, symlinks: List[Tuple[str,
     return sorted(pieces)
 
 
+def scratch_place(shown: Iterable[str]) -> str:
+    """Where the scratch space is: at its usual place, unless that is what shall be read."""
+    return OTHER_SCRATCH if SCRATCH in shown else SCRATCH
+
+
+def place_space(path: str, size: int) -> None:
+    """Mount an empty place to write of ``size`` bytes at ``path`` below the root that is being built."""
+    attributes = kernel.MOUNT_NODEV | kernel.MOUNT_NOEXEC
+    space = kernel.tmpfs(size, SCRATCH_INODES, "1777", attributes, f"mount: {path}")
+    place(space, ".", path)
+    os.close(space)
+
+
 def build_private(pieces: List[str], processes: int, scratch: int, symlinks: List[Tuple[str, str]]) -> None:
     """In a worker, in mount namespace of its own: enter a root that nobody shares. Raises StepFailed."""
     root = private_root(OWN_INODES)
     kernel.attach(root, STAGE, "mount: attach the worker's root")
     os.fchdir(root)
+    if scratch:
+        # Before the trees, some of which may lie below it.
+        os.makedirs("." + OTHER_SCRATCH)
+        place_space(scratch_place(pieces), scratch)
     for piece in pieces:
         copy = kernel.clone_tree(piece, f"mount: copy {piece}")
         place(copy, ".", piece)
         if piece in ("/etc", "/dev"):
             kernel.restrict_mount(copy, kernel.MOUNT_RDONLY, f"mount: make {piece} read-only", recursive=False)
         os.close(copy)
-    attributes = kernel.MOUNT_NODEV | kernel.MOUNT_NOEXEC
     if scratch:
-        spaces = ((SCRATCH, scratch), ("/dev/shm", min(scratch, SHARED_MEMORY)))
-        for path, size in spaces:
-            space = kernel.tmpfs(size, SCRATCH_INODES, "1777", attributes, f"mount: {path}")
-            place(space, ".", path)
-            os.close(space)
-        os.makedirs("." + OTHER_SCRATCH)
+        place_space("/dev/shm", min(scratch, SHARED_MEMORY))
     place(processes, ".", "/proc")
     os.close(processes)
     for name, target in symlinks:
@@ -280,15 +291,15 @@ def build_private(pieces: List[str], processes: int, scratch: int, symlinks: Lis
     os.close(root)
 
 
-def finish(folder: Optional[Tree]) -> str:
+def finish(pieces: List[str], folder: Optional[Tree]) -> str:
     """Show the script's ``folder`` at its own path, freeze the root; returns the scratch space's path."""
-    scratch = SCRATCH
+    scratch = scratch_place(pieces)
     if folder is not None:
-        if folder.path == SCRATCH:
-            moved = kernel.clone_tree(SCRATCH, "mount: move the scratch space")
-            kernel.attach(moved, OTHER_SCRATCH, "mount: move the scratch space")
+        if folder.path == scratch and os.path.isdir(scratch):
+            scratch = OTHER_SCRATCH if scratch == SCRATCH else SCRATCH
+            moved = kernel.clone_tree(folder.path, "mount: move the scratch space")
+            kernel.attach(moved, scratch, "mount: move the scratch space")
             os.close(moved)
-            scratch = OTHER_SCRATCH
         place(folder.descriptor, "", folder.path)
         os.close(folder.descriptor)
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)

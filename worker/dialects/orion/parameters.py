@@ -6,7 +6,6 @@ others are told in full.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional
@@ -25,10 +24,12 @@ VARIADIC: Dict[Any, Dict[str, Any]] = {
     inspect.Parameter.VAR_KEYWORD: {"type": "object"},
 }
 signature = inspect.signature
-LAZILY: Dict[str, Any] = {}
-"""Options under which names that are not defined yet stay references."""
-if importlib.util.find_spec("annotationlib") is not None:
-    LAZILY["annotation_format"] = importlib.import_module("annotationlib").Format.FORWARDREF
+LAZILY: Dict[str, Any] = {
+    name: type(value).FORWARDREF
+    for name, value in (signature.__kwdefaults__ or {}).items()
+    if name == "annotation_format"
+}
+"""Options under which names that are not defined yet stay references, where annotations are lazy."""
 
 
 @dataclass

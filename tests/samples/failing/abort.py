@@ -1,0 +1,11 @@
+import os
+
+from prefect import flow
+
+
+@flow
+def found():
+    pass
+
+
+os.abort()

@@ -1,0 +1,7 @@
+import surely_not_installed_anywhere
+from prefect import flow
+
+
+@flow
+def fine():
+    surely_not_installed_anywhere.run()

@@ -1,0 +1,1 @@
+FLOW = "paint-the-fence"
