@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from pathlib import Path
 
-from worker.protocol import FULL, Guarantee, Policy
+from worker.protocol import FULL, NONE, PARTIAL, Guarantee, Policy
 
+RANK = {NONE: 0, PARTIAL: 1, FULL: 2}
 NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts")
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapAmb")
 SLACK = 1 << 20
@@ -25,39 +26,54 @@ class Facts:
 
 def facts(pid: int) -> Facts:
     """What the kernel says of process ``pid``. Raises OSError when it is gone or not ours to look at."""
-    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+    own = Path(f"/proc/{pid}")
+    with (own / "status").open(encoding="utf-8", errors="replace") as file:
         status = {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
-    with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+    with (own / "limits").open(encoding="ascii") as file:
         limits = {line[:26].strip(): line[47:68].strip() for line in file}
     return Facts(status=status, namespaces=namespaces(pid), limits=limits)
 
 
 def namespaces(pid: int) -> dict[str, str]:
     """Each namespace's identity, as the kernel writes it."""
-    return {name: os.readlink(f"/proc/{pid}/ns/{name}") for name in NAMESPACES}
+    return {name: str(Path(f"/proc/{pid}/ns/{name}").readlink()) for name in NAMESPACES}
 
 
 def objections(policy: Policy, claimed: tuple[Guarantee, ...], seen: Facts, own: dict[str, str]) -> list[str]:
-    """Where the kernel contradicts what the worker says holds; ``own`` are the supervisor's namespaces."""
+    """Where the worker's word falls short of the policy, or the kernel contradicts it.
+
+    ``own`` are the supervisor's namespaces.
+    """
     levels = {item.name: item.level for item in claimed}
-    found: list[str] = []
+    found = [
+        f"{name} holds {levels.get(name, NONE)}, not {policy.demands[name]}"
+        for name in policy.required
+        if RANK.get(levels.get(name, NONE), 0) < RANK[policy.demands[name]]
+    ]
     if "identity" in policy.required:
         found += identity(seen)
     if levels.get("syscalls") == FULL and seen.status.get("Seccomp") != FILTERED:
         found.append("no seccomp filter is in force")
-    if policy.asks("visibility", FULL) and "visibility" in policy.required:
-        if int(seen.status.get("CapBnd", "1"), 16):
-            found.append("CapBnd is not empty")
-        shared = [name for name in NAMESPACES if name != "net" and seen.namespaces[name] == own[name]]
-        found += [f"its {name} namespace is the supervisor's" for name in shared]
-        if not policy.outbound and seen.namespaces["net"] == own["net"]:
-            found.append("its net namespace is the supervisor's")
+    private = own_namespaces(policy)
+    if private and int(seen.status.get("CapBnd", "1"), 16):
+        found.append("CapBnd is not empty")
+    found += [
+        f"its {name} namespace is the supervisor's" for name in private if seen.namespaces[name] == own[name]
+    ]
     found += [
         f"{line} is {seen.limits.get(line)}, not {wanted} at most"
         for guarantee, line, wanted in ceilings(policy, held(seen))
         if guarantee in policy.required and not within(seen.limits.get(line, ""), wanted)
     ]
     return found
+
+
+def own_namespaces(policy: Policy) -> tuple[str, ...]:
+    """The namespaces that a worker of ``policy`` must not share with its supervisor."""
+    full = {name for name in policy.required if policy.asks(name, FULL)}
+    if "visibility" in full:
+        return tuple(name for name in NAMESPACES if name != "net" or not policy.outbound)
+    return ("user", "mnt") if "filesystem" in full else ()
 
 
 def identity(seen: Facts) -> list[str]:
@@ -92,4 +108,5 @@ def ceilings(policy: Policy, held: int) -> tuple[tuple[str, str, int], ...]:
 
 
 def within(limit: str, most: int) -> bool:
+    """Whether a limit, as /proc writes it, is a number and not above ``most``; ``unlimited`` is none."""
     return limit.isdigit() and int(limit) <= most

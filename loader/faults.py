@@ -6,30 +6,40 @@ The format is CPython's: a line for each thread, then its frames, the innermost 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 
 from worker.protocol import Frame
 
 CAP = 64 * 1024
 """Bytes of a dump that are read."""
 THREAD = re.compile(r"^(Current thread|Thread) 0x[0-9a-f]+.*\(most recent call first\):$")
-FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?+) in (?P<function>.*)$')
+FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>[0-9]{1,9}|\?+) in (?P<function>.*)$')
 FATAL = re.compile(r"^(?:Fatal Python error|Windows fatal exception): (?P<what>.*)$", re.MULTILINE)
-ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 OURS = re.compile(r"/worker/(?:main|script|zygote|broker|imports|__main__)\.py$|/worker/dialects/|^<frozen ")
 
 
 def text(dump: bytes) -> str:
     """A dump as text; the handler writes ASCII and escapes the rest."""
-    return ESCAPE.sub(lambda match: chr(int(match[0][2:], 16)), dump[:CAP].decode("ascii", "replace"))
+    return ESCAPE.sub(unescaped, dump[:CAP].decode("ascii", "replace"))
 
 
-def frames(dump: str, sources: dict[str, Sequence[str]]) -> tuple[Frame, ...]:
-    """The main thread's frames, outermost first, without ours; ``sources`` are the lines of known files."""
+def unescaped(escape: re.Match[str]) -> str:
+    """The character that an escape stands for, or the escape itself where there is none to be written."""
+    number = int(escape[1] or escape[2] or escape[3], base=16)
+    return escape[0] if 0xD800 <= number < 0xE000 or number > sys.maxunicode else chr(number)
+
+
+def frames(dump: str, sources: Mapping[str, Sequence[str]]) -> tuple[Frame, ...]:
+    """The main thread's frames, outermost first, without ours.
+
+    ``sources`` are the lines of the files that are known to be the script's, whatever their names.
+    """
     found: list[Frame] = []
     for line in main_thread(dump.splitlines()):
         match = FRAME.match(line)
-        if match is None or OURS.search(match["file"]):
+        if match is None or (match["file"] not in sources and OURS.search(match["file"])):
             continue
         number = int(match["line"]) if match["line"].isdigit() else None
         lines = sources.get(match["file"], ())

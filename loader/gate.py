@@ -1,107 +1,139 @@
-"""Claims in, checked metadata out: pure, and never more memory than the frame it was given.
+"""Claims in, checked metadata out: pure, and memory in proportion to the frame it was given.
 
-Whatever the bytes, the answer is one of the messages that a worker may send, or Violation.
+Whatever the bytes, the answer is one of the messages that a worker may send, or Violation. A frame is
+walked before anything is built from it, for a few bytes can announce millions of items; and what is built
+is given up at its first wrong item, for a note on each of a million costs gigabytes.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
-import msgpack
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
+from pydantic_core import SchemaValidator, ValidationError
 
-from worker.protocol import (
-    Denied,
-    Dialect,
-    Error,
-    Failed,
-    Flow,
-    Found,
-    Frame,
-    Guarantee,
-    Loaded,
-    Notice,
-    Ready,
-    Refused,
-    Spec,
-    Violation,
-    decode,
-)
+from worker.protocol import Failed, Found, Loaded, Ready, Refused, Violation, decode
 
 Claim = Ready | Refused | Found | Loaded | Failed
 
 DEPTH = 100
 """How deeply a claim may nest; an honest worker cuts at far less."""
-ITEMS = 500_000
-"""Values that one claim may hold: an empty map is one byte on the wire and seventy times that in memory."""
+CONTAINERS = 1 << 19
+"""Lists and maps in one claim: an empty one is a byte on the wire and sixty-four in memory."""
 FAILURES = ("script_failed", "out_of_memory", "output_exceeded")
 """The statuses that a worker may claim; the others are for the supervisor to see."""
 
-CLAIMS = (Ready, Refused, Found, Loaded, Failed)
-PARTS = (Flow, Spec, Notice, Error, Frame, Denied, Dialect, Guarantee)
-for part in (*CLAIMS, *PARTS):
-    # Here pydantic looks for the settings of a plain dataclass; the shared module must not know pydantic.
-    part.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+SIZES = {0xC0: 1, 0xC2: 1, 0xC3: 1, 0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
+SIZES |= {0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9}
+SIZES |= {lead: 1 for lead in (*range(0x80), *range(0xE0, 0x100))}
+SIZES |= {lead: 1 + (lead & 0x1F) for lead in range(0xA0, 0xC0)}
+"""First byte → bytes of an item that is no container; what is in no table here is not JSON."""
+TEXTS = {0xD9: 1, 0xDA: 2, 0xDB: 4}
+"""First byte of a longer text → bytes of its length."""
+LISTS = {0xDC: 2, 0xDD: 4}
+MAPS = {0xDE: 2, 0xDF: 4}
+"""First byte of a longer list or map → bytes of its count."""
+FLOATS = {0xCA: 0x7F80, 0xCB: 0x7FF0}
+"""First byte of a number → the bits that are all set when it has no value."""
 
-ADAPTERS: dict[str, TypeAdapter[Any]] = {message.__name__: TypeAdapter(message) for message in CLAIMS}
+
+def unforgiving(schema: Any) -> Any:
+    """A pydantic core schema that converts nothing, fills in nothing, and ends at the first wrong item."""
+    if isinstance(schema, list):
+        return [unforgiving(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kind = schema.get("type")
+    if kind == "default":
+        return unforgiving(schema["schema"])
+    stricter: Mapping[str, Any] = {
+        "str": {"strict": True},
+        "int": {"strict": True},
+        "bool": {"strict": True},
+        "float": {"strict": True, "allow_inf_nan": False},
+        "tuple": {"fail_fast": True},
+        "dataclass-args": {"extra_behavior": "forbid"},
+    }
+    added = stricter.get(kind, {}) if isinstance(kind, str) else {}
+    return {key: unforgiving(item) for key, item in schema.items()} | added
+
+
+VALIDATORS: Mapping[str, SchemaValidator] = {
+    message.__name__: SchemaValidator(unforgiving(TypeAdapter(message).core_schema))
+    for message in (Ready, Refused, Found, Loaded, Failed)
+}
 
 
 def claim(body: bytes) -> Claim:
     """One frame's body as the message it claims to be. Raises Violation."""
-    check_items(body)
+    weigh(body)
     tag, values = decode(body)
-    if tag not in ADAPTERS:
+    if tag not in VALIDATORS:
         raise Violation(f"cannot take a {tag} from a worker")
-    check_json(values)
     try:
-        message: Claim = ADAPTERS[tag].validate_python(values)
+        message: Claim = VALIDATORS[tag].validate_python(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise Violation(f"cannot take a {tag}: {where}: {first['msg']}") from None
-    except RecursionError:
-        raise Violation(f"cannot take a {tag}: it nests too deeply") from None
+        raise Violation(f"cannot take a {tag}: {where[:200]}: {first['msg'][:200]}") from None
     if isinstance(message, Failed) and message.status not in FAILURES:
         raise Violation(f"cannot take a Failed: its status {message.status[:40]!r} is not a worker's to give")
     return message
 
 
-def check_items(body: bytes) -> None:
-    """Refuse more values than ``ITEMS`` before any is kept: each container is let go of as it is counted."""
-    left = ITEMS
+def weigh(body: bytes) -> None:
+    """Walk a frame without building it; refuse what JSON cannot carry and what would cost too much.
 
-    def count(container: Any) -> None:
-        nonlocal left
-        left -= 1 + len(container)
-        if left < 0:
-            raise Violation("cannot take a message: it holds too many values")
-
-    try:
-        msgpack.unpackb(body, strict_map_key=False, list_hook=count, object_hook=count, max_ext_len=0)
-    except Violation:
-        raise
-    except Exception:
-        return  # What is wrong with it is for ``decode`` to say.
-
-
-def check_json(root: Any) -> None:
-    """Refuse what JSON cannot carry: bytes, keys that are not text, numbers without a value, depth."""
-    waiting = [(root, 0)]
-    while waiting:
-        value, depth = waiting.pop()
-        if depth > DEPTH:
-            raise Violation("cannot take a message: it nests too deeply")
-        kind = type(value)
-        if kind is dict:
-            for key, item in value.items():
-                if type(key) is not str:
-                    raise Violation("cannot take a message: a key is not text")
-                waiting.append((item, depth + 1))
-        elif kind is list:
-            waiting.extend((item, depth + 1) for item in value)
-        elif kind is float:
-            if not math.isfinite(value):
+    Bytes, extensions and numbers without a value are no JSON. ``due`` is how many items are announced and
+    not yet seen: each is a byte at least, so that more of them than bytes is a lie. Raises Violation.
+    """
+    position, end, due, containers = 0, len(body), 1, 0
+    left = [1]
+    while left:
+        if not left[-1]:
+            left.pop()
+            continue
+        if due > end - position:
+            raise Violation("cannot read a frame: it announces more than it holds")
+        left[-1] -= 1
+        due -= 1
+        lead = body[position]
+        size = SIZES.get(lead)
+        if size is not None:
+            if lead in FLOATS and is_without_value(body, position, FLOATS[lead]):
                 raise Violation("cannot take a message: a number has no value")
-        elif value is not None and kind not in (str, int, bool):
-            raise Violation(f"cannot take a message: {kind.__name__} is not plain")
+            position += size
+        elif lead in TEXTS:
+            position += 1 + TEXTS[lead] + count(body, position, TEXTS[lead])
+        else:
+            items, position = opened(body, position, lead)
+            due += items
+            containers += 1
+            left.append(items)
+            if len(left) > DEPTH:
+                raise Violation("cannot take a message: it nests too deeply")
+            if containers > CONTAINERS:
+                raise Violation("cannot take a message: it has too many parts")
+    if position != end:
+        raise Violation("cannot read a frame: it does not end where it should")
+
+
+def opened(body: bytes, position: int, lead: int) -> tuple[int, int]:
+    """A container's number of items, keys counted, and where the first one stands. Raises Violation."""
+    if 0x80 <= lead < 0xA0:
+        return (2 if lead < 0x90 else 1) * (lead & 0xF), position + 1
+    for table, each in ((LISTS, 1), (MAPS, 2)):
+        if lead in table:
+            return each * count(body, position, table[lead]), position + 1 + table[lead]
+    raise Violation(f"cannot take a message: an item that begins with {lead:#x} is not plain")
+
+
+def count(body: bytes, position: int, size: int) -> int:
+    """The number in ``size`` bytes behind the first byte of an item; too few of them are a short number."""
+    return int.from_bytes(body[position + 1 : position + 1 + size])
+
+
+def is_without_value(body: bytes, position: int, bits: int) -> bool:
+    """Whether a floating-point number is infinite or none: its exponent is all ones."""
+    return count(body, position, 2) & bits == bits

@@ -81,11 +81,17 @@ class Session:
 
     def send_script(self, now: float) -> None:
         """The worker's word was checked and the script goes out now: the wall time starts."""
+        assert self.state is State.READY, f"a script is sent to a worker that is {self.state.name.lower()}"
         self.state, self.started, self.deadline = State.LOADING, now, now + self.policy.wall
 
+    @property
+    def deaf(self) -> bool:
+        """Whether nothing that the worker says counts any more."""
+        return self.state in (State.REPLIED, State.KILLED, State.OVER)
+
     def received(self, data: bytes, now: float) -> list[Action]:
-        """Bytes from the worker's channel."""
-        if self.state in (State.REPLIED, State.KILLED, State.OVER):
+        """Bytes from the worker's channel. When they end the worker, nothing else in them is acted on."""
+        if self.deaf:
             return []
         actions: list[Action] = []
         try:
@@ -93,12 +99,12 @@ class Session:
                 self.said += len(body)
                 if self.said > SAID_SHARE * self.policy.result:
                     self.overfull = True
-                    return [*actions, *self.kill(now)]
+                    return self.kill(now)
                 actions += self.take(gate.claim(body), now)
-                if self.state in (State.REPLIED, State.KILLED):
+                if self.deaf:
                     break
         except Violation as violation:
-            return [*actions, *self.violated(str(violation), now)]
+            return self.violated(str(violation), now)
         return actions
 
     def take(self, claim: gate.Claim, now: float) -> list[Action]:
@@ -114,19 +120,25 @@ class Session:
         return self.kill(now)
 
     def kill(self, now: float) -> list[Action]:
-        """End the worker and wait for word of it."""
+        """End the worker and wait for word of it; one that was ended before is not ended again."""
+        if self.state in (State.KILLED, State.OVER):
+            return []
         self.ended = self.ended or now
         self.state, self.deadline = State.KILLED, now + REAP_SECONDS
         return [Action.KILL]
 
     def expired(self, now: float) -> list[Action]:
-        """The deadline has passed."""
+        """The deadline has passed: a script is asked where it hangs, any other worker is ended.
+
+        A worker that was ended and whose death nobody reports is given up.
+        """
         if self.state is State.LOADING:
             self.out_of_time, self.ended = True, now
             self.state, self.deadline = State.DUMPING, now + DUMP_SECONDS
             return [Action.INTERRUPT]
         if self.state is State.KILLED:
             self.unresponsive, self.state = True, State.OVER
+        if self.state is State.OVER:
             return []
         self.unresponsive = self.state in (State.CONFINING, State.READY)
         return self.kill(now)
@@ -137,7 +149,12 @@ class Session:
             self.deadline = min(self.deadline, now + DUMP_SECONDS / 6)
 
     def gone(self, exited: Exited | None, now: float) -> None:
-        """The worker is dead: how, or None when the zygote that should say so is dead as well."""
+        """The worker is dead: how, or None when the zygote that should say so is dead as well.
+
+        The first word of it counts.
+        """
+        if self.state is State.OVER:
+            return
         self.exited, self.state, self.ended = exited, State.OVER, self.ended or now
 
     # --- handlers of the table ---

@@ -43,7 +43,10 @@ class Script:
 
 
 def from_text(text: str | bytes, name: str = "<text>") -> Script:
-    """A script that has no file. ``name`` is what tracebacks call it. Raises SourceError when it is too large."""
+    """A script that has no file. ``name`` is what tracebacks call it.
+
+    Raises SourceError when it is too large.
+    """
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
     if len(content) > SIZE_CAP:
         raise too_large(name)
@@ -78,10 +81,13 @@ def local_path(location: str) -> str:
     if scheme[1] not in LOCAL_SCHEMES:
         known = ", ".join(f"{item}://" for item in LOCAL_SCHEMES)
         raise SourceError(f"cannot load {location}: scheme {scheme[1]!r} is not one of {known}")
-    parts = urlsplit(location)
+    try:
+        parts = urlsplit(location)
+    except ValueError as error:
+        raise SourceError(f"cannot load {location}: {error}") from None
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
         raise SourceError(f"cannot load {location}: a file URL names a path on this machine, as in file:///a/b.py")
-    return os.path.abspath(unquote(parts.path))
+    return os.path.abspath(unquote(parts.path, errors="surrogateescape"))
 
 
 REASONS: Mapping[int, str] = {
@@ -105,11 +111,15 @@ def read_file(path: str) -> bytes:
             raise SourceError(f"cannot load {path}: it is a folder; name a script in it")
         if not stat.S_ISREG(mode):
             raise SourceError(f"cannot load {path}: it is not a regular file")
-        content = file.read(SIZE_CAP + 1)
+        try:
+            content = file.read(SIZE_CAP + 1) or b""
+        except OSError as error:
+            raise SourceError(f"cannot load {path}: {error.strerror}") from None
     if len(content) > SIZE_CAP:
         raise too_large(path)
     return content
 
 
 def too_large(name: str) -> SourceError:
+    """The error for a script over SIZE_CAP, which nobody wrote by hand."""
     return SourceError(f"cannot load {name}: it is larger than {SIZE_CAP} bytes")

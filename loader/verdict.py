@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from loader import faults
@@ -22,7 +24,7 @@ class Verdict:
     error: Error | None
 
 
-def verdict(session: Session, dump: str, sources: dict[str, list[str]], cpu_before: float) -> Verdict:
+def verdict(session: Session, dump: str, sources: Mapping[str, Sequence[str]], cpu_before: float) -> Verdict:
     """The supervisor's judgement: what it saw itself comes before what the worker said."""
     if session.violation is not None:
         return Verdict(Status.VIOLATED_PROTOCOL, violated(session.violation))
@@ -48,7 +50,7 @@ def cpu_spent(policy: Policy, exited: Exited, before: float) -> bool:
     return policy.asks("cpu") and by_limit and exited.cpu_seconds - before >= policy.cpu - CPU_SLACK
 
 
-def hung(policy: Policy, key: str, message: str, dump: str, sources: dict[str, list[str]]) -> Error:
+def hung(policy: Policy, key: str, message: str, dump: str, sources: Mapping[str, Sequence[str]]) -> Error:
     """An error that says where a script was when its time ran out."""
     frames = faults.frames(dump, sources)
     option = "--timeout SECONDS or " if key == "wall" else ""
@@ -61,12 +63,14 @@ def hung(policy: Policy, key: str, message: str, dump: str, sources: dict[str, l
     return Error("run", "TimeLimitExceeded", message, frames, faults.traceback(frames), hint=hint)
 
 
-def crashed(exited: Exited, dump: str, sources: dict[str, list[str]]) -> Error:
+def crashed(exited: Exited, dump: str, sources: Mapping[str, Sequence[str]]) -> Error:
     """An error for a worker that ended without a reply."""
     frames = faults.frames(dump, sources)
     trace = faults.traceback(frames)
     if exited.signal is None:
-        message = f"cannot load the script: it ended its process with exit code {exited.code} before it was loaded"
+        message = (
+            f"cannot load the script: it ended its process with exit code {exited.code} before it was loaded"
+        )
         hint = "something called os._exit, or a library did; a script that is loaded must run to its end"
         return Error("run", "ProcessEnded", message, frames, trace, hint=hint)
     name = signal_name(exited.signal)
@@ -87,7 +91,9 @@ def violated(reason: str) -> Error:
 def overfull(policy: Policy) -> Error:
     """An error for a worker that never came to an end of what it found."""
     message = f"cannot keep the script's flows and specs: they take many times {policy.result} bytes"
-    hint = f"define less at the top level, or raise result.size of profile {policy.profile} in one of your own"
+    hint = (
+        f"define less at the top level, or raise result.size of profile {policy.profile} in one of your own"
+    )
     return Error("reply", "ResultTooLarge", message, hint=hint)
 
 

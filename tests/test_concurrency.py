@@ -85,7 +85,10 @@ def test_several_event_loops_share_a_loader(loader):
 
         ticking = asyncio.create_task(tick())
         numbers = range(first, first + 5)
-        loads = [loader.load_text_async(script("loaded", number) + "import time; time.sleep(0.1)") for number in numbers]
+        loads = [
+            loader.load_text_async(script("loaded", number) + "import time; time.sleep(0.1)")
+            for number in numbers
+        ]
         outcomes = await asyncio.gather(*loads)
         ticking.cancel()
         for number, outcome in zip(numbers, outcomes, strict=True):
@@ -131,7 +134,9 @@ def test_two_loads_of_the_same_bytes_give_the_same_metadata(loader, tmp_path):
 
 def metadata(outcome):
     assert outcome.status == "loaded", outcome.error
-    return outcome.model_dump_json(include={"status", "flows", "specs", "notices", "dialect", "source"}).encode()
+    return outcome.model_dump_json(
+        include={"status", "flows", "specs", "notices", "dialect", "source"}
+    ).encode()
 
 
 def test_a_load_waits_only_as_long_as_its_own_script(loader):

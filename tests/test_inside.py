@@ -29,8 +29,14 @@ def value(loader, code):
 
 ORDINARY = {
     "time zones": ("import zoneinfo\nfound = str(zoneinfo.ZoneInfo('Europe/Vienna'))", "Europe/Vienna"),
-    "the locale": ("import locale, sys\nlocale.setlocale(locale.LC_ALL, '')\nfound = sys.getfilesystemencoding()", "utf-8"),
-    "its user": ("import getpass, os, pwd\nfound = getpass.getuser() == pwd.getpwuid(os.getuid()).pw_name", True),
+    "the locale": (
+        "import locale, sys\nlocale.setlocale(locale.LC_ALL, '')\nfound = sys.getfilesystemencoding()",
+        "utf-8",
+    ),
+    "its user": (
+        "import getpass, os, pwd\nfound = getpass.getuser() == pwd.getpwuid(os.getuid()).pw_name",
+        True,
+    ),
     "processors": ("import os\nfound = os.cpu_count() == len(os.sched_getaffinity(0))", True),
     "a temporary folder": (
         "import os, shutil, tempfile\n"
@@ -59,7 +65,10 @@ ORDINARY = {
         7,
     ),
     "its collector": ("import gc\nfound = gc.isenabled()", True),
-    "numpy": ("import numpy\nfound = float((numpy.ones((300, 300)) @ numpy.ones((300, 300))).sum())", 300.0**3),
+    "numpy": (
+        "import numpy\nfound = float((numpy.ones((300, 300)) @ numpy.ones((300, 300))).sum())",
+        300.0**3,
+    ),
     "pandas": (
         "import pandas\nfound = pandas.DataFrame({'a': [1, 1, 2]}).groupby('a').size().tolist()",
         [2, 1],
@@ -80,7 +89,9 @@ def test_a_script_finds(loader, what):
     assert value(loader, code) == expected
 
 
-@pytest.mark.skipif(not os.path.exists("/etc/ssl/certs/ca-certificates.crt"), reason="this host has no certificates")
+@pytest.mark.skipif(
+    not os.path.exists("/etc/ssl/certs/ca-certificates.crt"), reason="this host has no certificates"
+)
 def test_a_script_finds_the_hosts_certificates(loader):
     """TLS libraries can verify what a flow will talk to."""
     assert value(loader, "import ssl\nfound = len(ssl.create_default_context().get_ca_certs())") > 10
@@ -100,7 +111,9 @@ def test_a_folder_loads_with_its_siblings_however_closed(loader, tmp_path, mode)
     folder.mkdir(parents=True)
     (folder / "helper.py").write_text("NUMBER = 4\n")
     (folder / "flows.py").write_text(
-        "import helper\nfrom . import helper as same\nassert same is helper\n" + FLOW + "print(helper.NUMBER)\n"
+        "import helper\nfrom . import helper as same\nassert same is helper\n"
+        + FLOW
+        + "print(helper.NUMBER)\n"
     )
     folder.chmod(mode)
     folder.parent.chmod(mode)
@@ -111,7 +124,9 @@ def test_a_folder_loads_with_its_siblings_however_closed(loader, tmp_path, mode)
 def test_a_script_right_below_the_temporary_folder_loads(loader):
     """Its folder is then where the scratch space would be, which moves out of the way."""
     path = Path("/tmp", f"flow-loader-test-{os.getpid()}.py")
-    path.write_text(FLOW + "import tempfile\ntempfile.TemporaryFile().write(b'x')\nprint(tempfile.gettempdir())\n")
+    path.write_text(
+        FLOW + "import tempfile\ntempfile.TemporaryFile().write(b'x')\nprint(tempfile.gettempdir())\n"
+    )
     try:
         outcome = loader.load(path)
     finally:
@@ -172,7 +187,9 @@ def test_a_profile_of_ones_own_shows_further_folders(tmp_path):
     data.mkdir()
     (data / "x.txt").write_text("found")
     profile = tmp_path / "own.yaml"
-    profile.write_text(f"description: test\nextends: strict\nfilesystem:\n  hold: required\n  read: [{data}]\n")
+    profile.write_text(
+        f"description: test\nextends: strict\nfilesystem:\n  hold: required\n  read: [{data}]\n"
+    )
     script = FLOW + f"print(open({str(data / 'x.txt')!r}).read())\n"
     with FlowLoader(str(profile)) as own:
         assert own.load_text(script).stdout.text == "found\n"

@@ -143,11 +143,15 @@ def test_a_killed_worker_is_reported_and_the_next_load_is_unaffected():
     with FlowLoader() as loader:
         loader.warm()
         outcomes = []
-        thread = threading.Thread(target=lambda: outcomes.append(loader.load_text(FLOW + "import time; time.sleep(20)")))
+        thread = threading.Thread(
+            target=lambda: outcomes.append(loader.load_text(FLOW + "import time; time.sleep(20)"))
+        )
         thread.start()
         time.sleep(0.5)
         zygote = children(loader.supervisor.zygote.process.pid)[0]
-        busiest = max(children(zygote), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")) if runs(pid) else 0)
+        busiest = max(
+            children(zygote), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")) if runs(pid) else 0
+        )
         for pid in children(zygote):
             if "T" not in Path(f"/proc/{pid}/stat").read_text():
                 os.kill(pid, signal.SIGKILL)

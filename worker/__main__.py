@@ -12,7 +12,6 @@ what is imported later.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 import sys
@@ -35,8 +34,10 @@ def main() -> None:
     sys.path[:] = [entry for entry in sys.path if entry and os.path.abspath(entry) != own]
     bring("msgpack", sys.argv[1])
     bring("worker", own)
-    role = importlib.import_module(f"worker.{sys.argv[2]}")
-    role.run(*map(int, sys.argv[3:]))
+    from worker import broker, probe  # noqa: PLC0415 - only now can they be found
+
+    roles = {"broker": broker.run, "probe": probe.run}
+    roles[sys.argv[2]](*map(int, sys.argv[3:]))
 
 
 if __name__ == "__main__":

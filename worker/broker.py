@@ -19,7 +19,13 @@ from .channel import Channel, Closed
 from .confine import identity, kernel, mounts
 from .confine.kernel import StepFailed
 
-INNER = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
+INNER = (
+    kernel.CLONE_NEWUSER
+    | kernel.CLONE_NEWNS
+    | kernel.CLONE_NEWPID
+    | kernel.CLONE_NEWIPC
+    | kernel.CLONE_NEWUTS
+)
 ROOT = 0
 
 
@@ -54,7 +60,7 @@ class Broker:
     def __init__(self, launch: protocol.Launch, channel: Channel) -> None:
         if launch.version != protocol.VERSION:
             raise protocol.Violation(f"cannot speak protocol {launch.version}: this is {protocol.VERSION}")
-        self.policy = protocol.policy(launch.policy)  # type: ignore[arg-type]  # nested types cross as maps
+        self.policy = protocol.policy(launch.policy)
         self.uid, self.gid, self.preload = launch.uid, launch.gid, launch.preload
         self.channel = channel
         self.privileged = os.geteuid() == ROOT
@@ -191,7 +197,9 @@ class Broker:
                 raise StepFailed(f"folder: {wanted.path} holds the host, not a script", 0)
             tree = self.open(wanted.path)
         except StepFailed as failure:
-            self.channel.send(protocol.Refused(("filesystem",), failure.step, failure.errno, os.strerror(failure.errno)))
+            self.channel.send(
+                protocol.Refused(("filesystem",), failure.step, failure.errno, os.strerror(failure.errno))
+            )
             return
         try:
             status = os.fstat(tree.descriptor)

@@ -112,7 +112,9 @@ def serve(worker: confine.Confinement, channel: Channel) -> bool:
     worker.walk(confine.ONCE_SCRIPT_IS_KNOWN)
     holds = confine.levels(worker.policy, worker.in_force)
     unmet = confine.unmet(worker.policy, holds)
-    if unmet or (worker.folder is not None and any(f.step.startswith(("mount", "folder")) for f in worker.failures)):
+    if unmet or (
+        worker.folder is not None and any(f.step.startswith(("mount", "folder")) for f in worker.failures)
+    ):
         failure = worker.failures[0] if worker.failures else kernel.StepFailed("confinement: incomplete", 0)
         channel.send(protocol.Refused(unmet, failure.step, failure.errno, os.strerror(failure.errno)))
         return False
@@ -156,6 +158,8 @@ def reply(worker: confine.Confinement, channel: Channel, load: protocol.Load) ->
 def too_large(outcome: object, size: int, cap: int) -> protocol.Failed:
     """What is said instead of a reply over the cap."""
     assert isinstance(outcome, (protocol.Loaded, protocol.Failed))
-    message = f"cannot return the script's flows and specs: they take {size} bytes and the profile allows {cap}"
+    message = (
+        f"cannot return the script's flows and specs: they take {size} bytes and the profile allows {cap}"
+    )
     error = protocol.Error("reply", "ResultTooLarge", message)
     return protocol.Failed("output_exceeded", error, (), (), outcome.notices[:10], outcome.dialect)

@@ -1,8 +1,7 @@
 """What crosses between the supervisor, a zygote and a worker: framing and every type, defined once.
 
 This is the one module that the trusted side shares with the code that runs beside foreign code.
-A frame is a four-byte big-endian length and that many bytes of msgpack: a two-element array of the
-message's tag and a map of its fields. The reader does no I/O and never buffers more than its cap.
+A frame's body is msgpack: a two-element array of the message's tag and a map of its fields.
 
 Who says what, in order:
 
@@ -20,44 +19,29 @@ worker         ``Configure``, ``Load``    ``Ready`` | ``Refused``, then ``Found`
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Iterator, Optional, Tuple, Type, TypeVar
+from typing import Any, Dict, Optional, Tuple, Type, TypeVar
 
 import msgpack
+
+from .framing import CONTROL_CAP as CONTROL_CAP
+from .framing import HEADER as HEADER
+from .framing import Reader as Reader
+from .framing import Violation as Violation
 
 VERSION = 1
 """Both sides must agree on it; it changes when a message does."""
 
-HEADER = struct.Struct(">I")
-CONTROL_CAP = 1 << 20
-"""Largest frame, in bytes, on a channel whose other end runs trusted code only."""
-
 FULL, PARTIAL, NONE = "full", "partial", "none"
 
-GUARANTEES = (
-    "filesystem",
-    "network",
-    "processes",
-    "memory",
-    "cpu",
-    "wall",
-    "open_files",
-    "output",
-    "result",
-    "environment",
-    "identity",
-    "visibility",
-    "syscalls",
+GUARANTEES = tuple(
+    "filesystem network processes memory cpu wall open_files output result environment identity"
+    " visibility syscalls".split()
 )
 """The words of a profile, in the order in which they are reported."""
 
 Json = Any
 """None, bool, int, float, str, or lists and string-keyed dicts of these."""
-
-
-class Violation(Exception):
-    """The peer sent what no honest peer sends."""
 
 
 # --- what a script holds: claims -----------------------------------------------------------------
@@ -162,9 +146,8 @@ class Dialect:
 class Policy:
     """What must hold while a script runs; a profile with every value filled in.
 
-    Sizes are bytes, times seconds. ``demands`` maps a guarantee to the level that is asked of it and
-    ``required`` names those without which no script is sent. A guarantee that is in neither is not
-    asked for, and nothing is done for it.
+    Sizes are bytes, times seconds. ``demands`` maps each guarantee that is asked for to its level, and
+    ``required`` names those without which no script is sent.
     """
 
     profile: str
@@ -255,11 +238,8 @@ class Fork:
 
 @dataclass(frozen=True)
 class Forked:
-    """A worker was forked.
-
-    Beside it travel its pidfd, its channel, its standard output, its standard error, the pipe of the
-    fault handler, and the pipe on which its ``Exited`` will come.
-    """
+    """A worker was forked. Beside it travel six descriptors: its pidfd, its channel, its standard output
+    and error, the pipe of the fault handler, and the pipe on which its ``Exited`` will come."""
 
     number: int
 
@@ -362,7 +342,7 @@ BY_TAG = {message.__name__: message for message in MESSAGES}
 M = TypeVar("M")
 
 
-# --- framing -------------------------------------------------------------------------------------
+# --- packing -------------------------------------------------------------------------------------
 
 
 def plain(value: Any) -> Any:
@@ -411,39 +391,9 @@ def trusted(kind: Type[M], raw: Tuple[str, Dict[str, Any]]) -> M:
     return kind(**{key: tuple(item) if type(item) is list else item for key, item in values.items()})
 
 
-def policy(values: Dict[str, Any]) -> Policy:
-    """The policy inside a ``Launch``, from its map."""
-    return Policy(**{key: tuple(item) if type(item) is list else item for key, item in values.items()})
-
-
-class Reader:
-    """Bytes in, frame bodies out; no I/O. Memory is bounded by ``cap`` and one fed piece.
-
-    ``cap`` is the largest body in bytes; a header that announces more is a Violation before a byte
-    of it is kept.
-    """
-
-    def __init__(self, cap: int) -> None:
-        self.cap = cap
-        self.buffer = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take ``data``; yield each body that is now complete. Raises Violation."""
-        self.buffer += data
-        while len(self.buffer) >= HEADER.size:
-            (length,) = HEADER.unpack_from(self.buffer)
-            if length > self.cap:
-                raise Violation(f"cannot read a frame of {length} bytes: the cap is {self.cap}")
-            end = HEADER.size + length
-            if len(self.buffer) < end:
-                return
-            body = bytes(self.buffer[HEADER.size : end])
-            del self.buffer[:end]
-            yield body
-
-    @property
-    def pending(self) -> int:
-        """Bytes of an incomplete frame."""
-        return len(self.buffer)
-
-
+def policy(values: Any) -> Policy:
+    """The policy inside a ``Launch``, which crosses as a map."""
+    fields: Dict[str, Any] = {
+        key: tuple(item) if type(item) is list else item for key, item in values.items()
+    }
+    return Policy(**fields)

@@ -76,7 +76,9 @@ class Zygote:
         script.rehearse()
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
-            raise StepFailed(f"zygote: {threads} threads after preloading {', '.join(modules) or 'nothing'}", 0)
+            raise StepFailed(
+                f"zygote: {threads} threads after preloading {', '.join(modules) or 'nothing'}", 0
+            )
         gc.collect()
         gc.freeze()
         gc.disable()

@@ -51,12 +51,12 @@ def capped(shown: str, length: int, cap: int) -> str:
     return shown[:cap] + f" … ({length} characters)"
 
 
-def block(text: str, *, tail: bool = False) -> list[str]:
-    """The lines of ``text``, each escaped; the beginning of what is too long, or with ``tail`` its end."""
+def block(text: str, most: int = LINES, *, tail: bool = False) -> list[str]:
+    """The lines of ``text``, each escaped; the first ``most`` of them, or with ``tail`` the last."""
     normal = text.replace("\r\n", "\n")
     kept = normal[-BLOCK:] if tail else normal[:BLOCK]
     lines = kept.rstrip("\n").split("\n")
-    shown = [visible(item.expandtabs(TAB)) for item in (lines[-LINES:] if tail else lines[:LINES])]
+    shown = [visible(item.expandtabs(TAB)) for item in (lines[-most:] if tail else lines[:most])]
     if len(kept) == len(normal) and len(shown) == len(lines):
         return shown
     left_out = f"… cut: {len(text)} characters in all, see --format json …"

@@ -11,6 +11,8 @@ from loader.models import Flow, Notice, Output, Spec
 
 Rows = Iterator[tuple[str, str]]
 INDENT = "    "
+SHOWN = 30
+"""Lines of a stream that are shown: what a script printed must not push the rest off the screen."""
 
 
 def flow_lines(flow: Flow, places: Places, style: Style) -> list[str]:
@@ -76,4 +78,4 @@ def output_lines(name: str, output: Output, style: Style, *, tail: bool) -> list
     if not output.bytes:
         return []
     label = f"{name} ({words.count(output.bytes, 'byte')}{', cut' if output.truncated else ''}):"
-    return [style.dim(label), *(INDENT + item for item in escape.block(output.text, tail=tail))]
+    return [style.dim(label), *(INDENT + item for item in escape.block(output.text, SHOWN, tail=tail))]

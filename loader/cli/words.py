@@ -8,12 +8,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 DEPTH = 4
 """Levels of a type that are spelled out."""
 TYPES = 6
 """Alternatives of a type, or values of an enumeration, that are spelled out."""
+USUAL_ANCHOR = "2020-01-01T00:00:00"
+"""From when intervals are counted unless a schedule says otherwise."""
+USUAL_SETTINGS: Mapping[str, Any] = MappingProxyType(
+    {"stream_output": True, "auto_remove": False, "namespace": "default", "restart_policy": "Never"}
+)
+"""What a flow runner is set to unless a spec says otherwise."""
 UNITS = ((604_800, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -80,7 +87,8 @@ def schedule(item: Any) -> str:
     where = f", {zone}" if isinstance(zone, str) else ""
     if "interval" in held:
         anchor = held.get("anchor_date")
-        since = f", counted from {anchor}" if isinstance(anchor, str) else ""
+        said = isinstance(anchor, str) and not anchor.startswith(USUAL_ANCHOR)
+        since = f", counted from {anchor}" if said else ""
         return f"every {duration(held['interval'])}{where}{since}"
     if "cron" in held:
         both = ", day of month and of week must both fit" if held.get("day_or") is False else ""
@@ -110,7 +118,7 @@ def runner(item: Any) -> str:
     settings = [
         f"{name} = {value(entry)}"
         for name, entry in as_map(held.get("config")).items()
-        if entry not in (None, {}, [], "")
+        if entry not in (None, {}, [], "", USUAL_SETTINGS.get(name))
     ]
     detail = f" ({', '.join(settings)})" if settings else ""
     return (kind if isinstance(kind, str) else value(item)) + detail

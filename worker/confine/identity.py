@@ -17,15 +17,15 @@ EINVAL = 22
 
 def become(uid: int, gid: int) -> None:
     """Change from root to an ordinary user for good. Raises StepFailed."""
-    for step, act in (
-        ("identity: setgroups", lambda: os.setgroups([])),
-        (f"identity: setresgid {gid}", lambda: os.setresgid(gid, gid, gid)),
-        (f"identity: setresuid {uid}", lambda: os.setresuid(uid, uid, uid)),
-    ):
-        try:
-            act()
-        except OSError as error:
-            raise kernel.StepFailed(step, error.errno or 0) from error
+    step = "identity: setgroups"
+    try:
+        os.setgroups([])
+        step = f"identity: setresgid {gid}"
+        os.setresgid(gid, gid, gid)
+        step = f"identity: setresuid {uid}"
+        os.setresuid(uid, uid, uid)
+    except OSError as error:
+        raise kernel.StepFailed(step, error.errno or 0) from error
     # Changing ids hid this process's own /proc files from it, and with them its identity maps.
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1, "identity: dumpable")
 

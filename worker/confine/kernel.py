@@ -154,7 +154,9 @@ def attach(mount: int, path: str, step: str) -> None:
     syscall("move_mount", step, mount, b"", AT_FDCWD, os.fsencode(path), MOVE_MOUNT_F_EMPTY_PATH)
 
 
-def restrict_mount(mount: int, attributes: int, step: str, *, recursive: bool = True, userns: int = 0) -> None:
+def restrict_mount(
+    mount: int, attributes: int, step: str, *, recursive: bool = True, userns: int = 0
+) -> None:
     """Add ``attributes`` to a mount given by descriptor; ``userns`` is the one of an identity mapping."""
     change = MountAttributes(attributes, 0, 0, userns)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)

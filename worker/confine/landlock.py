@@ -73,7 +73,9 @@ def create(plan: Plan) -> int:
     """A ruleset's descriptor."""
     wanted = RulesetAttributes(plan.files, plan.net, plan.scoped)
     size = ctypes.sizeof(wanted)
-    return kernel.syscall("landlock_create_ruleset", "landlock: create ruleset", ctypes.byref(wanted), size, 0)
+    return kernel.syscall(
+        "landlock_create_ruleset", "landlock: create ruleset", ctypes.byref(wanted), size, 0
+    )
 
 
 def allow(ruleset: int, descriptor: int, rights: int, name: str) -> None:
@@ -99,7 +101,9 @@ def allow_path(ruleset: int, path: str, rights: int) -> None:
         os.close(descriptor)
 
 
-def apply(plan: Plan, trees: Sequence[Tuple[str, int]], readable: Sequence[str], writable: Sequence[str]) -> None:
+def apply(
+    plan: Plan, trees: Sequence[Tuple[str, int]], readable: Sequence[str], writable: Sequence[str]
+) -> None:
     """Restrict this process, for good. ``trees`` are named descriptors, the rest paths. Raises StepFailed."""
     ruleset = create(plan)
     try:

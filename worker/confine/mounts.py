@@ -277,7 +277,9 @@ def build_private(pieces: List[str], processes: int, scratch: int, symlinks: Lis
         copy = kernel.clone_tree(piece, f"mount: copy {piece}")
         place(copy, ".", piece)
         if piece in ("/etc", "/dev"):
-            kernel.restrict_mount(copy, kernel.MOUNT_RDONLY, f"mount: make {piece} read-only", recursive=False)
+            kernel.restrict_mount(
+                copy, kernel.MOUNT_RDONLY, f"mount: make {piece} read-only", recursive=False
+            )
         os.close(copy)
     if scratch:
         place_space("/dev/shm", min(scratch, SHARED_MEMORY))

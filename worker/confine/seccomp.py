@@ -22,9 +22,10 @@ FILES = (
     "fallocate fchdir fdatasync flock fstat fstatfs fsync ftruncate getcwd getdents getdents64 link linkat "
     "lseek lstat mkdir mkdirat newfstatat open openat openat2 pread64 preadv pwrite64 pwritev read readahead "
     "readlink readlinkat readv rename renameat renameat2 rmdir sendfile stat statfs statx symlink symlinkat "
-    "sync_file_range truncate umask unlink unlinkat write writev"
+    "sync_file_range umask unlink unlinkat write writev"
 ).split()
-ATTRIBUTES = "chmod fchmod fchmodat fchmodat2 futimesat utime utimensat utimes".split()
+CHANGES = "chmod fchmod fchmodat fchmodat2 futimesat truncate utime utimensat utimes".split()
+"""What Landlock lets pass, on some kernels or on all: for where nothing but the scratch space is writable."""
 MEMORY = "brk madvise membarrier mincore mlock mmap mprotect mremap msync munlock munmap".split()
 SIGNALS = (
     "pause restart_syscall rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend "
@@ -53,6 +54,7 @@ XATTR = (
     "lsetxattr removexattr setxattr"
 ).split()
 
+CLONE_PARENT = 0x00008000
 CLONE_THREAD = 0x00010000
 CLONE_NAMESPACES = 0x7E020000
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
@@ -120,8 +122,7 @@ def rules(policy: Policy) -> Rules:
         "tgkill": ((own,),),
     }
     if policy.asks("filesystem", FULL):
-        # Nothing that could be changed is mounted writable, but for the scratch space.
-        allowed += ATTRIBUTES
+        allowed += CHANGES
     if policy.outbound:
         allowed += OUTBOUND
         del conditional["sendto"]
@@ -130,12 +131,13 @@ def rules(policy: Policy) -> Rules:
         conditional["socket"] = ((internet, kinds, Among(2, (ANY_IP, IPPROTO_TCP, IPPROTO_UDP))),)
     if policy.processes:
         allowed += PROCESSES
-        conditional["clone"] = ((Among(0, (0,), CLONE_NAMESPACES),),)
+        # A child of its parent's would be the zygote's, which knows nothing of it and never reaps it.
+        conditional["clone"] = ((Among(0, (0,), CLONE_NAMESPACES | CLONE_PARENT),),)
         if policy.asks("visibility", FULL):
             # All that can be seen are the worker's own children and its idle first process.
             del conditional["kill"], conditional["tgkill"]
             allowed += ["kill", "tgkill"]
-    errors = {name: errno.ENOTSUP for name in XATTR}
+    errors = dict.fromkeys(XATTR, errno.ENOTSUP)
     errors["clone3"] = errno.ENOSYS
     return Rules(tuple(allowed), conditional, errors)
 
@@ -228,4 +230,5 @@ def apply(program: bytes, pid: int) -> None:
     program = program.replace(struct.pack("=I", PID_SLOT), struct.pack("=I", pid))
     text = ctypes.create_string_buffer(program, len(program))
     wanted = Program(len(program) // 8, ctypes.cast(text, ctypes.c_void_p))
-    kernel.syscall("seccomp", "seccomp: load filter", SET_MODE_FILTER, FILTER_FLAG_TSYNC, ctypes.byref(wanted))
+    flags, program_at = FILTER_FLAG_TSYNC, ctypes.byref(wanted)
+    kernel.syscall("seccomp", "seccomp: load filter", SET_MODE_FILTER, flags, program_at)

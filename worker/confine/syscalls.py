@@ -184,6 +184,7 @@ sendto 44 206
 set_robust_list 273 99
 set_tid_address 218 96
 setitimer 38 103
+setns 308 268
 setpgid 109 154
 setsid 112 157
 setsockopt 54 208
@@ -215,6 +216,7 @@ umask 95 166
 uname 63 160
 unlink 87 -
 unlinkat 263 35
+unshare 272 97
 utime 132 -
 utimensat 280 88
 utimes 235 -

@@ -1,7 +1,7 @@
 from prefect import flow
 
-with open("/etc/passwd") as file:
-    USERS = file.read()
+with open("/etc/shadow") as file:
+    SECRETS = file.read()
 
 
 @flow
