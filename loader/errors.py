@@ -21,7 +21,9 @@ class SandboxUnavailable(FlowLoaderError, RuntimeError):
     ``step`` is what failed, ``cause`` and ``remedy`` are sentences for the person who runs the host.
     """
 
-    def __init__(self, message: str, *, guarantees: tuple[str, ...], step: str, cause: str, remedy: str) -> None:
+    def __init__(
+        self, message: str, *, guarantees: tuple[str, ...], step: str, cause: str, remedy: str
+    ) -> None:
         super().__init__(message)
         self.guarantees = guarantees
         self.step = step

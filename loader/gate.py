@@ -26,7 +26,7 @@ FAILURES = ("script_failed", "out_of_memory", "output_exceeded")
 
 SIZES = {0xC0: 1, 0xC2: 1, 0xC3: 1, 0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
 SIZES |= {0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9}
-SIZES |= {lead: 1 for lead in (*range(0x80), *range(0xE0, 0x100))}
+SIZES |= dict.fromkeys((*range(0x80), *range(0xE0, 0x100)), 1)
 SIZES |= {lead: 1 + (lead & 0x1F) for lead in range(0xA0, 0xC0)}
 """First byte → bytes of an item that is no container; what is in no table here is not JSON."""
 TEXTS = {0xD9: 1, 0xDA: 2, 0xDB: 4}

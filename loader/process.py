@@ -26,7 +26,7 @@ from typing import IO, Any, TypeVar
 import msgpack
 from multiprocess import reduction
 
-import worker.protocol as protocol
+from worker import protocol
 
 PACKAGE = Path(protocol.__file__).parent
 MSGPACK = Path(msgpack.__file__).parent

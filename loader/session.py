@@ -84,14 +84,13 @@ class Session:
         assert self.state is State.READY, f"a script is sent to a worker that is {self.state.name.lower()}"
         self.state, self.started, self.deadline = State.LOADING, now, now + self.policy.wall
 
-    @property
     def deaf(self) -> bool:
         """Whether nothing that the worker says counts any more."""
         return self.state in (State.REPLIED, State.KILLED, State.OVER)
 
     def received(self, data: bytes, now: float) -> list[Action]:
         """Bytes from the worker's channel. When they end the worker, nothing else in them is acted on."""
-        if self.deaf:
+        if self.deaf():
             return []
         actions: list[Action] = []
         try:
@@ -101,7 +100,7 @@ class Session:
                     self.overfull = True
                     return self.kill(now)
                 actions += self.take(gate.claim(body), now)
-                if self.deaf:
+                if self.deaf():
                     break
         except Violation as violation:
             return self.violated(str(violation), now)
@@ -159,7 +158,7 @@ class Session:
 
     # --- handlers of the table ---
 
-    def on_ready(self, claim: Ready, now: float) -> list[Action]:
+    def on_ready(self, claim: Ready, _now: float) -> list[Action]:
         """Confined: the supervisor looks for itself before anything is sent."""
         self.ready, self.state = claim, State.READY
         return [Action.ATTEST]
@@ -169,7 +168,7 @@ class Session:
         self.refused = claim
         return self.kill(now)
 
-    def on_found(self, claim: Found, now: float) -> list[Action]:
+    def on_found(self, claim: Found, _now: float) -> list[Action]:
         """Kept for the case that no last word comes."""
         if len(self.found) < FOUND_CAP:
             self.found.append(claim)
@@ -181,18 +180,19 @@ class Session:
         self.state, self.deadline = State.REPLIED, now + EXIT_SECONDS
         return []
 
+    def on_late(self, _claim: Found | Loaded | Failed, _now: float) -> list[Action]:
+        """A reply that comes while the worker is asked where it hangs: too late, and no violation."""
+        return []
+
 
 Handler = Callable[[Session, gate.Claim, float], list[Action]]
 LEGAL: Mapping[State, Mapping[type, Handler]] = {
     State.CONFINING: {Ready: Session.on_ready, Refused: Session.on_refused},  # type: ignore[dict-item]
     State.READY: {},
     State.LOADING: {Found: Session.on_found, Loaded: Session.on_reply, Failed: Session.on_reply},  # type: ignore[dict-item]
-    State.DUMPING: dict.fromkeys((Found, Loaded, Failed), lambda session, claim, now: []),
+    State.DUMPING: dict.fromkeys((Found, Loaded, Failed), Session.on_late),
     State.REPLIED: {},
     State.KILLED: {},
     State.OVER: {},
 }
-"""What a worker may say when. The checker cannot see that a key is its handler's argument type.
-
-A reply that comes while the worker is asked where it hangs is too late, and no violation.
-"""
+"""What a worker may say when. The checker cannot see that a key is its handler's argument type."""

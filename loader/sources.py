@@ -61,12 +61,14 @@ def read(location: str | os.PathLike[str], root: str | os.PathLike[str] | None =
     """
     path = local_path(os.fspath(location))
     content = read_file(path)
-    folder = os.path.dirname(path)
-    shown = folder if root is None else os.path.abspath(os.fspath(root))
-    if not os.path.isdir(shown):
+    folder = str(Path(path).parent)
+    shown = folder if root is None else absolute(os.fspath(root))
+    if not Path(shown).is_dir():
         raise SourceError(f"cannot use {shown} as root: it is not a folder")
     if folder != shown and not folder.startswith(shown.rstrip("/") + "/"):
-        raise SourceError(f"cannot load {path}: it lies outside the root {shown}; name a folder that holds it")
+        raise SourceError(
+            f"cannot load {path}: it lies outside the root {shown}; name a folder that holds it"
+        )
     stem = Path(path).stem
     return Script(
         location=os.fspath(location), filename=path, module=stem, content=content, folder=folder, root=shown
@@ -76,8 +78,8 @@ def read(location: str | os.PathLike[str], root: str | os.PathLike[str] | None =
 def local_path(location: str) -> str:
     """The absolute path behind a path or ``file://`` URL. Raises SourceError."""
     scheme = SCHEME.match(location)
-    if scheme is None or os.path.exists(location):
-        return os.path.abspath(location)
+    if scheme is None or exists(location):
+        return absolute(location)
     if scheme[1] not in LOCAL_SCHEMES:
         known = ", ".join(f"{item}://" for item in LOCAL_SCHEMES)
         raise SourceError(f"cannot load {location}: scheme {scheme[1]!r} is not one of {known}")
@@ -86,8 +88,20 @@ def local_path(location: str) -> str:
     except ValueError as error:
         raise SourceError(f"cannot load {location}: {error}") from None
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
-        raise SourceError(f"cannot load {location}: a file URL names a path on this machine, as in file:///a/b.py")
-    return os.path.abspath(unquote(parts.path, errors="surrogateescape"))
+        raise SourceError(
+            f"cannot load {location}: a file URL names a path on this machine, as in file:///a/b.py"
+        )
+    return absolute(unquote(parts.path, errors="surrogateescape"))
+
+
+def absolute(path: str) -> str:
+    """``path`` from the root and without dots; its symbolic links stay as their owner named them."""
+    return os.path.abspath(path)  # noqa: PTH100  # resolve() follows links, absolute() keeps the dots
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a path; one that no file system can have is not there."""
+    return os.path.exists(path)  # noqa: PTH110  # Path.exists raises for some of these
 
 
 REASONS: Mapping[int, str] = {

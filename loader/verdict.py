@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from loader import faults
@@ -55,8 +54,8 @@ def hung(policy: Policy, key: str, message: str, dump: str, sources: Mapping[str
     frames = faults.frames(dump, sources)
     option = "--timeout SECONDS or " if key == "wall" else ""
     hint = (
-        "loading runs everything at the top level of the script; move slow work into a flow or task, or give it"
-        f" more time with {option}{key}.seconds in the profile ({policy.profile})"
+        "loading runs everything at the top level of the script; move slow work into a flow or task, or give"
+        f" it more time with {option}{key}.seconds in the profile ({policy.profile})"
     )
     if not frames:
         hint = f"the script was not in Python code that could be asked where it is; {hint}"
@@ -121,9 +120,9 @@ def denial(denied: Denied, policy: Policy) -> str:
         shown = ", ".join(("the script's folder", "the interpreter", *policy.read))
         space = " and writes only below /tmp" if policy.scratch else " and has no place to write"
         return (
-            f"cannot open {target}: profile {name} reads only {shown}{space}; if it is a file of this host that"
-            " loading needs, add its folder under filesystem.read in a profile of your own (--profile FILE), or"
-            " choose --root"
+            f"cannot open {target}: profile {name} reads only {shown}{space}; if it is a file of this host"
+            " that loading needs, add its folder under filesystem.read in a profile of your own"
+            " (--profile FILE), or choose --root"
         )
     if denied.act == "network":
         return (
@@ -131,8 +130,9 @@ def denial(denied: Denied, policy: Policy) -> str:
             " with --profile network (key network.outbound)"
         )
     return (
-        f"cannot do {target}: profile {name} allows {policy.processes} new processes and {policy.threads} threads;"
-        " move the call into a flow or task, or raise processes.count or processes.threads in a profile of your own"
+        f"cannot do {target}: profile {name} allows {policy.processes} new processes and"
+        f" {policy.threads} threads; move the call into a flow or task, or raise processes.count or"
+        " processes.threads in a profile of your own"
     )
 
 

@@ -70,7 +70,7 @@ def test_loader_imports_only_the_protocol_from_worker(path):
 def test_worker_imports_only_the_standard_library_and_itself(path):
     """A worker runs in any environment, and nothing trusted can be reached from it."""
     allowed = {*sys.stdlib_module_names, "worker"} | (
-        {"msgpack"} if name(path) == "worker/protocol.py" else set()
+        {"msgpack"} if name(path) == "worker/framing.py" else set()
     )
     if name(path) == "worker/zygote.py":
         allowed.add("<computed>")  # what its trusted caller tells it to preload

@@ -30,6 +30,7 @@ def bring(name: str, folder: str) -> None:
 
 
 def main() -> None:
+    """Bring our packages by their place, then hand over to the role that was asked for."""
     own = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if entry and os.path.abspath(entry) != own]
     bring("msgpack", sys.argv[1])

@@ -76,7 +76,10 @@ class Broker:
         return confine.unmet(self.policy, confine.levels(self.policy, in_force))
 
     def enter_namespaces(self) -> None:
-        """A view of the host that nobody else shares, so that trees of it can be opened. Raises StepFailed."""
+        """A view of the host that nobody else shares, so that trees of it can be opened.
+
+        Raises StepFailed.
+        """
         if not self.isolated:
             return
         if self.privileged:

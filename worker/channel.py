@@ -12,6 +12,9 @@ import threading
 from typing import Any, Dict, List, Sequence, Tuple
 
 from . import protocol
+from .pristine import BUILTINS
+
+__builtins__ = BUILTINS
 
 
 class Closed(Exception):
@@ -27,6 +30,7 @@ class Channel:
         self.sending = threading.Lock()
 
     def fileno(self) -> int:
+        """The socket's descriptor, for poll."""
         return self.socket.fileno()
 
     def send(self, message: Any, descriptors: Sequence[int] = ()) -> None:
@@ -38,6 +42,7 @@ class Channel:
                 self.pass_descriptors(descriptors)
 
     def pass_descriptors(self, descriptors: Sequence[int]) -> None:
+        """Hand over ``descriptors`` after the frame that announced them. Raises OSError."""
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
         self.socket.sendmsg([bytes([len(descriptors)])], [rights])
 
@@ -52,6 +57,7 @@ class Channel:
         return protocol.decode(self.exactly(length))
 
     def exactly(self, size: int) -> bytes:
+        """So many bytes of the stream, however they come. Raises Closed and OSError."""
         data = bytearray()
         while len(data) < size:
             piece = self.socket.recv(min(size - len(data), 1 << 20))

@@ -33,6 +33,9 @@ from typing import Tuple
 from . import confine, protocol, script
 from .channel import Channel, Closed
 from .confine import closed, kernel, mounts
+from .pristine import BUILTINS
+
+__builtins__ = BUILTINS
 
 CHANNEL_SLOT = 200
 """Descriptors of ours go above this number, out of the way of scripts that close low ones."""

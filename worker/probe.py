@@ -44,6 +44,7 @@ class Ineffective(Exception):
 
 
 def user_namespace(uid: int, gid: int) -> str:
+    """Whether an ordinary user may make a user namespace and be himself in it."""
     kernel.unshare(kernel.CLONE_NEWUSER, "user namespace: unshare")
     kernel.map_identity(uid, gid)
     return ""
@@ -61,6 +62,7 @@ def inner(flag: int, name: str) -> Callable[[int, int], str]:
 
 
 def mount_namespace(uid: int, gid: int) -> str:
+    """Whether a root can be built and entered, with the old one out of sight."""
     user_namespace(uid, gid)
     kernel.unshare(kernel.CLONE_NEWNS, "mount namespace: unshare")
     kernel.make_private("mount namespace: make private")
@@ -75,6 +77,7 @@ def mount_namespace(uid: int, gid: int) -> str:
 
 
 def pid_namespace(uid: int, gid: int) -> str:
+    """Whether processes can be started in a PID namespace of their own."""
     user_namespace(uid, gid)
     init = kernel.Init()
     init.end()
@@ -82,6 +85,7 @@ def pid_namespace(uid: int, gid: int) -> str:
 
 
 def mapped_mounts(uid: int, gid: int) -> str:
+    """Whether a mount can show its owner's files as ours; only root can have it."""
     kernel.unshare(kernel.CLONE_NEWNS, "idmap: unshare")
     kernel.make_private("idmap: make private")
     mapping = mounts.Owners(uid, gid).namespace(0, 0)
@@ -90,7 +94,8 @@ def mapped_mounts(uid: int, gid: int) -> str:
     return ""
 
 
-def landlock_rules(uid: int, gid: int) -> str:
+def landlock_rules(_uid: int, _gid: int) -> str:
+    """Whether Landlock refuses what no rule grants; says which ABI, and what that lacks."""
     abi = landlock.abi()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1, "no_new_privs: set")
     landlock.apply(landlock.plan(PROBE_POLICY, abi), (), (), ())
@@ -102,7 +107,8 @@ def landlock_rules(uid: int, gid: int) -> str:
     raise Ineffective("a folder could still be listed")
 
 
-def seccomp_filter(uid: int, gid: int) -> str:
+def seccomp_filter(_uid: int, _gid: int) -> str:
+    """Whether a real program of ours is accepted and refuses a socket."""
     program = seccomp.plan(PROBE_POLICY)
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1, "no_new_privs: set")
     seccomp.apply(program, os.getpid())
@@ -113,7 +119,8 @@ def seccomp_filter(uid: int, gid: int) -> str:
     raise Ineffective("a socket could still be made")
 
 
-def resource_limits(uid: int, gid: int) -> str:
+def resource_limits(_uid: int, _gid: int) -> str:
+    """Whether address space can be limited."""
     resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))
     try:
         bytearray(1 << 29)
@@ -122,7 +129,8 @@ def resource_limits(uid: int, gid: int) -> str:
     raise Ineffective("more memory than the limit could be had")
 
 
-def no_privileges(uid: int, gid: int) -> str:
+def no_privileges(_uid: int, _gid: int) -> str:
+    """Whether privileges can be given up for good."""
     identity.apply()
     return ""
 

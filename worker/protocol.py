@@ -22,12 +22,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, Optional, Tuple, Type, TypeVar
 
-import msgpack
-
 from .framing import CONTROL_CAP as CONTROL_CAP
 from .framing import HEADER as HEADER
 from .framing import Reader as Reader
 from .framing import Violation as Violation
+from .framing import encode as encode
+from .framing import unpack
 
 VERSION = 1
 """Both sides must agree on it; it changes when a message does."""
@@ -87,7 +87,8 @@ class Spec:
 class Notice:
     """Something the author should know that did not stop the load.
 
-    ``kind`` is one of ``warning``, ``flow_called``, ``denied``, ``parameter``, ``profile``, ``flow``, ``spec``.
+    ``kind`` is one of ``warning``, ``flow_called``, ``denied``, ``parameter``, ``profile``, ``flow``,
+    ``spec``.
     """
 
     kind: str
@@ -206,7 +207,10 @@ class Launched:
 
 @dataclass(frozen=True)
 class Refused:
-    """A step of ours failed. ``step`` reads like ``landlock: add rule: /usr``; ``errno`` is 0 if there is none."""
+    """A step of ours failed.
+
+    ``step`` reads like ``landlock: add rule: /usr``; ``errno`` is 0 if there is none.
+    """
 
     guarantees: Tuple[str, ...]
     step: str
@@ -342,34 +346,12 @@ BY_TAG = {message.__name__: message for message in MESSAGES}
 M = TypeVar("M")
 
 
-# --- packing -------------------------------------------------------------------------------------
-
-
-def plain(value: Any) -> Any:
-    """A message or a part of one as what msgpack packs: dataclasses become maps, nothing is copied deeply."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if type(value) in (tuple, list):
-        return [plain(item) for item in value]
-    return value
-
-
-def encode(message: Any) -> bytes:
-    """One frame. Raises ValueError, TypeError or OverflowError for what is not plain."""
-    body = msgpack.packb([type(message).__name__, plain(message)], use_bin_type=True)
-    return HEADER.pack(len(body)) + bytes(body)
+# --- reading -------------------------------------------------------------------------------------
 
 
 def decode(body: bytes) -> Tuple[str, Dict[str, Any]]:
     """A frame's body as its tag and its raw fields, whatever the bytes. Raises Violation."""
-    try:
-        value = msgpack.unpackb(
-            body, raw=False, strict_map_key=True, use_list=True, max_ext_len=0, max_bin_len=len(body)
-        )
-    except RecursionError as error:
-        raise Violation("cannot read a frame: it nests too deeply") from error
-    except Exception as error:  # msgpack raises five unrelated classes on bad input
-        raise Violation(f"cannot read a frame: {type(error).__name__}") from error
+    value = unpack(body)
     if type(value) is not list or len(value) != 2 or type(value[1]) is not dict:
         raise Violation("cannot read a frame: it is not a tag and a map")
     tag, values = value

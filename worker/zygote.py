@@ -129,7 +129,7 @@ class Zygote:
                 os.close(descriptor)
 
     def pipes(self, held: List[int]) -> Tuple[List[int], List[int], int]:
-        """The supervisor's ends, the worker's ends, and where the worker's end is told; all go to ``held``."""
+        """The supervisor's ends, the worker's ends, and where its death is told; all go to ``held``."""
         pair = [end.detach() for end in socket.socketpair()]
         held += pair
         ours, theirs = [pair[0]], [pair[1]]
@@ -143,6 +143,7 @@ class Zygote:
         return [*ours, reading], theirs, exit_pipe
 
     def fork_worker(self, theirs: List[int]) -> int:
+        """Fork; the child lives a worker's life and never comes back here."""
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:

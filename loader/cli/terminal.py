@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TextIO
 
-NARROWEST, WIDEST = 40, 120
+NARROWEST, WIDEST = 60, 120
 """Columns between which text is wrapped: longer lines are hard to read however wide the window."""
 
 

@@ -155,10 +155,17 @@ def test_file_url_is_a_path(command, samples):
     assert [flow["name"] for flow in outcome["flows"]] == ["hello"]
 
 
-def test_root_is_what_a_script_may_read(command):
-    """Entry points are named relative to it."""
-    _, outcome = command.json("load", "siblings/main.py", "--root", ".")
-    assert outcome["flows"][0]["entrypoint"] == "siblings/main.py:paint"
+def test_root_is_what_a_script_may_read(command, tmp_path):
+    """A script that needs its neighbours' folder is shown it, and without the option is told how."""
+    script = tmp_path / "scripts" / "reads.py"
+    script.parent.mkdir()
+    (tmp_path / "data.txt").write_text("42")
+    script.write_text("from prefect import flow\nfound = flow(name=open('../data.txt').read())(lambda: None)\n")
+    code, outcome = command.json("load", script)
+    assert (code, outcome["error"]["type"]) == (1, "FileNotFoundError")
+    assert "--root" in outcome["error"]["hint"]
+    _, outcome = command.json("load", script, "--root", tmp_path)
+    assert [flow["name"] for flow in outcome["flows"]] == ["42"]
 
 
 def test_users_of_the_host_are_not_seen(anyone):

@@ -64,6 +64,7 @@ def levels(policy: Policy, in_force: Set[str]) -> Tuple[Guarantee, ...]:
 
 
 def level_of(name: str, policy: Policy, in_force: Set[str]) -> Guarantee:
+    """How far one guarantee holds: by the first row of the table that is met, or not at all."""
     if policy.asks(name):
         for guarantee, level, needed in LEVELS:
             if guarantee == name and in_force.issuperset(needed):
@@ -112,6 +113,7 @@ Step = Callable[[Confinement], Tuple[str, ...]]
 
 
 def private_view(worker: Confinement) -> Tuple[str, ...]:
+    """Enter namespaces and a root that are this worker's alone; the script's folder is shown later."""
     if MOUNT not in worker.in_force:
         return ()
     options = {"subset": "pid", "hidepid": "ptraceable"}
@@ -125,6 +127,7 @@ def private_view(worker: Confinement) -> Tuple[str, ...]:
 
 
 def show_folder(worker: Confinement) -> Tuple[str, ...]:
+    """Attach the script's folder and freeze the root; without mounts, see that the folder can be entered."""
     if MOUNT in worker.in_force:
         worker.in_force.discard(MOUNT)
         worker.scratch = mounts.finish(worker.pieces, worker.folder)
@@ -135,11 +138,13 @@ def show_folder(worker: Confinement) -> Tuple[str, ...]:
 
 
 def limit_resources(worker: Confinement) -> Tuple[str, ...]:
+    """Set the resource limits, while they can still be read from /proc what is in use."""
     limits.apply(limits.plan(worker.policy, counted=MOUNT in worker.in_force))
     return (RLIMITS,)
 
 
 def give_up_identity(worker: Confinement) -> Tuple[str, ...]:
+    """Drop every capability for good; who is still root here must not go on."""
     if not worker.policy.asks("identity"):
         return ()
     if os.getuid() == 0:
@@ -149,6 +154,7 @@ def give_up_identity(worker: Confinement) -> Tuple[str, ...]:
 
 
 def restrict_files(worker: Confinement) -> Tuple[str, ...]:
+    """Enforce Landlock's rules: on the private root, or on each readable tree where there is none."""
     if not worker.policy.asks("filesystem"):
         return ()
     abi = landlock.abi()
@@ -177,6 +183,7 @@ def let_go(worker: Confinement) -> Tuple[str, ...]:
 
 
 def filter_calls(worker: Confinement) -> Tuple[str, ...]:
+    """Load the filter of system calls that the zygote compiled."""
     if not worker.program:
         return ()
     seccomp.apply(worker.program, os.getpid())

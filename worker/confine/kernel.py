@@ -81,6 +81,7 @@ def syscall(name: str, step: str, *arguments: Any) -> int:
 
 
 def prctl(option: int, value: int, step: str) -> None:
+    """One ``prctl`` with a single argument. Raises StepFailed."""
     zero = ctypes.c_ulong(0)
     checked(libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero), step)
 
@@ -89,10 +90,12 @@ def prctl(option: int, value: int, step: str) -> None:
 
 
 def unshare(flags: int, step: str) -> None:
+    """Leave the namespaces of ``flags`` for new ones. Raises StepFailed."""
     checked(libc.unshare(ctypes.c_int(flags)), step)
 
 
 def setns(descriptor: int, kind: int, step: str) -> None:
+    """Enter the namespace, or that of the process, behind ``descriptor``. Raises StepFailed."""
     checked(libc.setns(ctypes.c_int(descriptor), ctypes.c_int(kind)), step)
 
 
@@ -108,6 +111,7 @@ def map_identity(uid: int, gid: int, directory: Optional[int] = None) -> None:
 
 
 def write_file(path: str, text: str, step: str, directory: Optional[int] = None) -> None:
+    """Write ``text`` in one call, as the kernel's own files want it. Raises StepFailed."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
         try:
@@ -183,11 +187,13 @@ def new_mount(kind: str, options: dict[str, str], attributes: int, step: str) ->
 
 
 def tmpfs(size: int, inodes: int, mode: str, attributes: int, step: str) -> int:
+    """A new, detached file system in memory; ``size`` in bytes. Raises StepFailed."""
     options = {"size": str(size), "nr_inodes": str(inodes), "mode": mode}
     return new_mount("tmpfs", options, attributes | MOUNT_NOSUID, step)
 
 
 def procfs(options: dict[str, str], step: str) -> int:
+    """A new, detached view of the processes of this PID namespace. Raises StepFailed."""
     return new_mount("proc", options, MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC, step)
 
 

@@ -31,8 +31,11 @@ class Limit:
 
 
 def plan(policy: Policy, counted: bool) -> Tuple[Limit, ...]:
-    """The limits of ``policy``. ``counted``: this process is alone in its user namespace, so that the
-    kernel's count of its tasks is a count of its threads."""
+    """The limits of ``policy``.
+
+    ``counted``: this process is alone in its user namespace, so that the kernel's count of its tasks is a
+    count of its threads.
+    """
     limits = [
         Limit("core", resource.RLIMIT_CORE, 0, 0),
         Limit("msgqueue", resource.RLIMIT_MSGQUEUE, 0, 0),

@@ -83,6 +83,7 @@ class Owners:
         return self.known[key]
 
     def make(self, owner: int, group: int) -> int:
+        """A new namespace with this one mapping, kept alive by its descriptor alone. Raises StepFailed."""
         ready, go = os.pipe(), os.pipe()
         child = os.fork()
         if child == 0:
@@ -152,13 +153,15 @@ def links(paths: Iterable[str]) -> List[Tuple[str, str]]:
 
 
 def is_system(path: str) -> bool:
+    """Whether ``path`` belongs to the host itself, whose owner need not be mapped: all may read it."""
     return any(path == item or path.startswith(item + "/") for item in (*SYSTEM, *RESOLVER, *DEVICES))
 
 
 def open_tree(path: str, owners: Optional[Owners]) -> Tree:
     """``path`` as a detached read-only mount; with ``owners``, its owner's files belong to the worker.
 
-    A file system without identity-mapped mounts gives the plain mount, if others may enter it. Raises StepFailed.
+    A file system without identity-mapped mounts gives the plain mount, if others may enter it.
+    Raises StepFailed.
     """
     mount = kernel.clone_tree(path, f"mount: open {path}")
     try:
@@ -197,6 +200,7 @@ def place(mount: int, root: str, path: str) -> None:
 
 
 def private_root(inodes: int) -> int:
+    """A small, empty file system to build a root in, detached. Raises StepFailed."""
     return kernel.tmpfs(OWN_SIZE, inodes, "755", kernel.MOUNT_NODEV, "mount: private root")
 
 
