@@ -219,7 +219,7 @@ def folder(number: int, _host: HostFacts) -> Explanation:
     """The script's own folder cannot be shown."""
     if number in (errno.EACCES, errno.EPERM):
         return Explanation(
-            "the folder is closed to the user who loads", "open it (chmod), or load as its owner"
+            "this user may not enter the folder", "open it (chmod), or load as its owner"
         )
     return Explanation(
         os.strerror(number) if number else "it is not a folder that holds just scripts",

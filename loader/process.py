@@ -146,7 +146,10 @@ class Trusted:
             raise ZygoteLost("zygote: send", error.errno or 0) from None
 
     def receive(self, kind: type[M], seconds: float) -> M:
-        """The next message, which must be ``kind``. Raises HostFailure for ``Refused``, ZygoteLost for its end."""
+        """The next message, which must be ``kind``.
+
+        Raises HostFailure for ``Refused``, ZygoteLost for its end.
+        """
         if not wait(self.end, self.alive, seconds):
             raise ZygoteLost(f"zygote: no {kind.__name__} within {seconds:g} seconds")
         try:
@@ -155,11 +158,14 @@ class Trusted:
             raise ZygoteLost("zygote: receive", error.errno or 0) from None
         if not packet:
             raise ZygoteLost(f"zygote: ended before its {kind.__name__}")
-        raw = protocol.decode(packet[protocol.HEADER.size :])
-        if raw[0] == protocol.Refused.__name__:
+        try:
+            raw = protocol.decode(packet[protocol.HEADER.size :])
+            if raw[0] != protocol.Refused.__name__:
+                return protocol.trusted(kind, raw)
             refused = protocol.trusted(protocol.Refused, raw)
-            raise HostFailure(refused.step, refused.errno, refused.guarantees)
-        return protocol.trusted(kind, raw)
+        except protocol.Violation as violation:
+            raise ZygoteLost(f"zygote: {violation}") from None
+        raise HostFailure(refused.step, refused.errno, refused.guarantees)
 
     def receive_descriptors(self, count: int, seconds: float) -> list[int]:
         """The descriptors that follow a frame which announces them. Raises ZygoteLost."""

@@ -190,7 +190,7 @@ LEGAL: Mapping[State, Mapping[type, Handler]] = {
     State.CONFINING: {Ready: Session.on_ready, Refused: Session.on_refused},  # type: ignore[dict-item]
     State.READY: {},
     State.LOADING: {Found: Session.on_found, Loaded: Session.on_reply, Failed: Session.on_reply},  # type: ignore[dict-item]
-    State.DUMPING: dict.fromkeys((Found, Loaded, Failed), Session.on_late),
+    State.DUMPING: {Found: Session.on_late, Loaded: Session.on_late, Failed: Session.on_late},  # type: ignore[dict-item]
     State.REPLIED: {},
     State.KILLED: {},
     State.OVER: {},

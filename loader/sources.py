@@ -61,8 +61,9 @@ def read(location: str | os.PathLike[str], root: str | os.PathLike[str] | None =
     """
     path = local_path(os.fspath(location))
     content = read_file(path)
+    check_name(path)
     folder = str(Path(path).parent)
-    shown = folder if root is None else absolute(os.fspath(root))
+    shown = folder if root is None else os.path.abspath(os.fspath(root))
     if not Path(shown).is_dir():
         raise SourceError(f"cannot use {shown} as root: it is not a folder")
     if folder != shown and not folder.startswith(shown.rstrip("/") + "/"):
@@ -75,11 +76,19 @@ def read(location: str | os.PathLike[str], root: str | os.PathLike[str] | None =
     )
 
 
+def check_name(path: str) -> None:
+    """Raise SourceError for a path that is no text: a worker could not be told of it."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise SourceError(f"cannot load {path}: its name is not UTF-8 text; rename it") from None
+
+
 def local_path(location: str) -> str:
     """The absolute path behind a path or ``file://`` URL. Raises SourceError."""
     scheme = SCHEME.match(location)
-    if scheme is None or exists(location):
-        return absolute(location)
+    if scheme is None or os.path.exists(location):
+        return os.path.abspath(location)
     if scheme[1] not in LOCAL_SCHEMES:
         known = ", ".join(f"{item}://" for item in LOCAL_SCHEMES)
         raise SourceError(f"cannot load {location}: scheme {scheme[1]!r} is not one of {known}")
@@ -91,17 +100,7 @@ def local_path(location: str) -> str:
         raise SourceError(
             f"cannot load {location}: a file URL names a path on this machine, as in file:///a/b.py"
         )
-    return absolute(unquote(parts.path, errors="surrogateescape"))
-
-
-def absolute(path: str) -> str:
-    """``path`` from the root and without dots; its symbolic links stay as their owner named them."""
-    return os.path.abspath(path)  # noqa: PTH100  # resolve() follows links, absolute() keeps the dots
-
-
-def exists(path: str) -> bool:
-    """Whether there is such a path; one that no file system can have is not there."""
-    return os.path.exists(path)  # noqa: PTH110  # Path.exists raises for some of these
+    return os.path.abspath(unquote(parts.path, errors="surrogateescape"))
 
 
 REASONS: Mapping[int, str] = {
@@ -119,12 +118,12 @@ def read_file(path: str) -> bytes:
         number = getattr(error, "errno", None)
         reason = REASONS.get(number or 0) or getattr(error, "strerror", None) or str(error)
         raise SourceError(f"cannot load {path}: {reason}") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = "a folder; name a script in it" if stat.S_ISDIR(mode) else "not a regular file"
+        raise SourceError(f"cannot load {path}: it is {kind}")
     with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise SourceError(f"cannot load {path}: it is a folder; name a script in it")
-        if not stat.S_ISREG(mode):
-            raise SourceError(f"cannot load {path}: it is not a regular file")
         try:
             content = file.read(SIZE_CAP + 1) or b""
         except OSError as error:

@@ -17,6 +17,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 
 from loader.conversation import Conversation, Ended
 from loader.errors import LoaderClosed
@@ -56,6 +57,8 @@ class Supervisor:
             self.drop(self.zygote)
         if self.zygote is None:
             self.zygote = Zygote(self.policy, self.python)
+            # A loader that nobody closes ends its processes when it is forgotten, or at exit.
+            self.abandoned = weakref.finalize(self, self.zygote.close)
         return self.zygote
 
     def drop(self, zygote: Zygote) -> None:
@@ -63,6 +66,7 @@ class Supervisor:
         if self.zygote is zygote:
             self.zygote = None
             self.pool = Pool(self.pool.ahead)
+            self.abandoned.detach()
             zygote.close()
 
     def take(self, root: str | None) -> tuple[Worker, int | None]:

@@ -8,9 +8,13 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+from loader.profiles import load_profile
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("loader", "worker", "sandbox_profiles")
@@ -49,6 +53,11 @@ def reaches(python, uid):
     return True
 
 
+def is_recent(python):
+    """Whether ``python`` is new enough for the project."""
+    return subprocess.run([python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]).returncode == 0
+
+
 def is_ours(folder):
     """Whether nobody else can have made or changed ``folder``, whose name anyone can guess."""
     status = folder.lstat()
@@ -68,23 +77,35 @@ def make_environment(base, folder, requirements):
         shutil.rmtree(building, ignore_errors=True)
 
 
+hypothesis.settings.register_profile("ours", deadline=None, database=None)
+hypothesis.settings.load_profile("ours")
+
+
+@pytest.fixture(scope="session")
+def policy():
+    """A callable: the policy of `profile`, with some of its values changed."""
+    return lambda profile="strict", **changes: replace(load_profile(profile), **changes)
+
+
 @pytest.fixture(scope="session")
 def open_python():
-    """An interpreter with the project's requirements that uid 65534 can run: the suite's own may be in a
-    closed home. The environment that is made for it is kept for the next run."""
+    """An interpreter with the project's requirements that uid 65534 can run.
+
+    The suite's own may be in a closed home. The environment that is made instead is kept for the next run.
+    """
     if reaches(sys.executable, NOBODY):
         return sys.executable
     requirements = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     names = [f"python3.{minor}" for minor in range(11, 20)]
-    candidates = filter(None, (shutil.which(name, path="/usr/bin:/usr/local/bin") for name in ("python3", *names)))
-    for base in candidates:
+    found = (shutil.which(name, path="/usr/bin:/usr/local/bin") for name in ("python3", *names))
+    for base in filter(is_recent, filter(None, found)):
         key = hashlib.sha256("\n".join([base, *requirements]).encode()).hexdigest()[:16]
         folder = Path(tempfile.gettempdir(), f"flow-loader-tests-{key}")
-        if not folder.exists() and subprocess.run([base, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]).returncode == 0:
+        if not folder.exists():
             make_environment(base, folder, requirements)
         if folder.exists() and is_ours(folder) and reaches(folder / "bin/python", NOBODY):
             return str(folder / "bin/python")
-    raise RuntimeError("cannot test as an unprivileged user: install Python 3.11 or newer where every user can run it")
+    raise RuntimeError("cannot test as an unprivileged user: install Python 3.11 or newer for all users")
 
 
 @pytest.fixture(scope="session")

@@ -26,13 +26,16 @@ class Command:
     identity: dict
 
     def arguments(self, *words):
+        """The command line of one call."""
         return [self.python, "-m", "loader", *map(str, words)]
 
     def environment(self, **more):
+        """An environment without what the suite's own caller has set."""
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         return {**kept, "PYTHONPATH": str(self.code), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "80", **more}
 
     def __call__(self, *words, text=True, environment=None, **options):
+        """Run it to its end."""
         return subprocess.run(
             self.arguments(*words),
             cwd=self.folder,
@@ -45,6 +48,7 @@ class Command:
         )
 
     def start(self, *words, **options):
+        """Start it."""
         return subprocess.Popen(
             self.arguments(*words), cwd=self.folder, env=self.environment(), **self.identity, **options
         )
@@ -73,10 +77,16 @@ def command(samples):
     return Command(sys.executable, ROOT, samples, {})
 
 
-@pytest.fixture(scope="session", params=USERS)
-def anyone(request, samples, command):
-    """The command as each user that the suite can be: root as well as one without rights."""
-    if request.param != "nobody":
+@pytest.fixture(scope="session")
+def unprivileged(request, samples, command):
+    """The command as a user without rights."""
+    if os.geteuid() != 0:
         return command
     python, code = (request.getfixturevalue(name) for name in ("open_python", "open_code"))
     return Command(python, code, samples, {"user": NOBODY, "group": NOBODY, "extra_groups": []})
+
+
+@pytest.fixture(scope="session", params=USERS)
+def anyone(request, command):
+    """The command as each user that the suite can be: root as well as one without rights."""
+    return request.getfixturevalue("unprivileged") if request.param == "nobody" else command

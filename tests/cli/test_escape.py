@@ -23,7 +23,10 @@ from loader.models import (
     Status,
 )
 
-NASTY = "\x00\x07\x08\t\n\r\x1b\x7f\x80\x85\x9b\x9d\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff\ud800\udfff"
+NASTY = (
+    "\x00\x07\x08\t\n\r\x1b\x7f\x80\x85\x9b\x9d\u061c\u200b\u200e\u200f\u2028\u2029"
+    "\u202a\u202e\u2066\u2069\ufeff\ud800\udfff"
+)
 TEXT = st.text(st.one_of(st.sampled_from(NASTY), st.characters()), max_size=200)
 FORBIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"}
 
@@ -92,9 +95,14 @@ JSON = st.recursive(
     max_leaves=6,
 )
 SCHEMA = st.dictionaries(
-    st.sampled_from(["type", "properties", "required", "anyOf", "items", "enum", "$ref", "default", "format"]), JSON
+    st.sampled_from(
+        ["type", "properties", "required", "anyOf", "items", "enum", "$ref", "default", "format"]
+    ),
+    JSON,
 )
-SCHEDULE = st.dictionaries(st.sampled_from(["interval", "cron", "rrule", "timezone", "anchor_date", "day_or"]), JSON)
+SCHEDULE = st.dictionaries(
+    st.sampled_from(["interval", "cron", "rrule", "timezone", "anchor_date", "day_or"]), JSON
+)
 MAYBE = st.one_of(st.none(), TEXT)
 LINE = st.one_of(st.none(), st.integers(-1, 10**6))
 FLOW = st.builds(
@@ -138,7 +146,9 @@ OUTCOME = st.builds(
     sandbox=st.builds(Sandbox.model_construct, profile=TEXT, guarantees=st.just((Guarantee("x", "full"),))),
     flows=st.lists(FLOW, max_size=2).map(tuple),
     specs=st.lists(SPEC, max_size=2).map(tuple),
-    notices=st.lists(st.builds(Notice, kind=TEXT, message=TEXT, file=MAYBE, line=LINE), max_size=2).map(tuple),
+    notices=st.lists(st.builds(Notice, kind=TEXT, message=TEXT, file=MAYBE, line=LINE), max_size=2).map(
+        tuple
+    ),
     error=st.one_of(st.none(), ERROR),
     stdout=OUTPUT,
     stderr=OUTPUT,

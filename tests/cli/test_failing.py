@@ -29,7 +29,12 @@ SAMPLES = {
         "script_failed", "ModuleNotFoundError", "surely_not", [(1, MODULE)], "pip install surely_not"
     ),
     "infinite_loop": Expected(
-        "timed_out", "TimeLimitExceeded", "within 1 seconds", [(14, MODULE), (10, "wait_for_ever")], "--timeout", 1
+        "timed_out",
+        "TimeLimitExceeded",
+        "within 1 seconds",
+        [(14, MODULE), (10, "wait_for_ever")],
+        "--timeout",
+        1,
     ),
     "memory_hog": Expected("out_of_memory", "MemoryError", "memory", [(11, MODULE)], "memory.size", 1),
     "early_exit": Expected("crashed", "ProcessEnded", "exit code 7", [], "os._exit", 1),
@@ -64,7 +69,11 @@ def test_failing_sample_is_told_as_data(anyone, samples, name):
     file = f"failing/{name}.py"
     code, outcome = anyone.json("load", file, "--timeout", "1")
     error = outcome["error"]
-    own = [(frame["line"], frame["function"]) for frame in error["frames"] if frame["file"] == str(samples / file)]
+    own = [
+        (frame["line"], frame["function"])
+        for frame in error["frames"]
+        if frame["file"] == str(samples / file)
+    ]
     assert (code, outcome["status"], error["type"]) == (1, wanted.status, wanted.type)
     assert wanted.message in error["message"]
     assert own == wanted.frames
@@ -77,7 +86,7 @@ def test_failing_sample_is_told_as_data(anyone, samples, name):
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_failing_sample_is_told_to_its_reader(command, name):
-    """The place comes first, the hint after the traceback, the summary last, and no line surprises a terminal."""
+    """The place comes first, the hint after the traceback, the summary last; all of it is harmless."""
     wanted = SAMPLES[name]
     file = f"failing/{name}.py"
     done = command("load", file, "--timeout", "1")
@@ -102,14 +111,17 @@ failing/cause_chain.py:17: RuntimeError: the settings are incomplete
     failing/cause_chain.py:13, in table
       return SETTINGS["table"]
 """)
-    assert """
+    assert (
+        """
   KeyError: 'table'
 
   The above exception was the direct cause of the following exception:
 
     failing/cause_chain.py:20, in <module>
       TABLE = table()
-""" in shown
+"""
+        in shown
+    )
     assert "\n  settings are read from SETTINGS\n" in shown
 
 

@@ -19,8 +19,10 @@ OUTCOME = {
     "stderr": ["text", "bytes", "truncated"],
     "dialect": ["name", "version"],
 }
-FLOW = """name function entrypoint version description parameters file line end_line is_async retries timeout_seconds
-task_runner tags""".split()
+FLOW = (
+    "name function entrypoint version description parameters file line end_line is_async retries"
+    " timeout_seconds task_runner tags"
+).split()
 SPEC = "name flow_name flow_location parameters schedule tags flow_runner flow_storage file line".split()
 ERROR = "stage type message frames traceback cause hint".split()
 FRAME = "file line function source".split()
@@ -74,7 +76,9 @@ def test_text_lists_flows_and_deployments(anyone):
     assert done.stderr == ""
     listing, _, summary = done.stdout.rstrip("\n").rpartition("\n\n")
     assert summary.startswith("loaded: 1 flow, 3 deployment specs; profile strict, ")
-    assert listing == """\
+    assert (
+        listing
+        == """\
 flow clean-up  deployments.py:11
     Delete what is older than some days.
     parameters  folder: string
@@ -98,6 +102,7 @@ deployment monthly  deployments.py:33
     flow      clean-up
     schedule  rrule FREQ=MONTHLY;BYMONTHDAY=1, UTC
     runner    universal"""
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,7 +165,9 @@ def test_root_is_what_a_script_may_read(command, tmp_path):
     script = tmp_path / "scripts" / "reads.py"
     script.parent.mkdir()
     (tmp_path / "data.txt").write_text("42")
-    script.write_text("from prefect import flow\nfound = flow(name=open('../data.txt').read())(lambda: None)\n")
+    script.write_text(
+        "from prefect import flow\nfound = flow(name=open('../data.txt').read())(lambda: None)\n"
+    )
     code, outcome = command.json("load", script)
     assert (code, outcome["error"]["type"]) == (1, "FileNotFoundError")
     assert "--root" in outcome["error"]["hint"]
@@ -181,7 +188,10 @@ def test_development_warns_at_every_use(command):
     assert done.stderr.startswith("flow-loader: warning: profile development limits time and memory only")
     outcome = json.loads(done.stdout)
     assert [notice["kind"] for notice in outcome["notices"]] == ["profile"]
-    assert "profile development limits" not in command("load", "single_flow.py", "--profile", "development").stdout
+    assert (
+        "profile development limits"
+        not in command("load", "single_flow.py", "--profile", "development").stdout
+    )
 
 
 def test_profile_file_of_ones_own(command, tmp_path):

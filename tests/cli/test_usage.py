@@ -19,12 +19,28 @@ MISTAKES = {
     "folder": (["load", "siblings"], "it is a folder", None),
     "scheme": (["load", "gopher://x/y.py"], "scheme 'gopher'", None),
     "profile": (["load", "single_flow.py", "--profile", "strcit"], "did you mean 'strict'?", None),
-    "timeout": (["load", "single_flow.py", "--timeout", "soon"], "'soon' is not a number of seconds", "--help"),
-    "timeout out of bounds": (["load", "single_flow.py", "--timeout", "0"], "cannot use a timeout of 0.0", None),
-    "timeout without value": (["load", "single_flow.py", "--timeout", "nan"], "cannot use a timeout of nan", None),
+    "timeout": (
+        ["load", "single_flow.py", "--timeout", "soon"],
+        "'soon' is not a number of seconds",
+        "--help",
+    ),
+    "timeout out of bounds": (
+        ["load", "single_flow.py", "--timeout", "0"],
+        "cannot use a timeout of 0.0",
+        None,
+    ),
+    "timeout without value": (
+        ["load", "single_flow.py", "--timeout", "nan"],
+        "cannot use a timeout of nan",
+        None,
+    ),
     "root": (["load", "single_flow.py", "--root", "siblings"], "outside the root", None),
     "root of text": (["load", "-", "--root", "."], "cannot use --root with standard input", None),
-    "later option": (["load", "single_flow.py", "--daemon", "x"], "cannot use the option '--daemon'", "--help"),
+    "later option": (
+        ["load", "single_flow.py", "--daemon", "x"],
+        "cannot use the option '--daemon'",
+        "--help",
+    ),
     "profiles": (["profiles", "strikt"], "did you mean 'strict'?", None),
 }
 
@@ -55,7 +71,9 @@ def test_mistake_is_one_object_too(command, name):
 def test_profile_mistakes_come_with_their_lines(command, tmp_path):
     """Every mistake of a profile's file is listed at once."""
     profile = tmp_path / "mine.yaml"
-    profile.write_text("description: Mine.\nextends: strict\nnetwrok:\n  hold: required\ncpu:\n  seconds: often\n")
+    profile.write_text(
+        "description: Mine.\nextends: strict\nnetwrok:\n  hold: required\ncpu:\n  seconds: often\n"
+    )
     done = command("load", "single_flow.py", "--profile", profile)
     assert done.returncode == 2
     assert "line 3" in done.stderr
@@ -92,14 +110,23 @@ def test_standard_input_that_cannot_be_read(command):
 
 
 def test_file_name_that_is_no_text(command, tmp_path):
-    """A name of bytes that are not UTF-8 loads, and is escaped in every format."""
+    """A name of bytes that are not UTF-8 is refused by name, in each format, without spoiling a terminal."""
     script = os.fsencode(tmp_path) + b"/\xff\x1b[31m.py"
     with open(script, "w") as file:
         file.write("from prefect import flow\n\n@flow\ndef found():\n    pass\n")
     name = os.fsdecode(script)
-    assert command.json("load", name)[1]["source"]["location"] == name
-    assert "\\udcff\\x1b[31m.py:3" in command("load", name).stdout
-    assert command("load", name, "--format", "msgpack", text=False).returncode == 0
+    code, answer = command.json("load", name)
+    assert (code, answer["status"]) == (2, "usage")
+    assert "\\udcff\\x1b[31m.py: its name is not UTF-8 text" in command("load", name).stderr
+    assert command("load", name, "--format", "msgpack", text=False).returncode == 2
+
+
+def test_file_name_with_control_characters(command, tmp_path):
+    """A name may be any text, and is shown without effect."""
+    script = tmp_path / "\x1b[31m\u202eyp.py"
+    script.write_text("from prefect import flow\n\n@flow\ndef found():\n    pass\n")
+    assert "\\x1b[31m\\u202eyp.py:3" in command("load", script).stdout
+    assert command.json("load", script)[1]["source"]["location"] == str(script)
 
 
 def test_help_lists_commands_and_exit_codes(command):

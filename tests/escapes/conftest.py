@@ -55,6 +55,7 @@ class Seen:
 
     @property
     def status(self) -> str:
+        """The load's status."""
         return self.outcome["status"]
 
     @property
@@ -65,6 +66,7 @@ class Seen:
 
     @property
     def error(self) -> dict[str, Any]:
+        """The load's error, which there must be."""
         assert self.outcome["error"] is not None
         return self.outcome["error"]
 
@@ -84,7 +86,12 @@ class Engine:
         self.temporary.mkdir(mode=0o700)
         os.chown(self.temporary, uid, -1)
         identity = {"user": uid, "group": uid, "extra_groups": []} if os.geteuid() == 0 else {}
-        environment = {"PYTHONPATH": str(code), SECRET: self.secret, "TMPDIR": str(self.temporary), "LANG": "C.UTF-8"}
+        environment = {
+            "PYTHONPATH": str(code),
+            SECRET: self.secret,
+            "TMPDIR": str(self.temporary),
+            "LANG": "C.UTF-8",
+        }
         self.process = subprocess.Popen(
             [python, "-B", code / "supervise.py"],
             env=environment,
@@ -102,11 +109,13 @@ class Engine:
         self.reader.start()
 
     def read(self) -> None:
+        """Hand out answers as they come."""
         for line in self.process.stdout:
             answer = json.loads(line)
             self.waiting.pop(answer["id"]).set_result(answer)
 
     def start(self, location: Path, profile: str, timeout: float | None) -> "Future[dict[str, Any]]":
+        """Ask for a load."""
         number, future = next(self.numbers), Future()
         self.waiting[number] = future
         request = {"id": number, "profile": profile, "location": str(location), "timeout": timeout}
@@ -152,6 +161,7 @@ class Engine:
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024
 
     def close(self) -> None:
+        """End the supervisor, and with it all that is below it."""
         self.process.stdin.close()
         self.process.wait(LOAD_SECONDS)
         self.reader.join()
@@ -185,6 +195,7 @@ class Engines:
     running: dict[tuple[str, int], Engine] = field(default_factory=dict)
 
     def engine(self, identity: str, profile: str) -> Engine:
+        """The supervisor for ``identity`` with an interpreter that ``profile`` can use."""
         uid = NOBODY if identity == "as_nobody" else os.geteuid()
         # Only mounts can show a worker an interpreter in a home that is closed to it.
         own = identity != "as_nobody" and profile != "no-namespaces"
@@ -221,6 +232,7 @@ class Escape:
     engines: Engines
 
     def engine(self, profile: str = "strict") -> Engine:
+        """The supervisor that serves ``profile``."""
         return self.engines.engine(self.identity, profile)
 
     @property
@@ -235,6 +247,7 @@ class Escape:
         return made
 
     def give(self, path: Path, mode: int) -> None:
+        """Make ``path`` the identity's own."""
         path.chmod(mode)
         os.chown(path, self.engine().uid, -1, follow_symlinks=False)
 
@@ -245,6 +258,7 @@ class Escape:
         return path
 
     def script(self, attempt: Any, arguments: tuple[Any, ...], folder: Path) -> Path:
+        """The script that runs ``attempt``, and beside it the kit."""
         source = textwrap.dedent(inspect.getsource(attempt))
         text = SCRIPT.format(source=source, name=attempt.__name__, arguments=json.dumps(arguments))
         path = folder / "script.py"
@@ -253,7 +267,9 @@ class Escape:
             self.give(target, 0o644)
         return path
 
-    def start(self, attempt: Any, *arguments: Any, profile: str = "strict", timeout: float = 10, folder: Any = None):
+    def start(
+        self, attempt: Any, *arguments: Any, profile: str = "strict", timeout: float = 10, folder: Any = None
+    ):
         """Begin a load; call what is returned to wait for it."""
         engine = self.engine(profile)
         # Without mounts a worker of root's is a stranger to root's own closed folders.
@@ -293,7 +309,7 @@ def profile(request):
 
 @pytest.fixture(autouse=True, scope="module")
 def nothing_left(request, engines):
-    """Whatever a module attempts, afterwards each supervisor holds what it held, and the host nothing more."""
+    """Whatever a module attempts, afterwards each supervisor holds what it held, and no more files."""
     yield
     for engine in engines.running.values():
         assert engine.process.poll() is None, "the supervisor has ended"

@@ -26,6 +26,7 @@ CALLS = {
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
     "mount": (165, 40),
+    "mq_open": (240, 180),
     "mount_setattr": (442, 442),
     "move_mount": (429, 429),
     "name_to_handle_at": (303, 264),
@@ -45,6 +46,7 @@ CALLS = {
     "rt_tgsigqueueinfo": (297, 240),
     "seccomp": (317, 277),
     "setns": (308, 268),
+    "shmget": (29, 194),
     "socket": (41, 198),
     "swapon": (167, 224),
     "tgkill": (234, 131),
@@ -106,7 +108,9 @@ def links():
 def library():
     """The path of a shared library that a worker may read."""
     folders = [folder for folder in sys.path if folder.endswith("lib-dynload")]
-    return next(os.path.join(folder, name) for folder in folders for name in os.listdir(folder) if ".so" in name)
+    return next(
+        os.path.join(folder, name) for folder in folders for name in os.listdir(folder) if ".so" in name
+    )
 
 
 def channel():

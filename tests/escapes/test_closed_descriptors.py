@@ -45,7 +45,8 @@ def redirects_the_channel(kit):
 
 
 @pytest.mark.parametrize(
-    "attempt", [closes_the_channel, closes_everything, shuts_the_channel, swaps_the_channel, redirects_the_channel]
+    "attempt",
+    [closes_the_channel, closes_everything, shuts_the_channel, swaps_the_channel, redirects_the_channel],
 )
 def test_without_a_channel_there_is_no_reply(escape, profile, attempt):
     seen = escape(attempt, profile=profile, timeout=2)

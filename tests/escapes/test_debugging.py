@@ -54,7 +54,9 @@ def reads_its_own_memory(kit):
     import sys
 
     value = b"in plain sight"
-    return ctypes.string_at(id(value) + bytes.__basicsize__ - 1, len(value)).decode(), len(sys._current_frames())
+    return ctypes.string_at(id(value) + bytes.__basicsize__ - 1, len(value)).decode(), len(
+        sys._current_frames()
+    )
 
 
 def test_a_worker_can_look_at_itself(escape, profile):

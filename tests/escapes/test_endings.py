@@ -38,7 +38,7 @@ def overflows_the_stack(kit):
 
     sys.setrecursionlimit(1 << 30)
     nest = []
-    for _ in range(10_000_000):
+    for _ in range(500_000):
         nest = [nest]
     repr(nest)
 

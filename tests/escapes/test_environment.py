@@ -6,16 +6,15 @@ def searches(kit, planted):
     import os
     import re
 
-    pattern = re.compile(b"hidden" b"-[0-9a-f]{32}")
+    pattern = re.compile(b"hidden[-][0-9a-f]{32}")
     places = [repr(sorted(os.environ.items())).encode()]
-    with open("/proc/self/environ", "rb") as file:  # noqa: PTH123
+    with open("/proc/self/environ", "rb") as file:
         places.append(file.read())
     # Read without a line of it being kept: what was found once would be found again.
-    lines = open("/proc/self/maps").read().splitlines()  # noqa: SIM115, PTH123
-    if planted:
-        token = b"-".join([b"hidden", b"0123456789abcdef" * 2])
+    lines = open("/proc/self/maps").read().splitlines()  # noqa: SIM115
+    kept = b"-".join([b"hidden", b"0123456789abcdef" * 2]) if planted else b""
     found = [match for place in places for match in pattern.findall(place)]
-    with open("/proc/self/mem", "rb", 0) as memory:  # noqa: PTH123
+    with open("/proc/self/mem", "rb", 0) as memory:
         for line in lines:
             low, high = (int(part, 16) for part in line.split()[0].split("-"))
             if " r" not in line[:40] or "[v" in line:
@@ -25,17 +24,17 @@ def searches(kit, planted):
                 found += pattern.findall(memory.read(high - low))
             except OSError:
                 continue
-    return sorted({match.decode() for match in found}), sorted(os.environ)
+    return sorted({match.decode() for match in found}), sorted(os.environ), len(kept)
 
 
 def test_the_supervisors_secrets_are_nowhere(escape):
-    found, names = escape(searches, False).report
+    found, names, _ = escape(searches, False).report
     assert found == []
     assert not [name for name in names if "FLOW_LOADER" in name or "PYTHONPATH" in name]
 
 
 def test_the_search_finds_what_is_there_and_named_variables_are_passed(escape):
-    found, names = escape(searches, True).report
+    found, names, _ = escape(searches, True).report
     assert found == ["hidden-" + "0123456789abcdef" * 2]
     assert {"LANG", "HOME", "PATH", "USER"} <= set(names)
 

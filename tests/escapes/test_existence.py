@@ -37,7 +37,9 @@ def test_what_lies_outside_is_not_seen_to_exist(escape):
 
 def test_what_exists_and_what_does_not_look_the_same(escape):
     canary = escape.write(escape.folder() / "canary", "secret")
-    (there, _), (absent, _) = (escape(looks, path).report for path in (str(canary), f"{canary.parent}-/canary"))
+    (there, _), (absent, _) = (
+        escape(looks, path).report for path in (str(canary), f"{canary.parent}-/canary")
+    )
     assert {**there, "glob": 0} == {**absent, "glob": 0}
 
 

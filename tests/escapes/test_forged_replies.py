@@ -47,7 +47,11 @@ def test_a_forged_reply_is_a_claim_and_no_fact_follows_it(escape, profile):
     assert outcome["sandbox"]["profile"] == profile
     assert 0 < outcome["usage"]["wall_seconds"] < 5
     assert outcome["usage"]["max_rss_bytes"] > 1 << 20
-    assert outcome["exit"] in ({"code": 0, "signal": None}, {"code": 1, "signal": None}, {"code": None, "signal": "SIGKILL"})
+    assert outcome["exit"] in (
+        {"code": 0, "signal": None},
+        {"code": 1, "signal": None},
+        {"code": None, "signal": "SIGKILL"},
+    )
 
 
 def speaks_twice(kit, flow):
@@ -71,13 +75,22 @@ def says(kit, tag, fields):
 
 
 GUARANTEES = [{"name": "filesystem", "level": "full", "by": []}]
-FAILED = {"error": ERROR, "flows": [], "specs": [], "notices": [], "dialect": {"name": "orion", "version": None}}
+FAILED = {
+    "error": ERROR,
+    "flows": [],
+    "specs": [],
+    "notices": [],
+    "dialect": {"name": "orion", "version": None},
+}
 LOADED = {"flows": [], "specs": [], "notices": [], "dialect": {"name": "orion", "version": None}}
 EXITED = {"code": 0, "signal": None, "cpu_seconds": 0.0, "max_rss_bytes": 0}
 UNSAID = {
     "out of order": ("Ready", {"guarantees": GUARANTEES}),
     "refusing late": ("Refused", {"guarantees": [], "step": "forged", "errno": 0, "reason": ""}),
-    "the supervisor's": ("Load", {"filename": "x", "source": "", "module": "x", "root": None, "dialect": "orion"}),
+    "the supervisor's": (
+        "Load",
+        {"filename": "x", "source": "", "module": "x", "root": None, "dialect": "orion"},
+    ),
     "the zygote's": ("Exited", EXITED),
     "forking": ("Fork", {}),
     "unknown": ("Pickle", {"state": "cos\nsystem\n"}),

@@ -15,7 +15,13 @@ def test_nothing_is_inherited_but_what_a_worker_needs(escape, profile):
     report = escape(holds, profile=profile).report
     kinds = sorted(report.values())
     writable, both = 1, 2
-    assert kinds == [["device", both], ["pipe", writable], ["pipe", writable], ["pipe", writable], ["socket", both]]
+    assert kinds == [
+        ["device", both],
+        ["pipe", writable],
+        ["pipe", writable],
+        ["pipe", writable],
+        ["socket", both],
+    ]
     assert report["0"] == ["device", both]
 
 

@@ -5,7 +5,14 @@ def rebuilds(kit):
     """Every call by which a process changes what it sees."""
     import os
 
-    flags = {"user": 0x10000000, "mount": 0x20000, "pid": 0x20000000, "net": 0x40000000, "time": 0x80, "files": 0x400}
+    flags = {
+        "user": 0x10000000,
+        "mount": 0x20000,
+        "pid": 0x20000000,
+        "net": 0x40000000,
+        "time": 0x80,
+        "files": 0x400,
+    }
     report = {f"unshare {name}": kit.called("unshare", flag) for name, flag in flags.items()}
     report["unshare with high bits"] = kit.called("unshare", flags["user"] | 1 << 32)
     for descriptor in kit.links():
@@ -36,7 +43,9 @@ def rebuilds(kit):
 
 def test_nothing_a_process_sees_can_be_changed(escape, profile):
     report = escape(rebuilds, profile=profile).report
-    assert {name: result for name, result in report.items() if result not in ("EPERM", "EACCES", "EROFS")} == {}
+    assert {
+        name: result for name, result in report.items() if result not in ("EPERM", "EACCES", "EROFS")
+    } == {}
 
 
 def asks(kit):

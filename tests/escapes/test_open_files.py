@@ -2,12 +2,16 @@
 
 
 def opens_many(kit, until):
-    """Open files, pipes and pairs of sockets until one is refused; returns its errno and how many there were."""
+    """Open files, pipes and pairs of sockets until one is refused: its errno, and how many there were."""
     import os
     import socket
 
     report = []
-    for how in (lambda: [os.open("script.py", os.O_RDONLY)], os.pipe, lambda: [s.detach() for s in socket.socketpair()]):
+    for how in (
+        lambda: [os.open("script.py", os.O_RDONLY)],
+        os.pipe,
+        lambda: [s.detach() for s in socket.socketpair()],
+    ):
         held, code = [], 0
         try:
             while len(held) < until:

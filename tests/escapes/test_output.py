@@ -1,4 +1,4 @@
-"""Output without end is cut and counted; it stops neither the supervisor nor, while there is time, the script."""
+"""Output without end is cut and counted; it stops neither the supervisor nor, in its time, the script."""
 
 import pytest
 

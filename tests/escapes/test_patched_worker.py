@@ -35,20 +35,17 @@ def patches_builtins(kit):
     def lie(*arguments, **options):
         return 7
 
-    for module in (builtins, os, sys, types):
-        for name in dir(module):
-            if not name.startswith("__") and name not in ("stderr", "stdout", "modules"):
-                setattr(module, name, lie)
+    kept = ("stderr", "stdout", "modules")
+    for space in [vars(module) for module in (os, sys, types, builtins)]:
+        space.update({name: lie for name in space if not name.startswith("__") and name not in kept})
 
 
 def frees_the_modules(kit):
     """Pull the ground away."""
-    import gc
     import sys
 
-    for module in list(sys.modules.values()):
-        vars(module).clear()
-    gc.collect()
+    for space in [vars(module) for module in sys.modules.values()]:
+        space.clear()
 
 
 def traces(kit):

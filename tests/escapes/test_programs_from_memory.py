@@ -19,7 +19,7 @@ def runs_own_program(kit):
         os.chmod(copy, 0o755)
         report[f"exec from {folder}"] = kit.tried(os.execv, copy, [copy])
         report[f"load from {folder}"] = kit.tried(ctypes.CDLL, copy)
-        with open(copy, "rb") as file:  # noqa: PTH123
+        with open(copy, "rb") as file:
             mode = {"flags": mmap.MAP_PRIVATE, "prot": mmap.PROT_READ | mmap.PROT_EXEC}
             report[f"map from {folder}"] = kit.tried(mmap.mmap, file.fileno(), 4096, **mode)
         os.unlink(copy)
@@ -38,7 +38,11 @@ def uses_libraries(kit):
 
     mapped = mmap.mmap(-1, 1 << 20)
     mapped[:4] = b"text"
-    return [kit.tried(ctypes.CDLL, kit.library()), mapped[:4].decode(), __import__("sqlite3").sqlite_version_info[0]]
+    return [
+        kit.tried(ctypes.CDLL, kit.library()),
+        mapped[:4].decode(),
+        __import__("sqlite3").sqlite_version_info[0],
+    ]
 
 
 def test_installed_libraries_and_plain_memory_work(escape, profile):

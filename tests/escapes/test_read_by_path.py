@@ -26,7 +26,7 @@ def test_without_a_mount_namespace_they_cannot_be_opened_either(escape):
 
 def reads_own(kit, paths):
     """Read each path."""
-    return [open(path).read() for path in paths]  # noqa: SIM115, PTH123
+    return [open(path).read() for path in paths]
 
 
 def test_the_scripts_own_folder_can_be_read(escape, profile):

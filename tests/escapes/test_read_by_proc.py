@@ -27,7 +27,7 @@ def test_proc_leads_to_nobody_else(escape):
 
 def mounts(kit):
     """What is mounted: root within its file system, mount point, file system, options."""
-    lines = [line.split() for line in open("/proc/self/mountinfo")]  # noqa: SIM115, PTH123
+    lines = [line.split() for line in open("/proc/self/mountinfo")]  # noqa: SIM115
     return [[line[3], line[4], line[line.index("-") + 1], line[5]] for line in lines]
 
 
@@ -44,7 +44,9 @@ def reads_itself(kit):
     import os
 
     names = ("status", "maps", "stat", f"task/{os.getpid()}/status", "fd/1")
-    return [os.path.lexists(f"/proc/self/{name}") for name in names], "VmRSS" in open("/proc/self/status").read()  # noqa: SIM115, PTH123
+    return [os.path.lexists(f"/proc/self/{name}") for name in names], "VmRSS" in open(
+        "/proc/self/status"
+    ).read()
 
 
 def test_a_worker_can_read_about_itself(escape):

@@ -8,7 +8,7 @@ def fills(kit, folder):
     block, written, count, errors = b"x" * (1 << 20), 0, 0, []
     try:
         for number in range(10):
-            with open(f"{folder}/large{number}", "wb", 0) as file:  # noqa: PTH123
+            with open(f"{folder}/large{number}", "wb", 0) as file:
                 for _ in range(40):
                     written += file.write(block)
     except OSError as error:
@@ -53,10 +53,9 @@ def test_one_file_is_bounded(escape):
 
 def keeps(kit):
     """A file of ten megabytes, in pieces and as a whole."""
-    with open("/tmp/data", "wb") as file:  # noqa: PTH123
-        for _ in range(10):
-            file.write(b"x" * (1 << 20))
-    return len(open("/tmp/data", "rb").read())  # noqa: SIM115, PTH123
+    with open("/tmp/data", "wb") as file:
+        file.writelines(b"x" * (1 << 20) for _ in range(10))
+    return len(open("/tmp/data", "rb").read())
 
 
 def test_ordinary_files_can_be_kept(escape):

@@ -44,7 +44,9 @@ def test_nobody_else_can_be_signalled(escape, profile):
     time.sleep(0.2)
     own = engine.family()
     report = escape(signals, own, profile=profile).report
-    assert {name: result for name, result in report.items() if result not in ("EPERM", "ESRCH", "EINVAL")} == {}
+    assert {
+        name: result for name, result in report.items() if result not in ("EPERM", "ESRCH", "EINVAL")
+    } == {}
     assert neighbour().report == "alive"
     assert engine.process.poll() is None
 

@@ -25,8 +25,8 @@ def announces(kit):
 def floods(kit, size):
     """Legal messages without end."""
     flow = dict.fromkeys(
-        "function entrypoint version description parameters file line end_line is_async retries timeout_seconds"
-        " task_runner".split()
+        "function entrypoint version description parameters file line end_line is_async retries"
+        " timeout_seconds task_runner".split()
     )
     found = kit.frame("Found", flow={**flow, "name": "x" * size, "tags": []}, spec=None, notice=None) * 10
     while True:

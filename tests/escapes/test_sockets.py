@@ -7,7 +7,16 @@ def opens(kit):
     """Ask for every kind of socket, by the library and by the bare call."""
     import socket
 
-    families = {"unix": 1, "inet": 2, "inet6": 10, "netlink": 16, "packet": 17, "alg": 38, "vsock": 40, "xdp": 44}
+    families = {
+        "unix": 1,
+        "inet": 2,
+        "inet6": 10,
+        "netlink": 16,
+        "packet": 17,
+        "alg": 38,
+        "vsock": 40,
+        "xdp": 44,
+    }
     kinds = {"stream": 1, "dgram": 2, "raw": 3, "seqpacket": 5}
     report = {}
     for family, number in families.items():
@@ -29,7 +38,11 @@ def pairs(kit):
     import socket
 
     report = {}
-    for family, kind in ((socket.AF_UNIX, socket.SOCK_DGRAM), (socket.AF_UNIX, socket.SOCK_SEQPACKET), (2, 1)):
+    for family, kind in (
+        (socket.AF_UNIX, socket.SOCK_DGRAM),
+        (socket.AF_UNIX, socket.SOCK_SEQPACKET),
+        (2, 1),
+    ):
         report[f"pair {family} {kind}"] = kit.tried(socket.socketpair, family, kind)
     one, other = socket.socketpair()
     report["connect"] = kit.tried(one.connect, "/run/socket")
@@ -47,7 +60,6 @@ def pairs(kit):
 
 def test_a_pair_cannot_be_turned_into_anything_else(escape, profile):
     report = escape(pairs, profile=profile).report
-    assert report.pop("resolver") == "gaierror" or report["resolver"] != "allowed"
     assert [name for name, result in report.items() if result == "allowed"] == []
 
 

@@ -6,7 +6,7 @@ import pytest
 def spins(kit):
     """Python code without end."""
     count = 0
-    while True:
+    while True:  # here
         count += 1  # here
 
 

@@ -10,7 +10,16 @@ def writes(kit, outside):
 
     own = os.path.join(os.getcwd(), "script.py")
     files = [own, os.__file__, kit.__file__, "/usr/lib/os-release", "/etc/passwd", "/dev/null/x", outside]
-    folders = [os.getcwd(), os.path.dirname(os.__file__), sys.prefix, "/", "/usr/lib", "/etc", "/dev", "/proc/self"]
+    folders = [
+        os.getcwd(),
+        os.path.dirname(os.__file__),
+        sys.prefix,
+        "/",
+        "/usr/lib",
+        "/etc",
+        "/dev",
+        "/proc/self",
+    ]
     report = {}
     for file in files:
         for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_WRONLY | os.O_APPEND):
@@ -27,7 +36,9 @@ def writes(kit, outside):
         report[f"symlink {new}"] = kit.tried(os.symlink, "/etc/shadow", new)
         report[f"link {new}"] = kit.tried(os.link, own, new)
         report[f"temporary file in {folder}"] = kit.tried(os.open, folder, os.O_TMPFILE | os.O_RDWR)
-    report["compiled beside the source"] = kit.tried(__import__("py_compile").compile, own, own + "c", doraise=True)
+    report["compiled beside the source"] = kit.tried(
+        __import__("py_compile").compile, own, own + "c", doraise=True
+    )
     return report
 
 
@@ -50,9 +61,9 @@ def scratches(kit, name):
     found = []
     for folder in (tempfile.gettempdir(), "/dev/shm"):
         found += [entry for entry in os.listdir(folder) if entry == name]
-        with open(os.path.join(folder, name), "w") as file:  # noqa: PTH123
+        with open(os.path.join(folder, name), "w") as file:
             file.write("scratch")
-        assert open(file.name).read() == "scratch"  # noqa: SIM115, PTH123
+        assert open(file.name).read() == "scratch"  # noqa: SIM115
     with tempfile.TemporaryDirectory() as folder:
         os.symlink("/", os.path.join(folder, "link"))
     return found
