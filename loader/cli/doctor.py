@@ -8,7 +8,7 @@ import sys
 from loader import doctor
 from loader.cli import formats, words
 from loader.cli.escape import line
-from loader.cli.terminal import Style, of, wrapped
+from loader.cli.terminal import Style, of, paragraph, wrapped
 
 UNAVAILABLE = 3
 INDENT = "      "
@@ -27,7 +27,8 @@ def rendered(report: doctor.Report, style: Style) -> str:
     """The report for reading."""
     host = report.host
     user = "root" if host.root else "an ordinary user"
-    lines = [f"Linux {line(host.kernel)} on {line(host.machine)}, Python {host.python}, as {user}", ""]
+    about = f"Linux {line(host.kernel)} on {line(host.machine)}, Python {host.python}, as {user}"
+    lines = [*paragraph(about, style), ""]
     lines.append(style.strong("What the kernel does for a worker, tried in a child:"))
     told: dict[str | None, str] = {}
     for mechanism in report.mechanisms:

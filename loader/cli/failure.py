@@ -53,5 +53,6 @@ def traceback_lines(error: Error, places: Places, style: Style) -> Iterator[str]
         if frame is None:
             yield "  " + item if item else ""
             continue
+        mark = style.strong if places.is_own(frame["file"]) else style.dim
         where = f", in {frame['function']}" if frame["function"] else ""
-        yield f"  {frame['bar']}{style.strong(places.path(frame['file']) + ':' + frame['line'])}{where}"
+        yield f"  {frame['bar']}{mark(places.path(frame['file']) + ':' + frame['line'])}{where}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loader.cli import terminal
-from loader.cli.arguments import UsageError
+from loader.cli.arguments import PROGRAM, UsageError
 from loader.cli.escape import line
 
 
@@ -98,8 +98,10 @@ def write_failure(form: str, failure: Failure) -> None:
 def warn(message: str, hint: str | None = None) -> None:
     """A message to standard error, several lines if it has them; nobody may be listening."""
     style = terminal.of(sys.stderr)
-    first, *rest = message.split("\n")
-    lines = [f"{style.strong('flow-loader:')} {line(first, 2000)}", *(line(item, 2000) for item in rest)]
+    first, *rest = [line(item, 2000) for item in message.split("\n")]
+    name = f"{PROGRAM}: "
+    lines = terminal.paragraph(name + first, style) if sys.stderr.isatty() else [name + first]
+    lines = [style.strong(name) + lines[0].removeprefix(name), *lines[1:], *rest]
     if hint:
         lines += terminal.wrapped(line(hint, 2000), style, "hint: ")
     try:

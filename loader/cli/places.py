@@ -31,12 +31,12 @@ class Places:
         path = self.path(file or self.script)
         return path if number is None else f"{path}:{number}"
 
-    def blamed(self, frames: Sequence[Frame]) -> str:
-        """The innermost place that is the author's: in the script or below its folder, if there is one."""
+    def is_own(self, file: str) -> bool:
+        """Whether a file is the author's: the script, or one below its folder."""
         script = PurePath(self.script)
-        for frame in reversed(frames):
-            if frame.file == self.script or (
-                script.is_absolute() and script.parent in PurePath(frame.file).parents
-            ):
-                return self.place(frame.file, frame.line)
-        return self.place(frames[-1].file, frames[-1].line) if frames else self.place(None, None)
+        return file == self.script or (script.is_absolute() and script.parent in PurePath(file).parents)
+
+    def blamed(self, frames: Sequence[Frame]) -> str:
+        """The innermost place that is the author's, if there is one."""
+        own = [frame for frame in frames if self.is_own(frame.file)] or list(frames)
+        return self.place(own[-1].file, own[-1].line) if own else self.place(None, None)

@@ -77,6 +77,6 @@ def fields(rows: Iterable[tuple[str, str]], style: Style, indent: str = "    ") 
         shown = "" if name == last else name
         last = name
         first, *rest = wrapped(value, style, indent=indent + " " * column)
-        start = indent + style.dim(shown.ljust(column))
+        start = indent + (style.dim(shown) if shown else "") + " " * (column - len(shown))
         lines += [start + first[len(indent) + column :], *rest]
     return lines

@@ -32,7 +32,7 @@ SAMPLES = {
         "timed_out",
         "TimeLimitExceeded",
         "within 1 seconds",
-        [(14, MODULE), (10, "wait_for_ever")],
+        [(13, MODULE), (10, "wait_for_ever")],
         "--timeout",
         1,
     ),

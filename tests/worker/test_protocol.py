@@ -2,6 +2,7 @@
 
 import tracemalloc
 from dataclasses import fields, replace
+from itertools import pairwise
 
 import msgpack
 import pytest
@@ -19,8 +20,8 @@ from worker.protocol import (
     Guarantee,
     Launch,
     Load,
-    Ready,
     Reader,
+    Ready,
     Violation,
     decode,
     encode,
@@ -45,7 +46,7 @@ def read(pieces, cap=CAP):
 def cut(data, places):
     """`data` in pieces, cut at `places`."""
     ends = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
-    return [data[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(ends)]
 
 
 @given(bodies=st.lists(st.binary(max_size=50)), places=st.lists(st.integers(0, 2000)))

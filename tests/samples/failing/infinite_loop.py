@@ -7,8 +7,7 @@ def found():
 
 
 def wait_for_ever():
-    while True:
-        pass
+    while True: pass
 
 
 wait_for_ever()
