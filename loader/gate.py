@@ -51,7 +51,7 @@ def unforgiving(schema: Any) -> Any:
         "str": {"strict": True},
         "int": {"strict": True},
         "bool": {"strict": True},
-        "float": {"strict": True, "allow_inf_nan": False},
+        "float": {"strict": True},
         "tuple": {"fail_fast": True},
         "dataclass-args": {"extra_behavior": "forbid"},
     }
@@ -85,19 +85,18 @@ def claim(body: bytes) -> Claim:
 def weigh(body: bytes) -> None:
     """Walk a frame without building it; refuse what JSON cannot carry and what would cost too much.
 
-    Bytes, extensions and numbers without a value are no JSON. ``due`` is how many items are announced and
-    not yet seen: each is a byte at least, so that more of them than bytes is a lie. Raises Violation.
+    Bytes, extensions and numbers without a value are no JSON. Every item that is announced must be there.
+    Raises Violation.
     """
-    position, end, due, containers = 0, len(body), 1, 0
+    position, end, containers = 0, len(body), 0
     left = [1]
     while left:
         if not left[-1]:
             left.pop()
             continue
-        if due > end - position:
+        if position >= end:
             raise Violation("cannot read a frame: it announces more than it holds")
         left[-1] -= 1
-        due -= 1
         lead = body[position]
         size = SIZES.get(lead)
         if size is not None:
@@ -108,7 +107,6 @@ def weigh(body: bytes) -> None:
             position += 1 + TEXTS[lead] + count(body, position, TEXTS[lead])
         else:
             items, position = opened(body, position, lead)
-            due += items
             containers += 1
             left.append(items)
             if len(left) > DEPTH:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-HOMES = ("loader.errors", "loader.models", "loader.flow_loader")
+HOMES = ("loader.errors", "loader.models", "loader.flow_loader", "loader.api")
 """Modules that hold public names, the cheapest first."""
 
 

@@ -118,9 +118,9 @@ def denial(denied: Denied, policy: Policy) -> str:
     target, name = denied.target, policy.profile
     if denied.act == "filesystem":
         shown = ", ".join(("the script's folder", "the interpreter", *policy.read))
-        space = " and writes only below /tmp" if policy.scratch else " and has no place to write"
+        space = "writes only below /tmp" if policy.scratch else "has no place to write"
         return (
-            f"cannot open {target}: profile {name} reads only {shown}{space}; if it is a file of this host"
+            f"cannot open {target}: profile {name} reads only {shown} and the system libraries, and {space}; if it is a file of this host"
             " that loading needs, add its folder under filesystem.read in a profile of your own"
             " (--profile FILE), or choose --root"
         )
@@ -130,7 +130,7 @@ def denial(denied: Denied, policy: Policy) -> str:
             " with --profile network (key network.outbound)"
         )
     return (
-        f"cannot do {target}: profile {name} allows {policy.processes} new processes and"
+        f"cannot start {target}: profile {name} allows {policy.processes} new processes and"
         f" {policy.threads} threads; move the call into a flow or task, or raise processes.count or"
         " processes.threads in a profile of your own"
     )

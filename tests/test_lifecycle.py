@@ -189,3 +189,20 @@ def test_a_thousand_descriptors_of_the_caller_reach_no_worker(tmp_path):
     finally:
         for descriptor in held:
             os.close(descriptor)
+
+
+def test_what_a_trusted_script_started_ends_with_its_load():
+    """Under ``development`` a script may start processes, and none outlives it, however it was detached."""
+    script = FLOW + (
+        "import subprocess\n"
+        "process = subprocess.Popen(['sleep', '1000'], start_new_session=True)\n"
+        "again = subprocess.Popen(['sh', '-c', 'sleep 1000 & echo $!'], stdout=subprocess.PIPE)\n"
+        "print(process.pid, again.stdout.readline().decode())\n"
+    )
+    with FlowLoader("development") as loader:
+        outcome = loader.load_text(script)
+        assert outcome.status == "loaded", outcome.error
+        started = [int(pid) for pid in outcome.stdout.text.split()]
+        assert len(started) == 2
+        assert all_gone(started)
+        assert loader.load_text(FLOW).status == "loaded"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import loader
-from loader import errors, flow_loader, models
+from loader import api, errors, flow_loader, models
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize("name", loader.__all__)
 def test_public_name_is_the_one_of_its_home(name):
     """Each listed name exists, once."""
-    homes = [module for module in (errors, models, flow_loader) if hasattr(module, name)]
+    homes = [module for module in (errors, models, flow_loader, api) if hasattr(module, name)]
     assert getattr(loader, name) is getattr(homes[0], name)
     assert name in dir(loader)
 

@@ -14,7 +14,7 @@ import signal
 import traceback
 from typing import List, NoReturn, Optional, Tuple
 
-from . import confine, protocol, zygote
+from . import confine, orphans, protocol, zygote
 from .channel import Channel, Closed
 from .confine import identity, kernel, mounts
 from .confine.kernel import StepFailed
@@ -192,6 +192,7 @@ class Broker:
         finally:
             signal.pidfd_send_signal(child, signal.SIGKILL)
             os.waitid(os.P_PIDFD, child, os.WEXITED)
+            orphans.end(set())
 
     def answer(self, wanted: protocol.OpenFolder) -> None:
         """One folder to the supervisor, or why not."""

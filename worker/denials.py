@@ -66,7 +66,8 @@ def denied(raised: BaseException, root: Optional[str]) -> Optional[protocol.Deni
             protocol.Denied(act, told) if code in UNREACHABLE or "gaierror" in type(raised).__name__ else None
         )
     if act == "processes":
-        told = text(path) if path is not None else line
+        tried = seen.target if seen is not None and seen.guarantee == act else line
+        told = text(path) if path is not None else tried
         return protocol.Denied(act, told) if code in REFUSALS | ABSENT else None
     if type(path) in (str, bytes):
         return filesystem(code, abspath(decode_path(path)), root)

@@ -80,8 +80,7 @@ def missing_module(case: Case) -> Optional[str]:
     package = top(name)
     return (
         f"{PYTHON} has no {package}: install it there with `{PYTHON} -m pip install {package}` (the package "
-        f"may have another name than the module), put {package}.py beside the script, or name the "
-        f"interpreter that has it with --python"
+        f"may have another name than the module), or put {package}.py beside the script"
     )
 
 

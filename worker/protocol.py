@@ -47,6 +47,12 @@ Json = Any
 # --- what a script holds: claims -----------------------------------------------------------------
 
 
+def brief(kind: str, name: Optional[str], file: Optional[str], line: Optional[int]) -> str:
+    """A short repr: hostile names and files are quoted and cut."""
+    where = "" if file is None else f" at {file.rpartition('/')[2]!r:.80}:{line}"
+    return f"<{kind} {name!r:.80}{where}>"
+
+
 @dataclass(frozen=True)
 class Flow:
     """One flow of a script. Facts that the dialect does not know are None."""
@@ -66,6 +72,9 @@ class Flow:
     task_runner: Optional[str] = None
     tags: Tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return brief("Flow", self.name, self.file, self.line)
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -81,6 +90,9 @@ class Spec:
     flow_storage: Json = field(default=None, hash=False)
     file: Optional[str] = None
     line: Optional[int] = None
+
+    def __repr__(self) -> str:
+        return brief("Spec", self.name, self.file, self.line)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ TARGET = 200
 LOCAL = (1,)
 """AF_UNIX: event loops make such sockets for themselves."""
 ADDRESS_IS_SECOND = ("socket.connect", "socket.bind", "socket.sendto")
+ACTS = {"network": "using", "processes": "starting"}
+NAMED = ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
+"""Events whose own name says best what was tried."""
 STEPS = 50
 """Frames looked through for the script's own line."""
 current_frame = sys._getframe  # noqa: SLF001 - the only way to know who acted
@@ -49,7 +52,7 @@ PROCESS_EVENTS = (
 def network_address(event: str, arguments: Tuple[Any, ...]) -> Optional[str]:
     """What a socket was to reach; None for one that stays in the process."""
     if event == "socket.__new__":
-        return None if int(arguments[1]) in LOCAL else "socket"
+        return None if int(arguments[1]) in LOCAL else "a socket"
     return described(arguments[event in ADDRESS_IS_SECOND])
 
 
@@ -112,7 +115,8 @@ def see(event: str, arguments: Tuple[Any, ...]) -> None:
         acting = current_frame(2)
         Watch.last = Act(guarantee, text(target, TARGET), acting.f_code, acting.f_lineno)
         frame = script_frame(acting)
-        words = f"the profile allows no {guarantee}: {event} was tried on {text(target, TARGET)}"
+        act = event.rpartition(".")[2] if event in NAMED else ACTS[guarantee]
+        words = f"the profile allows no {guarantee}: {act} {text(target, TARGET)} was tried"
         Watch.record.notice("denied", words, frame.f_code.co_filename, frame.f_lineno)
     except Exception:
         return

@@ -18,7 +18,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Dict, List, NoReturn, Optional, Tuple
 
-from . import confine, main, protocol, script
+from . import confine, main, orphans, protocol, script
 from .channel import Channel, Closed
 from .confine import closed, identity, kernel, mounts, seccomp
 from .confine.kernel import StepFailed
@@ -58,12 +58,14 @@ class Zygote:
     def settle(self) -> None:
         """Enter the private root and give up what no worker needs. Raises StepFailed."""
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1, "zygote: become subreaper")
         if confine.MOUNT in self.in_force:
             self.pieces = mounts.build_stage(self.trees, self.uid, self.gid, self.symlinks)
             self.trees = []
             identity.forget_bounding_set()
             kernel.checked(kernel.libc.sethostname(HOST_NAME, len(HOST_NAME)), "uts namespace: name")
         else:
+            self.trees = [closed.lifted(tree) for tree in self.trees]
             closed.redirect_imports(closed.detours(self.trees))
         if confine.PID in self.in_force:
             self.namespace = os.pidfd_open(os.getpid())
@@ -178,6 +180,8 @@ class Zygote:
             os.close(child.exit_pipe)
         if child.init is not None:
             child.init.end()
+        elif not self.policy.asks("processes"):
+            orphans.end({other.pid for other in self.children.values()})
 
 
 def run(zygote: Zygote, modules: Tuple[str, ...]) -> NoReturn:

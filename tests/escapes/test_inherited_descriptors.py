@@ -13,7 +13,10 @@ def holds(kit):
 
 def test_nothing_is_inherited_but_what_a_worker_needs(escape, profile):
     report = escape(holds, profile=profile).report
-    kinds = sorted(report.values())
+    # Without mounts a closed home that holds the interpreter is entered by descriptors that can only be walked from.
+    ways = {number for number, kind in report.items() if kind == ["folder", 0] and int(number) >= 200}
+    kinds = sorted(kind for number, kind in report.items() if number not in ways)
+    assert not ways or profile == "no-namespaces"
     writable, both = 1, 2
     assert kinds == [
         ["device", both],

@@ -132,8 +132,10 @@ def show_folder(worker: Confinement) -> Tuple[str, ...]:
         worker.in_force.discard(MOUNT)
         worker.scratch = mounts.finish(worker.pieces, worker.folder)
         return (MOUNT,)
-    if worker.folder is not None and not closed.enterable(worker.folder):
-        raise StepFailed(f"folder: enter {worker.folder.path}", errno.EACCES)
+    if worker.folder is not None:
+        worker.folder = closed.lifted(worker.folder)
+        if not closed.enterable(worker.folder):
+            raise StepFailed(f"folder: enter {worker.folder.path}", errno.EACCES)
     return ()
 
 
@@ -174,11 +176,14 @@ def restrict_files(worker: Confinement) -> Tuple[str, ...]:
 
 
 def let_go(worker: Confinement) -> Tuple[str, ...]:
-    """Close what Landlock's rules were made from; with mounts it was closed when it was attached."""
+    """Close what Landlock's rules were made from, but for the only way into a closed folder.
+
+    With mounts it was closed when it was attached.
+    """
     if MOUNT not in worker.in_force:
         for tree in (*worker.trees, *([worker.folder] if worker.folder else [])):
-            os.close(tree.descriptor)
-        worker.trees = []
+            if not closed.is_closed(tree):
+                os.close(tree.descriptor)
     return ()
 
 

@@ -7,6 +7,7 @@ opens no more than Landlock grants.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from typing import Dict, Iterable
@@ -14,18 +15,37 @@ from typing import Dict, Iterable
 from .mounts import Tree
 
 
+SLOT = 200
+"""Descriptors that stay open for a detour go above this number, out of a script's way."""
+
+
+def is_closed(tree: Tree) -> bool:
+    """Whether this process can reach ``tree`` by its descriptor only."""
+    return os.path.isdir(by_descriptor(tree)) and not os.access(tree.path, os.R_OK | os.X_OK)
+
+
+def by_descriptor(tree: Tree) -> str:
+    """The path that its descriptor is."""
+    return f"/proc/self/fd/{tree.descriptor}"
+
+
 def detours(trees: Iterable[Tree]) -> Dict[str, str]:
     """The trees that this process cannot reach by their path, and the path that leads there."""
-    return {
-        tree.path: f"/proc/self/fd/{tree.descriptor}"
-        for tree in trees
-        if os.path.isdir(f"/proc/self/fd/{tree.descriptor}") and not os.access(tree.path, os.R_OK | os.X_OK)
-    }
+    return {tree.path: by_descriptor(tree) for tree in trees if is_closed(tree)}
+
+
+def lifted(tree: Tree) -> Tree:
+    """``tree``, with its descriptor at a high number if it must stay open."""
+    if not is_closed(tree):
+        return tree
+    high = fcntl.fcntl(tree.descriptor, fcntl.F_DUPFD_CLOEXEC, SLOT)
+    os.close(tree.descriptor)
+    return Tree(tree.path, high)
 
 
 def enterable(folder: Tree) -> bool:
     """Whether this process may list and enter ``folder`` itself, whatever lies above it."""
-    return os.access(f"/proc/self/fd/{folder.descriptor}", os.R_OK | os.X_OK)
+    return os.access(by_descriptor(folder), os.R_OK | os.X_OK)
 
 
 def by_detour(path: str, known: Dict[str, str]) -> str:

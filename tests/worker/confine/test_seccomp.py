@@ -86,9 +86,10 @@ def strict(machine):
 
 PLAIN = """
 read write close openat fstat lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask pread64 pwrite64
-getpid gettid getuid exit exit_group futex clock_gettime clock_nanosleep nanosleep epoll_create1 eventfd2 pipe2
-ppoll getrandom statx newfstatat getdents64 mkdirat unlinkat renameat2 ftruncate fchmod fchmodat utimensat
-truncate set_robust_list rseq sched_getaffinity sched_yield getsockopt recvfrom shutdown wait4 timerfd_create
+getpid gettid getuid exit exit_group futex clock_gettime clock_nanosleep nanosleep epoll_create1 eventfd2
+pipe2 ppoll getrandom statx newfstatat getdents64 mkdirat unlinkat renameat2 ftruncate fchmod fchmodat
+utimensat truncate set_robust_list rseq sched_getaffinity sched_yield getsockopt recvfrom shutdown wait4
+timerfd_create
 """.split()
 NEVER = """
 execve execveat ptrace process_vm_readv process_vm_writev socket connect bind listen accept accept4 sendmsg
@@ -379,6 +380,15 @@ def test_a_condition_with_several_ways_needs_one_of_them():
     tried = Filter(seccomp.compiled(rules, "x86_64"), "x86_64")
     assert tried("read", 1, 0, 0) == tried("read", 2, 0, 0) == tried("read", 5, 5, 0xB) == ALLOW
     assert tried("read", 3, 0, 0) == tried("read", 1, 5, 0xC) == tried("read", 1, 1 << 40, 4) == "EPERM"
+
+
+def test_a_condition_that_fails_ends_its_way():
+    """What a pointer holds is never taken for the argument that the next condition is about."""
+    rules = seccomp.Rules((), {"read": ((seccomp.Null(0), seccomp.Among(1, (5,))),)}, {})
+    tried = Filter(seccomp.compiled(rules, "x86_64"), "x86_64")
+    assert tried("read", 0, 5) == ALLOW
+    for pointer in (5, 5 << 32, 5 << 32 | 5):
+        assert tried("read", pointer, 0) == tried("read", pointer, 5) == "EPERM"
 
 
 def test_without_the_guarantee_there_is_no_filter(policy):

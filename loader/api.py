@@ -1,0 +1,268 @@
+"""The functions of the library: scripts in, metadata out, or the one exception for what went wrong.
+
+Scripts are run in workers of loaders that the process shares, one for each profile; nothing of them is
+run, imported or unpickled here. Each function has a twin that ends in ``_async`` and blocks no event loop.
+
+A location is a path, a ``pathlib.Path`` or a ``file://`` URL. All functions that load may raise SourceError
+for a location that cannot be read, ScriptError or a class derived from it for what a script does,
+SandboxUnavailable for a host that cannot confine it, and ProfileError. A script that holds nothing is
+empty to the functions that ask for all there is, and MissingFlowError to those that ask for one flow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TypedDict, Unpack
+
+from loader import selection
+from loader.errors import FlowLoaderError, MissingFlowError, ScriptError, SelectionError, SourceError
+from loader.models import Flow, Outcome, Spec
+from loader.raising import checked, hint, visible
+from loader.selection import select_flow
+from loader.shared import loader_for
+
+__all__ = [
+    "Options",
+    "Place",
+    "TextOptions",
+    "deployment_specs_and_flows_from_script",
+    "deployment_specs_and_flows_from_script_async",
+    "deployment_specs_from_script",
+    "deployment_specs_from_script_async",
+    "load_flow_from_script",
+    "load_flow_from_script_async",
+    "load_flow_from_text",
+    "load_flow_from_text_async",
+    "load_flows_from_script",
+    "load_flows_from_script_async",
+    "select_deployment",
+    "select_deployment_async",
+    "select_flow",
+    "select_flow_async",
+]
+
+Location = str | os.PathLike[str]
+NOT_FOUND_OUT = (ScriptError, SelectionError, SourceError)
+"""Why the name of a flow may stay unknown though the host and the caller did their part."""
+
+
+class TextOptions(TypedDict, total=False):
+    """How a text is loaded.
+
+    ``profile`` is a built-in profile's name or the path of a profile file, ``strict`` by default;
+    ``timeout`` the wall time in seconds, the profile's by default.
+    """
+
+    profile: str
+    timeout: float | None
+
+
+class Options(TextOptions, total=False):
+    """How a script is loaded. ``root`` is the folder that it may read, its own by default."""
+
+    root: Location | None
+
+
+class Place(TypedDict):
+    """Where a spec was made: an absolute path and a line that counts from 1, None where nobody knows."""
+
+    file: str | None
+    line: int | None
+
+
+# --- flows ---------------------------------------------------------------------------------------
+
+
+def load_flows_from_script(path: Location, **options: Unpack[Options]) -> set[Flow]:
+    """The flows that are globals of the script, imported ones included; empty when there are none."""
+    return set(_load(path, **options).flows)
+
+
+async def load_flows_from_script_async(path: Location, **options: Unpack[Options]) -> set[Flow]:
+    """As ``load_flows_from_script``, without blocking the event loop."""
+    return set((await _load_async(path, **options)).flows)
+
+
+def load_flow_from_script(path: Location, flow_name: str | None = None, **options: Unpack[Options]) -> Flow:
+    """The only flow of the script, or the one of that name.
+
+    Raises MissingFlowError when it is not there; UnspecifiedFlowError for several flows and no name, or
+    several of that name.
+    """
+    return _only_flow(_load(path, **options), flow_name)
+
+
+async def load_flow_from_script_async(
+    path: Location, flow_name: str | None = None, **options: Unpack[Options]
+) -> Flow:
+    """As ``load_flow_from_script``, without blocking the event loop."""
+    return _only_flow(await _load_async(path, **options), flow_name)
+
+
+def load_flow_from_text(
+    text: str | bytes, flow_name: str | None = None, **options: Unpack[TextOptions]
+) -> Flow:
+    """The only flow of a script that has no file, or the one of that name.
+
+    Errors name the lines of ``<text>``. Raises as ``load_flow_from_script``.
+    """
+    return _only_flow(_load_text(text, **options), flow_name)
+
+
+async def load_flow_from_text_async(
+    text: str | bytes, flow_name: str | None = None, **options: Unpack[TextOptions]
+) -> Flow:
+    """As ``load_flow_from_text``, without blocking the event loop."""
+    return _only_flow(await _load_text_async(text, **options), flow_name)
+
+
+async def select_flow_async(
+    flows: Iterable[Flow], flow_name: str | None = None, from_message: str | None = None
+) -> Flow:
+    """As ``select_flow``, which waits for nothing."""
+    return select_flow(flows, flow_name, from_message)
+
+
+# --- deployment specs ----------------------------------------------------------------------------
+
+
+def deployment_specs_from_script(path: Location, **options: Unpack[Options]) -> dict[Spec, Place]:
+    """The deployment specs that the script made, in order, each with file and line of its call.
+
+    Those of modules that it imports count; empty when there are none.
+    """
+    return _placed(_load(path, **options).specs)
+
+
+async def deployment_specs_from_script_async(path: Location, **options: Unpack[Options]) -> dict[Spec, Place]:
+    """As ``deployment_specs_from_script``, without blocking the event loop."""
+    return _placed((await _load_async(path, **options)).specs)
+
+
+def deployment_specs_and_flows_from_script(
+    path: Location, **options: Unpack[Options]
+) -> tuple[dict[Spec, Place], set[Flow]]:
+    """What ``deployment_specs_from_script`` and ``load_flows_from_script`` give, of one execution."""
+    outcome = _load(path, **options)
+    return _placed(outcome.specs), set(outcome.flows)
+
+
+async def deployment_specs_and_flows_from_script_async(
+    path: Location, **options: Unpack[Options]
+) -> tuple[dict[Spec, Place], set[Flow]]:
+    """As ``deployment_specs_and_flows_from_script``, without blocking the event loop."""
+    outcome = await _load_async(path, **options)
+    return _placed(outcome.specs), set(outcome.flows)
+
+
+def select_deployment(
+    deployments: Iterable[Spec],
+    deployment_name: str | None = None,
+    flow_name: str | None = None,
+    from_message: str | None = None,
+    **options: Unpack[Options],
+) -> Spec:
+    """The only deployment spec, or the one with the names that are given.
+
+    A flow's name that a spec does not give, and on which the answer depends, is found out: the script at
+    its ``flow_location`` is loaded in a worker, with ``options``. One that cannot be found out fits no
+    name; the error's notes then say why. Raises MissingDeploymentError, UnspecifiedDeploymentError.
+    """
+    specs = tuple(deployments)
+    unknown = selection.unknown_locations(specs, deployment_name, flow_name)
+    answers = {location: _flow_name_at(location, options) for location in unknown}
+    return _only_deployment(specs, deployment_name, flow_name, from_message, answers)
+
+
+async def select_deployment_async(
+    deployments: Iterable[Spec],
+    deployment_name: str | None = None,
+    flow_name: str | None = None,
+    from_message: str | None = None,
+    **options: Unpack[Options],
+) -> Spec:
+    """As ``select_deployment``, without blocking the event loop."""
+    specs = tuple(deployments)
+    unknown = selection.unknown_locations(specs, deployment_name, flow_name)
+    answers = {location: await _flow_name_at_async(location, options) for location in unknown}
+    return _only_deployment(specs, deployment_name, flow_name, from_message, answers)
+
+
+# --- how an outcome is come by -------------------------------------------------------------------
+
+
+def _load(
+    path: Location, *, profile: str = "strict", timeout: float | None = None, root: Location | None = None
+) -> Outcome:
+    return checked(loader_for(profile).load(path, timeout=timeout, root=root))
+
+
+async def _load_async(
+    path: Location,
+    *,
+    profile: str = "strict",
+    timeout: float | None = None,  # noqa: ASYNC109 - it bounds the script, not this call
+    root: Location | None = None,
+) -> Outcome:
+    return checked(await loader_for(profile).load_async(path, timeout=timeout, root=root))
+
+
+def _load_text(text: str | bytes, *, profile: str = "strict", timeout: float | None = None) -> Outcome:
+    return checked(loader_for(profile).load_text(text, timeout=timeout))
+
+
+async def _load_text_async(
+    text: str | bytes,
+    *,
+    profile: str = "strict",
+    timeout: float | None = None,  # noqa: ASYNC109 - it bounds the script, not this call
+) -> Outcome:
+    return checked(await loader_for(profile).load_text_async(text, timeout=timeout))
+
+
+def _flow_name_at(location: str, options: Options) -> str | FlowLoaderError:
+    try:
+        return load_flow_from_script(location, **options).name
+    except NOT_FOUND_OUT as error:
+        return error
+
+
+async def _flow_name_at_async(location: str, options: Options) -> str | FlowLoaderError:
+    try:
+        return (await load_flow_from_script_async(location, **options)).name
+    except NOT_FOUND_OUT as error:
+        return error
+
+
+# --- what is read from it ------------------------------------------------------------------------
+
+
+def _only_flow(outcome: Outcome, flow_name: str | None) -> Flow:
+    try:
+        return select_flow(outcome.flows, flow_name, f"in script {outcome.source.location!r}")
+    except MissingFlowError as missing:
+        if outcome.error is not None and outcome.error.hint:
+            missing.add_note(visible(hint(outcome.error)))
+        raise
+
+
+def _placed(specs: Iterable[Spec]) -> dict[Spec, Place]:
+    return {spec: Place(file=spec.file, line=spec.line) for spec in specs}
+
+
+def _only_deployment(
+    specs: Iterable[Spec],
+    deployment_name: str | None,
+    flow_name: str | None,
+    from_message: str | None,
+    answers: Mapping[str, str | FlowLoaderError],
+) -> Spec:
+    names = {location: answer for location, answer in answers.items() if isinstance(answer, str)}
+    try:
+        return selection.select_deployment(specs, deployment_name, flow_name, from_message, flow_names=names)
+    except SelectionError as error:
+        for location, answer in answers.items():
+            if location not in names:
+                error.add_note(visible(f"cannot find out the flow of {location!r}: {answer}"))
+        raise

@@ -1,0 +1,162 @@
+"""Which flow or deployment is meant: pure, over metadata.
+
+The names come from scripts and are shown as Python writes strings, so that none can act on a terminal.
+Things that are equal in every fact are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from loader.errors import (
+    MissingDeploymentError,
+    MissingFlowError,
+    UnspecifiedDeploymentError,
+    UnspecifiedFlowError,
+)
+from worker.protocol import Flow, Spec
+
+NOTHING_FOUND_OUT: Mapping[str, str] = MappingProxyType({})
+
+
+def select_flow(flows: Iterable[Flow], flow_name: str | None = None, from_message: str | None = None) -> Flow:
+    """The only flow, or the one that is named.
+
+    ``from_message`` says in errors where the flows are from, as in ``in script 'a.py'``.
+    Raises MissingFlowError, or UnspecifiedFlowError where several are left, with file and line of each
+    when a name cannot tell them apart.
+    """
+    found, source = tuple(dict.fromkeys(flows)), behind(from_message)
+    names = [flow.name for flow in found]
+    if not found:
+        raise MissingFlowError(f"No flows found{source}.")
+    if flow_name is not None and flow_name not in names:
+        raise MissingFlowError(
+            f"Flow {flow_name!r} not found{source}. Found the following flows: {listed(set(names))}"
+        )
+    if flow_name is None and len(set(names)) > 1:
+        raise UnspecifiedFlowError(
+            f"Found {len(found)} flows{source}: {listed(names)}. Specify a flow name to select a flow.", found
+        )
+    left = [flow for flow in found if flow_name in (None, flow.name)]
+    if len(left) > 1:
+        shown = candidates((repr(flow.name), flow.file, flow.line) for flow in left)
+        raise UnspecifiedFlowError(
+            f"cannot select one of {len(left)} flows named {left[0].name!r}{source}: {shown}."
+            " Rename all but one.",
+            left,
+        )
+    return left[0]
+
+
+def select_deployment(
+    deployments: Iterable[Spec],
+    deployment_name: str | None = None,
+    flow_name: str | None = None,
+    from_message: str | None = None,
+    *,
+    flow_names: Mapping[str, str] = NOTHING_FOUND_OUT,
+) -> Spec:
+    """The only deployment spec, or the one with the names that are given; the very object, not a copy.
+
+    ``flow_names`` maps flow locations to the name of the flow there, for specs that give a location and
+    no name; ``unknown_locations`` says which of them matter. A spec without a name has its flow's.
+    Raises MissingDeploymentError, or UnspecifiedDeploymentError where several are left, with file and line
+    of each when those names cannot tell them apart.
+    """
+    found, source = tuple(dict.fromkeys(deployments)), behind(from_message)
+    if not found:
+        raise MissingDeploymentError(f"No deployments found{source}.")
+    flow_of = {spec: flow_name_of(spec, flow_names) for spec in found}
+    name_of = {spec: flow_of[spec] if spec.name is None else spec.name for spec in found}
+    left = [spec for spec in found if deployment_name in (None, name_of[spec])]
+    if not left:
+        raise MissingDeploymentError(
+            f"Deployment {deployment_name!r} not found{source}."
+            f" Found the following deployments: {listed(set(name_of.values()))}"
+        )
+    named = left
+    left = [spec for spec in named if flow_name in (None, flow_of[spec])]
+    if not left:
+        flows = listed({flow_of[spec] for spec in named})
+        if deployment_name is None:
+            raise MissingDeploymentError(
+                f"Deployment for flow {flow_name!r} not found{source}."
+                f" Found deployments for the following flows: {flows}"
+            )
+        raise MissingDeploymentError(
+            f"Deployment {deployment_name!r} for flow {flow_name!r} not found."
+            f" Found deployment {deployment_name!r} but it is for flow {flows}."
+        )
+    if len(left) > 1:
+        wanted = (deployment_name, flow_name)
+        raise several([(spec, name_of[spec], flow_of[spec]) for spec in left], wanted, source)
+    return left[0]
+
+
+def several(
+    left: Sequence[tuple[Spec, str | None, str | None]], wanted: tuple[str | None, str | None], source: str
+) -> UnspecifiedDeploymentError:
+    """The error for specs, each with its name and its flow's, that the ``wanted`` names leave."""
+    specs = [spec for spec, _, _ in left]
+    names = {name for _, name, _ in left}
+    flows_differ = len({flow for _, _, flow in left}) > 1
+    if wanted == (None, None) and (len(names) > 1 or flows_differ):
+        return UnspecifiedDeploymentError(
+            f"Found {len(left)} deployments{source}: {listed(name for _, name, _ in left)}."
+            " Specify a deployment or flow name to select a deployment.",
+            specs,
+        )
+    what, remedy = f"named {label(next(iter(names)))}", "Rename all but one."
+    if len(names) > 1:
+        what, remedy = f"for flow {label(wanted[1])}", "Specify a deployment name to select a deployment."
+    elif flows_differ:
+        remedy = "Specify a flow name to select a deployment."
+    shown = candidates((label(name), spec.file, spec.line) for spec, name, _ in left)
+    return UnspecifiedDeploymentError(
+        f"cannot select one of {len(left)} deployments {what}{source}: {shown}. {remedy}", specs
+    )
+
+
+def unknown_locations(
+    deployments: Iterable[Spec], deployment_name: str | None = None, flow_name: str | None = None
+) -> list[str]:
+    """The locations whose flow's name must be known to select by these names, each once, in order."""
+    found = tuple(dict.fromkeys(deployments))
+    return list(
+        dict.fromkeys(
+            spec.flow_location
+            for spec in found
+            if spec.flow_name is None and spec.flow_location is not None and len(found) > 1
+            if spec.name is None or (flow_name is not None and deployment_name in (None, spec.name))
+        )
+    )
+
+
+def flow_name_of(spec: Spec, flow_names: Mapping[str, str]) -> str | None:
+    """The name of a spec's flow, as it says or as it was found out; None when nobody knows."""
+    if spec.flow_name is not None or spec.flow_location is None:
+        return spec.flow_name
+    return flow_names.get(spec.flow_location)
+
+
+def behind(from_message: str | None) -> str:
+    """Where things are from, as it stands in the middle of a sentence."""
+    return f" {from_message}" if from_message else ""
+
+
+def listed(names: Iterable[str | None]) -> str:
+    """Names in order, each quoted; what has no name comes last."""
+    return " ".join(map(label, sorted(names, key=lambda name: (name is None, name or ""))))
+
+
+def label(name: str | None) -> str:
+    """A name as it is shown."""
+    return "(unknown)" if name is None else repr(name)
+
+
+def candidates(places: Iterable[tuple[str, str | None, int | None]]) -> str:
+    """What may be meant: each name with its file and line, in the order of the files."""
+    ordered = sorted(places, key=lambda place: (place[1] or "", place[2] or 0, place[0]))
+    return ", ".join(f"{name} ({file!r}, line {line})" for name, file, line in ordered)
