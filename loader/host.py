@@ -218,9 +218,7 @@ def identity(number: int, _host: HostFacts) -> Explanation:
 def folder(number: int, _host: HostFacts) -> Explanation:
     """The script's own folder cannot be shown."""
     if number in (errno.EACCES, errno.EPERM):
-        return Explanation(
-            "this user may not enter the folder", "open it (chmod), or load as its owner"
-        )
+        return Explanation("this user may not enter the folder", "open it (chmod), or load as its owner")
     return Explanation(
         os.strerror(number) if number else "it is not a folder that holds just scripts",
         "put the script into a folder of its own, or name one with --root",

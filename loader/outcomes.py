@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from loader import host
 from loader.conversation import Ended
 from loader.faults import text as faults_text
@@ -11,6 +13,9 @@ from loader.session import Session
 from loader.sources import Script
 from loader.verdict import exit_of, verdict
 from worker.protocol import Dialect, Error, Flow, Notice, Policy, Spec
+
+LINE_END = re.compile("\r\n|\r|\n")
+"""What ends a line for Python; a form feed does not."""
 
 
 def host_failure(ended: Ended) -> HostFailure | None:
@@ -36,7 +41,7 @@ def outcome(source: Source, policy: Policy, script: Script, ended: Ended) -> Out
     """The outcome of a load whose script was run."""
     session = ended.session
     dump = faults_text(bytes(ended.faults.head + ended.faults.tail))
-    lines = script.content.decode("utf-8", "replace").splitlines()
+    lines = LINE_END.split(script.content.decode("utf-8", "replace"))
     judged = verdict(session, dump, {script.filename: lines}, ended.cpu_before)
     flows, specs, notices, dialect = claims(session)
     exited = session.exited

@@ -124,11 +124,13 @@ def unknown_locations(
 ) -> list[str]:
     """The locations whose flow's name must be known to select by these names, each once, in order."""
     found = tuple(dict.fromkeys(deployments))
+    if deployment_name is flow_name is None and len(found) == 1:
+        return []
     return list(
         dict.fromkeys(
             spec.flow_location
             for spec in found
-            if spec.flow_name is None and spec.flow_location is not None and len(found) > 1
+            if spec.flow_name is None and spec.flow_location is not None
             if spec.name is None or (flow_name is not None and deployment_name in (None, spec.name))
         )
     )

@@ -120,15 +120,17 @@ def denial(denied: Denied, policy: Policy) -> str:
         shown = ", ".join(("the script's folder", "the interpreter", *policy.read))
         space = "writes only below /tmp" if policy.scratch else "has no place to write"
         return (
-            f"cannot open {target}: profile {name} reads only {shown} and the system libraries, and {space}; if it is a file of this host"
-            " that loading needs, add its folder under filesystem.read in a profile of your own"
-            " (--profile FILE), or choose --root"
+            f"cannot open {target}: profile {name} reads only {shown} and the system libraries, and {space};"
+            " if it is a file of this host that loading needs, add its folder under filesystem.read in a"
+            " profile of your own (--profile FILE), or choose --root"
         )
     if denied.act == "network":
         return (
             f"cannot use {target}: profile {name} has no network; move the call into a flow or task, or load"
             " with --profile network (key network.outbound)"
         )
+    if denied.act != "processes":
+        return f"cannot do this: {target}: profile {name} lets a script use listed system calls only"
     return (
         f"cannot start {target}: profile {name} allows {policy.processes} new processes and"
         f" {policy.threads} threads; move the call into a flow or task, or raise processes.count or"

@@ -18,7 +18,8 @@ KINDS = {
     "allocates": "bytearray(1 << 42)\n",
     "hangs": "while True: pass\n",
     "floods": "print('x' * 400000)\n",
-    "forges": "import os\nfor fd in range(3, 256):\n    try: os.write(fd, b'\\xff' * 9)\n    except OSError: pass\n",
+    "forges": "import os\nfor fd in range(3, 256):\n"
+    "    try: os.write(fd, b'\\xff' * 9)\n    except OSError: pass\n",
 }
 EXPECTED = {
     "loaded": "loaded",
@@ -56,7 +57,7 @@ def check(kind, number, outcome):
 
 @pytest.mark.slow
 def test_three_hundred_mixed_loads_from_eight_threads_are_each_right(loader):
-    """Scripts that load, raise, exit, crash, hang, flood and forge, side by side: each gets its own answer."""
+    """Scripts that load, raise, exit, crash, hang, flood and forge, side by side: to each its own answer."""
     kinds = [kind for kind in KINDS if kind != "hangs"]
     jobs = [(kinds[number % len(kinds)], number) for number in range(285)]
     jobs += [("hangs", number) for number in range(285, 300)]

@@ -47,17 +47,20 @@ ORDINARY = {
         ["a", "b"],
     ),
     "devices": (
-        "import os\nopen('/dev/null', 'w').write('x')\nfound = len(open('/dev/urandom', 'rb').read(4) + os.urandom(4))",
+        "import os\nopen('/dev/null', 'w').write('x')\n"
+        "found = len(open('/dev/urandom', 'rb').read(4) + os.urandom(4))",
         8,
     ),
     "shared memory": ("open('/dev/shm/a', 'w').write('x')\nfound = open('/dev/shm/a').read()", "x"),
     "a lock of multiprocessing": ("import multiprocessing\nfound = multiprocessing.Lock().acquire()", True),
     "threads": (
-        "from concurrent.futures import ThreadPoolExecutor\nfound = list(ThreadPoolExecutor(4).map(abs, [-1, -2]))",
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "found = list(ThreadPoolExecutor(4).map(abs, [-1, -2]))",
         [1, 2],
     ),
     "event loops": (
-        "import asyncio\nasync def main():\n    await asyncio.sleep(0.01)\n    return 5\nfound = asyncio.run(main())",
+        "import asyncio\nasync def main():\n    await asyncio.sleep(0.01)\n    return 5\n"
+        "found = asyncio.run(main())",
         5,
     ),
     "a database in memory": (

@@ -98,7 +98,7 @@ def test_a_supervisor_killed_while_it_starts_its_first_zygote_leaves_nothing():
 
 @pytest.mark.slow
 def test_killed_brokers_and_zygotes_fail_loads_by_name_and_the_next_ones_work():
-    """Fifty kills under load: each load is right or says that the host failed it, and nothing stays behind."""
+    """Fifty kills under load: a load is right or says that the host failed it, and nothing stays."""
     chance = random.Random(2)
     answers = Counter()
     stop = threading.Event()

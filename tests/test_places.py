@@ -34,7 +34,8 @@ def test_a_script_without_a_main_guard_is_not_run_again(tmp_path):
     """No process of ours imports the caller's ``__main__``."""
     path = tmp_path / "caller.py"
     path.write_text(
-        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom loader import FlowLoader\nprint('once')\nprint({LOAD})\n"
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        f"from loader import FlowLoader\nprint('once')\nprint({LOAD})\n"
     )
     done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["once", "loaded"]
@@ -113,7 +114,9 @@ def test_the_callers_folder_arguments_and_path_stay_as_they_were(tmp_path):
     code = f"""
         import os, sys, signal
         from loader import FlowLoader
-        state = lambda: (os.getcwd(), sys.argv[:], sys.path[:], dict(os.environ), signal.getsignal(signal.SIGCHLD))
+        def state():
+            handler = signal.getsignal(signal.SIGCHLD)
+            return os.getcwd(), sys.argv[:], sys.path[:], dict(os.environ), handler
         before = state()
         with FlowLoader() as held:
             print(held.load({str(tmp_path / "flows.py")!r}).status.value)

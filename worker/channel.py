@@ -35,7 +35,10 @@ class Channel:
 
     def send(self, message: Any, descriptors: Sequence[int] = ()) -> None:
         """Send one message. Raises OSError, and ValueError or TypeError for what is not plain."""
-        frame = protocol.encode(message)
+        self.deliver(protocol.encode(message), descriptors)
+
+    def deliver(self, frame: bytes, descriptors: Sequence[int] = ()) -> None:
+        """Send one frame whole, and the descriptors that travel beside it. Raises OSError."""
         with self.sending:
             self.socket.sendall(frame)
             if descriptors:

@@ -28,7 +28,7 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass, replace
-from typing import Tuple
+from typing import FrozenSet, Tuple
 
 from . import confine, protocol, script
 from .channel import Channel, Closed
@@ -132,30 +132,38 @@ def serve(worker: confine.Confinement, channel: Channel) -> bool:
 
 def reply(worker: confine.Confinement, channel: Channel, load: protocol.Load) -> bool:
     """Run the script and send how it went."""
-    suppress = contextlib.suppress
-    send, encode, cap = channel.send, protocol.encode, worker.policy.result
-    forbids = frozenset(
-        name
-        for name, forbidden in (
-            ("network", worker.policy.asks("network") and not worker.policy.outbound),
-            ("processes", worker.policy.asks("processes") and not worker.policy.processes),
-        )
-        if forbidden
-    )
+    suppress, encode, deliver = contextlib.suppress, protocol.encode, channel.deliver
+    cap = worker.policy.result + protocol.HEADER.size
+
+    def tell(found: protocol.Found) -> None:
+        """Send what was just defined; one that is over the cap ends the load when the reply is."""
+        frame = encode(found)
+        if len(frame) <= cap:
+            deliver(frame)
+
     streams = (sys.stdout, sys.stderr)
     ballast = mmap.mmap(-1, BALLAST)
     gc.enable()
-    outcome = script.execute(load, send, forbids=forbids)
+    outcome = script.execute(load, tell, forbids=forbidden(worker.policy))
     ballast.close()
     for stream in streams:
         # The script may have closed or broken it, and that is its own affair.
         with suppress(BaseException):
             stream.flush()
-    size = len(encode(outcome)) - protocol.HEADER.size
-    if size > cap:
-        outcome = too_large(outcome, size, cap)
-    send(outcome)
+    frame = encode(outcome)
+    if len(frame) > cap:
+        frame = encode(too_large(outcome, len(frame) - protocol.HEADER.size, worker.policy.result))
+    deliver(frame)
     return True
+
+
+def forbidden(policy: protocol.Policy) -> FrozenSet[str]:
+    """The guarantees whose acts the policy forbids altogether."""
+    wholly = {
+        "network": policy.asks("network") and not policy.outbound,
+        "processes": policy.asks("processes") and not policy.processes,
+    }
+    return frozenset(name for name, forbids in wholly.items() if forbids)
 
 
 def too_large(outcome: object, size: int, cap: int) -> protocol.Failed:
@@ -165,4 +173,4 @@ def too_large(outcome: object, size: int, cap: int) -> protocol.Failed:
         f"cannot return the script's flows and specs: they take {size} bytes and the profile allows {cap}"
     )
     error = protocol.Error("reply", "ResultTooLarge", message)
-    return protocol.Failed("output_exceeded", error, (), (), outcome.notices[:10], outcome.dialect)
+    return protocol.Failed("output_exceeded", error, (), (), (), outcome.dialect)

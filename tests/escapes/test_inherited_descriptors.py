@@ -13,7 +13,7 @@ def holds(kit):
 
 def test_nothing_is_inherited_but_what_a_worker_needs(escape, profile):
     report = escape(holds, profile=profile).report
-    # Without mounts a closed home that holds the interpreter is entered by descriptors that can only be walked from.
+    # Without mounts an interpreter in a closed home is reached by descriptors that only lead there.
     ways = {number for number, kind in report.items() if kind == ["folder", 0] and int(number) >= 200}
     kinds = sorted(kind for number, kind in report.items() if number not in ways)
     assert not ways or profile == "no-namespaces"

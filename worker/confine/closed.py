@@ -14,7 +14,6 @@ from typing import Dict, Iterable
 
 from .mounts import Tree
 
-
 SLOT = 200
 """Descriptors that stay open for a detour go above this number, out of a script's way."""
 

@@ -439,11 +439,18 @@ HEADERS = {
 }
 
 
+KNOWN = {
+    "x86_64": {"read": 0, "write": 1, "open": 2, "clone": 56, "fork": 57, "execve": 59, "openat": 257},
+    "aarch64": {"openat": 56, "read": 63, "write": 64, "clone": 220, "execve": 221, "open": None},
+}
+
+
 def test_numbers_are_those_of_the_systems_headers(machine):
-    """Where the kernel's headers are installed, the table says what they say."""
+    """Of a few calls it is known by heart; where the kernel's headers are installed, of all that they name."""
+    assert {name: numbers(machine).get(name) for name in KNOWN[machine]} == KNOWN[machine]
     header = next((path for path in HEADERS[machine] if path.exists()), None)
     if header is None:
-        pytest.skip("the kernel's headers are not installed here")
+        return
     theirs = defined(header)
     theirs.setdefault("newfstatat", theirs.get("fstatat"))
     ours = {**numbers(machine), **others(machine)}
