@@ -1,6 +1,7 @@
 """The library's functions: real workers, and everything a caller sees is metadata or one exception."""
 
 import asyncio
+import builtins
 import copy
 import os
 import pickle
@@ -257,11 +258,11 @@ def test_the_name_of_a_flow_that_a_spec_only_locates_is_found_out(script):
         f"DeploymentSpec(name='c', flow_location={str(located)!r})\n"
     )
     specs = deployment_specs_from_script(path)
-    del_a = [spec for spec in specs if spec.name != "a"]
-    chosen = select_deployment(del_a, flow_name="answer")
+    others = [spec for spec in specs if spec.name != "a"]
+    chosen = select_deployment(others, flow_name="answer")
     assert chosen.name == "c"
     assert chosen in specs
-    assert not hasattr(__builtins__, "flow_loader_was_here")
+    assert not hasattr(builtins, "flow_loader_was_here")
     with pytest.raises(MissingDeploymentError, match="but it is for flow 'answer'"):
         select_deployment(specs, "c", "other")
 
@@ -544,7 +545,8 @@ def test_a_fork_of_the_caller_loads_with_workers_of_its_own(script):
         import loader
         path = sys.argv[1]
         asyncio.run(loader.load_flow_from_script_async(path))
-        slow = threading.Thread(target=loader.load_flow_from_text, args=(open(path).read() + "import time; time.sleep(1)",))
+        text = open(path).read() + "import time; time.sleep(1)"
+        slow = threading.Thread(target=loader.load_flow_from_text, args=(text,))
         slow.start()
         for _ in range(5):
             if not (child := os.fork()):

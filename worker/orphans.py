@@ -16,7 +16,7 @@ ROUNDS = 100
 
 
 def given() -> Set[int]:
-    """This process's children, by the kernel's list; empty on a kernel that keeps none."""
+    """The children of this process, by the kernel's list; empty on a kernel that keeps none."""
     try:
         with open("/proc/thread-self/children", encoding="ascii") as children:
             return {int(child) for child in children.read().split()}

@@ -446,7 +446,7 @@ KNOWN = {
 
 
 def test_numbers_are_those_of_the_systems_headers(machine):
-    """Of a few calls it is known by heart; where the kernel's headers are installed, of all that they name."""
+    """A few are known by heart; where the kernel's headers are installed, all that they name agree."""
     assert {name: numbers(machine).get(name) for name in KNOWN[machine]} == KNOWN[machine]
     header = next((path for path in HEADERS[machine] if path.exists()), None)
     if header is None:
