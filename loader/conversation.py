@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -60,22 +61,22 @@ class Conversation:
             if left <= 0:
                 self.act(self.session.expired(time.monotonic()))
                 continue
-            for descriptor, event in self.poll.poll(left * 1000 + 1):
-                self.handle(descriptor, event)
+            for descriptor, _ in self.poll.poll(left * 1000 + 1):
+                self.handle(descriptor)
         worker = self.worker
         stdout, stderr, faults = (
             self.captures[item] for item in (worker.stdout, worker.stderr, worker.faults)
         )
         return Ended(self.session, worker, stdout, stderr, faults, self.objections, self.cpu_before)
 
-    def handle(self, descriptor: int, event: int) -> None:
+    def handle(self, descriptor: int) -> None:
         """One descriptor that poll named."""
         if descriptor == self.wake:
             self.poll.unregister(descriptor)
             self.act(self.session.kill(time.monotonic()))
         elif descriptor == self.worker.ended:
             self.finish()
-        elif event & select.POLLOUT:
+        elif descriptor == self.worker.channel:
             self.flush()
         else:
             self.read(descriptor)
@@ -92,7 +93,7 @@ class Conversation:
             self.poll.unregister(descriptor)
             return False
         now = time.monotonic()
-        if descriptor == self.worker.channel:
+        if descriptor == self.worker.replies:
             self.act(self.session.received(data, now))
         else:
             self.captures[descriptor].feed(data)
@@ -111,7 +112,7 @@ class Conversation:
 
     def drain(self) -> None:
         """Read what a dead worker left in its pipes."""
-        for descriptor in (self.worker.channel, *self.captures):
+        for descriptor in (self.worker.replies, *self.captures):
             try:
                 self.poll.modify(descriptor, select.POLLIN)
             except FileNotFoundError:
@@ -151,13 +152,15 @@ class Conversation:
         self.flush()
 
     def flush(self) -> None:
-        """Send as much of the script as the worker takes now."""
+        """Send as much of the script as the worker takes now; come back when it takes more."""
+        channel = self.worker.channel
         try:
             while self.outgoing:
-                self.outgoing = self.outgoing[os.write(self.worker.channel, self.outgoing) :]
-            self.poll.modify(self.worker.channel, select.POLLIN)
+                self.outgoing = self.outgoing[os.write(channel, self.outgoing) :]
         except BlockingIOError:
-            self.poll.modify(self.worker.channel, select.POLLIN | select.POLLOUT)
+            self.poll.register(channel, select.POLLOUT)
+            return
         except (BrokenPipeError, ConnectionResetError):
             self.outgoing = memoryview(b"")
-            self.poll.modify(self.worker.channel, select.POLLIN)
+        with contextlib.suppress(KeyError):
+            self.poll.unregister(channel)

@@ -13,7 +13,10 @@ from worker.protocol import Frame
 
 CAP = 64 * 1024
 """Bytes of a dump that are read."""
-THREAD = re.compile(r"^(Current thread|Thread) 0x[0-9a-f]+.*\(most recent call first\):$")
+FRAMES, LINE, SOURCE = 100, 1200, 300
+"""Frames that are kept, as the handler itself keeps; characters of a line of a dump, and of one of source."""
+THREADS = ("Thread 0x", "Current thread 0x")
+FIRST = "(most recent call first):"
 FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>[0-9]{1,9}|\?+) in (?P<function>.*)$')
 FATAL = re.compile(r"^(?:Fatal Python error|Windows fatal exception): (?P<what>.*)$", re.MULTILINE)
 ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
@@ -37,13 +40,13 @@ def frames(dump: str, sources: Mapping[str, Sequence[str]]) -> tuple[Frame, ...]
     ``sources`` are the lines of the files that are known to be the script's, whatever their names.
     """
     found: list[Frame] = []
-    for line in main_thread(dump.splitlines()):
+    for line in main_thread([line for line in dump.splitlines() if len(line) <= LINE])[:FRAMES]:
         match = FRAME.match(line)
         if match is None or (match["file"] not in sources and OURS.search(match["file"])):
             continue
         number = int(match["line"]) if match["line"].isdigit() else None
         lines = sources.get(match["file"], ())
-        source = lines[number - 1].strip() if number and 0 < number <= len(lines) else None
+        source = lines[number - 1][:SOURCE].strip() if number and 0 < number <= len(lines) else None
         found.append(Frame(match["file"], number, match["function"], source))
     return tuple(reversed(found))
 
@@ -52,7 +55,7 @@ def main_thread(lines: list[str]) -> list[str]:
     """The lines of the thread that ran the script: the last one listed, for it was the first to start."""
     blocks: list[list[str]] = []
     for line in lines:
-        if THREAD.match(line):
+        if line.startswith(THREADS) and line.endswith(FIRST):
             blocks.append([])
         elif blocks and FRAME.match(line):
             blocks[-1].append(line)
@@ -62,7 +65,7 @@ def main_thread(lines: list[str]) -> list[str]:
 def fatal(dump: str) -> str | None:
     """What the handler called the fault, as in ``Segmentation fault``."""
     match = FATAL.search(dump)
-    return match["what"] if match else None
+    return match["what"][:SOURCE] if match else None
 
 
 def traceback(found: Sequence[Frame]) -> str:

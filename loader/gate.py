@@ -19,8 +19,8 @@ Claim = Ready | Refused | Found | Loaded | Failed
 
 DEPTH = 100
 """How deeply a claim may nest; an honest worker cuts at far less."""
-CONTAINERS = 1 << 19
-"""Lists and maps in one claim: an empty one is a byte on the wire and sixty-four in memory."""
+CONTAINERS = 1 << 17
+"""Lists and maps in all that one worker says: an empty one is a byte on the wire and sixty-four in memory."""
 FAILURES = ("script_failed", "out_of_memory", "output_exceeded")
 """The statuses that a worker may claim; the others are for the supervisor to see."""
 
@@ -65,9 +65,29 @@ VALIDATORS: Mapping[str, SchemaValidator] = {
 }
 
 
+class Excess(Violation):
+    """A worker said more than can be kept: well-formed, and too much."""
+
+
+class Gate:
+    """What one worker may still say."""
+
+    def __init__(self) -> None:
+        self.left = CONTAINERS
+
+    def claim(self, body: bytes) -> Claim:
+        """One frame's body as the message it claims to be. Raises Violation, Excess when it is too much."""
+        self.left -= weigh(body, self.left)
+        return checked(body)
+
+
 def claim(body: bytes) -> Claim:
-    """One frame's body as the message it claims to be. Raises Violation."""
-    weigh(body)
+    """The one frame of a worker that says no other. Raises Violation."""
+    return Gate().claim(body)
+
+
+def checked(body: bytes) -> Claim:
+    """A frame that was weighed, as the message it claims to be. Raises Violation."""
     tag, values = decode(body)
     if tag not in VALIDATORS:
         raise Violation(f"cannot take a {tag} from a worker")
@@ -82,7 +102,7 @@ def claim(body: bytes) -> Claim:
     return message
 
 
-def weigh(body: bytes) -> None:
+def weigh(body: bytes, most: int = CONTAINERS) -> int:
     """Walk a frame without building it; refuse what JSON cannot carry and what would cost too much.
 
     Bytes, extensions and numbers without a value are no JSON. Every item that is announced must be there.
@@ -111,10 +131,11 @@ def weigh(body: bytes) -> None:
             left.append(items)
             if len(left) > DEPTH:
                 raise Violation("cannot take a message: it nests too deeply")
-            if containers > CONTAINERS:
-                raise Violation("cannot take a message: it has too many parts")
+            if containers > most:
+                raise Excess("cannot take a message: it has too many parts")
     if position != end:
         raise Violation("cannot read a frame: it does not end where it should")
+    return containers
 
 
 def opened(body: bytes, position: int, lead: int) -> tuple[int, int]:

@@ -41,7 +41,7 @@ def outcome(source: Source, policy: Policy, script: Script, ended: Ended) -> Out
     """The outcome of a load whose script was run."""
     session = ended.session
     dump = faults_text(bytes(ended.faults.head + ended.faults.tail))
-    lines = LINE_END.split(script.content.decode("utf-8", "replace"))
+    lines = LINE_END.split(script.content.decode("utf-8", "replace")) if dump else []
     judged = verdict(session, dump, {script.filename: lines}, ended.cpu_before)
     flows, specs, notices, dialect = claims(session)
     exited = session.exited

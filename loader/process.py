@@ -26,6 +26,7 @@ from typing import IO, Any, TypeVar
 import msgpack
 from multiprocess import reduction
 
+from loader.sources import Root
 from worker import protocol
 
 PACKAGE = Path(protocol.__file__).parent
@@ -49,7 +50,7 @@ FIXED_ENVIRONMENT = {
 }
 """What every script finds in its environment: the same order of sets every time, no thread at import,
 no address space set aside for each thread."""
-FORKED_DESCRIPTORS = 6
+FORKED_DESCRIPTORS = 7
 CPU_CLOCK_OF_PROCESS = 2
 M = TypeVar("M")
 
@@ -203,17 +204,18 @@ class Worker:
     stdout: int
     stderr: int
     faults: int
+    replies: int
     ended: int
     pid: int = field(init=False)
 
     def __post_init__(self) -> None:
-        for descriptor in self.readable():
+        for descriptor in (self.channel, *self.readable()):
             os.set_blocking(descriptor, False)
         self.pid = pid_of(self.pidfd)
 
     def readable(self) -> tuple[int, ...]:
-        """Everything that can be read of it."""
-        return (self.channel, self.stdout, self.stderr, self.faults, self.ended)
+        """Everything that is read of it: pipes only."""
+        return (self.replies, self.stdout, self.stderr, self.faults, self.ended)
 
     def signal(self, number: int) -> None:
         """Send a signal; a worker that is gone already is no error."""
@@ -236,7 +238,7 @@ class Worker:
     def close(self) -> None:
         """Kill it and let go of everything."""
         self.kill()
-        for descriptor in (self.pidfd, *self.readable()):
+        for descriptor in (self.pidfd, self.channel, *self.readable()):
             os.close(descriptor)
 
 
@@ -294,13 +296,9 @@ class Zygote:
         self.stderr.seek(0)
         return self.stderr.read()[-4000:].decode(errors="replace")
 
-    def ask_folder(self, path: str) -> None:
-        """Ask for the folder at ``path``. Raises HostFailure when it is not there, ZygoteLost."""
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            raise HostFailure(f"folder: {path}", error.errno or 0) from None
-        self.broker.send(protocol.OpenFolder(path, status.st_dev, status.st_ino))
+    def ask_folder(self, root: Root) -> None:
+        """Ask for a script's root; another folder at its path will be refused. Raises ZygoteLost."""
+        self.broker.send(protocol.OpenFolder(root.path, root.device, root.inode))
 
     def take_folder(self) -> int:
         """The folder that was asked for, as a descriptor for a worker. Raises HostFailure, ZygoteLost."""

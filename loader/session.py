@@ -22,6 +22,8 @@ REAP_SECONDS = 10.0
 """Between a kill and the zygote's word that the worker is gone."""
 FOUND_CAP = 10_000
 """``Found`` messages kept; a script that defines more flows is cut, not believed for ever."""
+FRAME_COST = 64
+"""Bytes that a frame counts for beside its own: the least of them still has to be taken in."""
 SAID_SHARE = 4
 """How many times the largest reply a worker may say in all: an honest one says everything at most twice."""
 
@@ -67,7 +69,7 @@ class Session:
     ended: float = 0.0
 
     def __post_init__(self) -> None:
-        self.reader = Reader(self.policy.result + 1024)
+        self.reader, self.gate = Reader(self.policy.result + 1024), gate.Gate()
 
     @classmethod
     def begin(cls, policy: Policy, now: float) -> Session:
@@ -95,13 +97,16 @@ class Session:
         actions: list[Action] = []
         try:
             for body in self.reader.feed(data):
-                self.said += len(body)
+                self.said += len(body) + FRAME_COST
                 if self.said > SAID_SHARE * self.policy.result:
                     self.overfull = True
                     return self.kill(now)
-                actions += self.take(gate.claim(body), now)
+                actions += self.take(self.gate.claim(body), now)
                 if self.deaf():
                     break
+        except gate.Excess:
+            self.overfull = True
+            return self.kill(now)
         except Violation as violation:
             return self.violated(str(violation), now)
         return actions

@@ -21,12 +21,21 @@ SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 LOCAL_SCHEMES = ("file",)
 
 
+@dataclass(frozen=True)
+class Root:
+    """The folder that a script may read: its absolute path, and the identity it had when it was opened."""
+
+    path: str
+    device: int
+    inode: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Script:
     """One script's bytes and where they belong.
 
     ``filename`` is what tracebacks show, ``module`` the name it is imported under. ``folder`` is its
-    working directory and ``root`` what it may read; both are absolute, or None for text that has no place.
+    working directory, an absolute path, and ``root`` what it may read; text that has no place has neither.
     """
 
     location: str
@@ -34,7 +43,7 @@ class Script:
     module: str
     content: bytes
     folder: str | None
-    root: str | None
+    root: Root | None
 
     @property
     def digest(self) -> str:
@@ -56,24 +65,50 @@ def from_text(text: str | bytes, name: str = "<text>") -> Script:
 def read(location: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Script:
     """The script at a path or ``file://`` URL. ``root`` is what it may read; its own folder by default.
 
-    Raises SourceError for what is not there, not a regular file, larger than SIZE_CAP, outside ``root``,
-    or of another scheme.
+    The root is opened once, the script is opened below it, and its identity goes with the script: whoever
+    may rename folders can exchange neither for another afterwards.
+
+    Raises SourceError for what is not there, not a regular file, larger than SIZE_CAP, outside ``root``
+    by its path or by a symbolic link, or of another scheme.
     """
     path = local_path(os.fspath(location))
-    content = read_file(path)
-    check_name(path)
     folder = str(Path(path).parent)
     shown = folder if root is None else os.path.abspath(os.fspath(root))
-    if not Path(shown).is_dir():
-        raise SourceError(f"cannot use {shown} as root: it is not a folder")
     if folder != shown and not folder.startswith(shown.rstrip("/") + "/"):
         raise SourceError(
             f"cannot load {path}: it lies outside the root {shown}; name a folder that holds it"
         )
-    stem = Path(path).stem
+    check_name(path)
+    below = open_root(shown, path)
+    try:
+        status = os.fstat(below)
+        content = read_file(path, os.path.relpath(path, shown), below)
+    finally:
+        os.close(below)
     return Script(
-        location=os.fspath(location), filename=path, module=stem, content=content, folder=folder, root=shown
+        location=os.fspath(location),
+        filename=path,
+        module=Path(path).stem,
+        content=content,
+        folder=folder,
+        root=Root(shown, status.st_dev, status.st_ino),
     )
+
+
+def open_root(root: str, path: str) -> int:
+    """A descriptor of the folder that the script at ``path`` may read. Raises SourceError."""
+    try:
+        return os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except NotADirectoryError:
+        raise SourceError(f"cannot use {root} as root: it is not a folder") from None
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot load {path}: {reason(error)}") from None
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why something cannot be opened, in words."""
+    number = getattr(error, "errno", None)
+    return REASONS.get(number or 0) or getattr(error, "strerror", None) or str(error)
 
 
 def check_name(path: str) -> None:
@@ -110,14 +145,23 @@ REASONS: Mapping[int, str] = {
 }
 
 
-def read_file(path: str) -> bytes:
-    """A regular file's bytes, opened once and never waited for. Raises SourceError."""
+def read_file(path: str, name: str, root: int) -> bytes:
+    """The bytes of the regular file ``name`` below descriptor ``root``, opened once and never waited for.
+
+    ``path`` is what errors call it. Raises SourceError.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        descriptor = os.open(name, flags, dir_fd=root)
     except (OSError, ValueError) as error:
-        number = getattr(error, "errno", None)
-        reason = REASONS.get(number or 0) or getattr(error, "strerror", None) or str(error)
-        raise SourceError(f"cannot load {path}: {reason}") from None
+        raise SourceError(f"cannot load {path}: {reason(error)}") from None
+    place, top = (os.readlink(f"/proc/self/fd/{item}") for item in (descriptor, root))
+    if not place.startswith(top.rstrip("/") + "/"):
+        os.close(descriptor)
+        raise SourceError(
+            f"cannot load {path}: its symbolic link leads out of {top}, which is all that it may read; load"
+            f" the file it leads to, or name a folder that holds both with --root"
+        )
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)

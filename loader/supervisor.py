@@ -26,7 +26,7 @@ from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
 from loader.process import HostFailure, Worker, Zygote, ZygoteLost
 from loader.session import Session
-from loader.sources import Script
+from loader.sources import Root, Script
 from worker.protocol import Configure, Policy, encode
 
 AHEAD = 2
@@ -69,7 +69,7 @@ class Supervisor:
             self.abandoned.detach()
             zygote.close()
 
-    def take(self, root: str | None) -> tuple[Worker, int | None]:
+    def take(self, root: Root | None) -> tuple[Worker, int | None]:
         """One idle worker, with others asked for in its stead, and the folder at ``root`` for it.
 
         Raises HostFailure.
@@ -140,7 +140,7 @@ class Supervisor:
         worker, folder = self.take(script.root)
         try:
             session = Session.begin(policy, time.monotonic())
-            self.configure(worker, script.root, folder)
+            self.configure(worker, script.root.path if script.root else None, folder)
             return Conversation(worker, session, script, wake).run()
         finally:
             worker.close()

@@ -195,22 +195,24 @@ class Broker:
             orphans.end(set())
 
     def answer(self, wanted: protocol.OpenFolder) -> None:
-        """One folder to the supervisor, or why not."""
+        """One folder to the supervisor, or why not. What is judged is what was opened, not its path."""
         try:
-            if wanted.path in mounts.NOWHERE or wanted.path.startswith(("/proc/", "/sys/")):
-                raise StepFailed(f"folder: {wanted.path} holds the host, not a script", 0)
             tree = self.open(wanted.path)
         except StepFailed as failure:
-            self.channel.send(
-                protocol.Refused(("filesystem",), failure.step, failure.errno, os.strerror(failure.errno))
-            )
+            self.refuse(failure.step, failure.errno)
             return
         try:
             status = os.fstat(tree.descriptor)
             if (status.st_dev, status.st_ino) != (wanted.device, wanted.inode):
-                step = f"folder: {wanted.path} was exchanged while it was opened"
-                self.channel.send(protocol.Refused(("filesystem",), step, 0, ""))
+                self.refuse(f"folder: {wanted.path} was exchanged while it was opened", 0)
+            elif mounts.is_host(status):
+                self.refuse(f"folder: {wanted.path} holds the host, not a script", 0)
             else:
                 self.channel.send(protocol.FolderOpened(), [tree.descriptor])
         finally:
             os.close(tree.descriptor)
+
+    def refuse(self, step: str, errno: int) -> None:
+        """Say that a folder cannot be had."""
+        reason = os.strerror(errno) if errno else ""
+        self.channel.send(protocol.Refused(("filesystem",), step, errno, reason))

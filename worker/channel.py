@@ -7,6 +7,7 @@ that counts them and carries them.
 from __future__ import annotations
 
 import array
+import os
 import socket
 import threading
 from typing import Any, Dict, List, Sequence, Tuple
@@ -27,7 +28,6 @@ class Channel:
     def __init__(self, descriptor: int) -> None:
         self.socket = socket.socket(fileno=descriptor)
         self.packets = self.socket.type == socket.SOCK_SEQPACKET
-        self.sending = threading.Lock()
 
     def fileno(self) -> int:
         """The socket's descriptor, for poll."""
@@ -35,14 +35,13 @@ class Channel:
 
     def send(self, message: Any, descriptors: Sequence[int] = ()) -> None:
         """Send one message. Raises OSError, and ValueError or TypeError for what is not plain."""
-        self.deliver(protocol.encode(message), descriptors)
+        self.socket.sendall(protocol.encode(message))
+        if descriptors:
+            self.pass_descriptors(descriptors)
 
-    def deliver(self, frame: bytes, descriptors: Sequence[int] = ()) -> None:
-        """Send one frame whole, and the descriptors that travel beside it. Raises OSError."""
-        with self.sending:
-            self.socket.sendall(frame)
-            if descriptors:
-                self.pass_descriptors(descriptors)
+    def close(self) -> None:
+        """Let go of this end."""
+        self.socket.close()
 
     def pass_descriptors(self, descriptors: Sequence[int]) -> None:
         """Hand over ``descriptors`` after the frame that announced them. Raises OSError."""
@@ -80,3 +79,22 @@ class Channel:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 held.frombytes(content[: len(content) - len(content) % held.itemsize])
         return list(held)
+
+
+class Replies:
+    """The pipe on which a worker answers: whole frames, from any thread.
+
+    It is no socket, over which a script could hand its supervisor descriptors that are costly to close.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.write = os.write
+        self.sending = threading.Lock()
+
+    def deliver(self, frame: bytes) -> None:
+        """Write one frame whole. Raises OSError."""
+        with self.sending:
+            rest = memoryview(frame)
+            while rest:
+                rest = rest[self.write(self.descriptor, rest) :]

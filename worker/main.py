@@ -1,7 +1,8 @@
 """One worker's life, from the fork to ``_exit``; runs beside foreign code once the script has come.
 
-Contract. The worker is forked from a zygote and given five descriptors: its channel, its standard
-output and standard error, the pipe of the fault handler, and none but these stays open. It
+Contract. The worker is forked from a zygote and given five descriptors: the channel on which it is told
+what to do, its standard output and standard error, the pipe of the fault handler, and the pipe on which
+it answers. None but these stays open, and the channel is closed before the script starts. It
 
 1. confines itself as far as it can without knowing its script, and unless one waits already, rehearses
    a harmless load, so that its first real one pays for no copied page;
@@ -31,7 +32,7 @@ from dataclasses import dataclass, replace
 from typing import FrozenSet, Tuple
 
 from . import confine, protocol, script
-from .channel import Channel, Closed
+from .channel import Channel, Closed, Replies
 from .confine import closed, kernel, mounts
 from .pristine import BUILTINS
 
@@ -52,12 +53,14 @@ class Pipes:
     stdout: int
     stderr: int
     faults: int
+    replies: int
 
 
-def settle(pipes: Pipes) -> Tuple[Channel, int]:
-    """Arrange the descriptors and close every other one; returns the channel and the faults pipe."""
+def settle(pipes: Pipes) -> Tuple[Channel, Replies, int]:
+    """Arrange the descriptors; returns the channel, the pipe of answers and that of the fault handler."""
     null = os.open(os.devnull, os.O_RDWR)
     channel = fcntl.fcntl(pipes.channel, fcntl.F_DUPFD_CLOEXEC, CHANNEL_SLOT)
+    replies = fcntl.fcntl(pipes.replies, fcntl.F_DUPFD_CLOEXEC, CHANNEL_SLOT)
     faults = fcntl.fcntl(pipes.faults, fcntl.F_DUPFD_CLOEXEC, CHANNEL_SLOT)
     os.dup2(null, 0)
     os.dup2(pipes.stdout, 1)
@@ -65,7 +68,7 @@ def settle(pipes: Pipes) -> Tuple[Channel, int]:
     # What was printed before a hang or a crash must not be lost in a buffer.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # both are TextIOWrapper here
-    return Channel(channel), faults
+    return Channel(channel), Replies(replies), faults
 
 
 def close_others(keep: Tuple[int, ...]) -> None:
@@ -88,8 +91,10 @@ def live(worker: confine.Confinement, pipes: Pipes, parent: int) -> None:
             leave(EXIT_LOST)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 1, "worker: dumpable")
         os.setsid()
-        channel, faults = settle(pipes)
-        close_others((channel.fileno(), faults, *(tree.descriptor for tree in worker.trees)))
+        channel, replies, faults = settle(pipes)
+        close_others(
+            (channel.fileno(), replies.descriptor, faults, *(tree.descriptor for tree in worker.trees))
+        )
         worker.in_force.add(confine.DESCRIPTORS)
         worker.walk(confine.BEFORE_SCRIPT_IS_KNOWN)
         faulthandler.enable(faults, all_threads=True)
@@ -97,7 +102,7 @@ def live(worker: confine.Confinement, pipes: Pipes, parent: int) -> None:
         if not select.select([channel], [], [], 0)[0]:
             script.rehearse(briefly=True)
         gc.freeze()
-        if serve(worker, channel):
+        if serve(worker, channel, replies):
             code = EXIT_REPLIED
     except Closed:
         pass
@@ -107,7 +112,7 @@ def live(worker: confine.Confinement, pipes: Pipes, parent: int) -> None:
         leave(code)
 
 
-def serve(worker: confine.Confinement, channel: Channel) -> bool:
+def serve(worker: confine.Confinement, channel: Channel, replies: Replies) -> bool:
     """Configure, confine, load, reply. True when a terminal message went out whole."""
     configure = protocol.trusted(protocol.Configure, channel.receive())
     if configure.root is not None:
@@ -119,20 +124,22 @@ def serve(worker: confine.Confinement, channel: Channel) -> bool:
         worker.folder is not None and any(f.step.startswith(("mount", "folder")) for f in worker.failures)
     ):
         failure = worker.failures[0] if worker.failures else kernel.StepFailed("confinement: incomplete", 0)
-        channel.send(protocol.Refused(unmet, failure.step, failure.errno, os.strerror(failure.errno)))
+        refused = protocol.Refused(unmet, failure.step, failure.errno, os.strerror(failure.errno))
+        replies.deliver(protocol.encode(refused))
         return False
-    channel.send(protocol.Ready(holds))
+    replies.deliver(protocol.encode(protocol.Ready(holds)))
     load = protocol.trusted(protocol.Load, channel.receive())
+    channel.close()
     if worker.folder is not None and load.root is not None and confine.MOUNT not in worker.in_force:
         load = replace(load, root=closed.by_detour(load.root, closed.detours([worker.folder])))
     if worker.scratch != mounts.SCRATCH:
         os.environ["TMPDIR"] = worker.scratch
-    return reply(worker, channel, load)
+    return reply(worker, replies, load)
 
 
-def reply(worker: confine.Confinement, channel: Channel, load: protocol.Load) -> bool:
+def reply(worker: confine.Confinement, replies: Replies, load: protocol.Load) -> bool:
     """Run the script and send how it went."""
-    suppress, encode, deliver = contextlib.suppress, protocol.encode, channel.deliver
+    suppress, encode, deliver = contextlib.suppress, protocol.encode, replies.deliver
     cap = worker.policy.result + protocol.HEADER.size
 
     def tell(found: protocol.Found) -> None:

@@ -254,8 +254,8 @@ class Fork:
 
 @dataclass(frozen=True)
 class Forked:
-    """A worker was forked. Beside it travel six descriptors: its pidfd, its channel, its standard output
-    and error, the pipe of the fault handler, and the pipe on which its ``Exited`` will come.
+    """A worker was forked. Beside it travel seven descriptors: its pidfd, its channel, its standard output
+    and error, the pipe of the fault handler, that of its answers, and that of its ``Exited``.
     """
 
     number: int

@@ -20,7 +20,7 @@ from typing import Dict, List, NoReturn, Optional, Tuple
 
 from . import confine, main, orphans, protocol, script
 from .channel import Channel, Closed
-from .confine import closed, identity, kernel, mounts, seccomp
+from .confine import closed, identity, kernel, limits, mounts, seccomp
 from .confine.kernel import StepFailed
 
 HOST_NAME = b"worker"
@@ -67,6 +67,7 @@ class Zygote:
         else:
             self.trees = [closed.lifted(tree) for tree in self.trees]
             closed.redirect_imports(closed.detours(self.trees))
+            limits.tasks()
         if confine.PID in self.in_force:
             self.namespace = os.pidfd_open(os.getpid())
         self.program = seccomp.plan(self.policy)
@@ -135,7 +136,7 @@ class Zygote:
         pair = [end.detach() for end in socket.socketpair()]
         held += pair
         ours, theirs = [pair[0]], [pair[1]]
-        for _ in range(3):
+        for _ in range(4):
             reading, writing = os.pipe2(os.O_CLOEXEC)
             held += (reading, writing)
             ours.append(reading)

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 
 FORMATS = ("text", "json", "msgpack")
 PROGRAM = "flow-loader"
+LONGEST = 100
+"""Characters of a word that may be a known one, misspelt."""
 ABOUT = "Run a flow script in a worker that can do nothing but compute, and say what it holds."
 EXITS = """\
 exit codes:
@@ -161,5 +163,5 @@ def asked_format(arguments: Sequence[str]) -> str:
 
 def did_you_mean(word: str, known: Sequence[str] | Mapping[str, Command]) -> str | None:
     """A question with the closest known word, if one is close."""
-    close = get_close_matches(word, list(known), n=1)
+    close = get_close_matches(word, list(known), n=1) if len(word) <= LONGEST else []
     return f"did you mean {close[0]}?" if close else None

@@ -17,6 +17,8 @@ FRAME = re.compile(r'^(?P<bar>[ |+]*)File "(?P<file>.*)", line (?P<line>\d+)(?:,
 HEADER = "Traceback (most recent call last):"
 MESSAGE = 1000
 """Characters of a message that its first line shows."""
+LONGEST = 10_000
+"""Characters of a traceback's line that may name a frame: two paths are shorter."""
 
 
 def error_lines(status: Status, error: Error, places: Places, style: Style) -> list[str]:
@@ -44,15 +46,20 @@ def title(status: Status, error: Error, places: Places, style: Style) -> list[st
 def traceback_lines(error: Error, places: Places, style: Style) -> Iterator[str]:
     """The traceback without its header, and without a last line that the title has said."""
     lines = escape.block(error.traceback.strip("\n"), tail=True) if error.traceback.strip() else []
-    if lines and lines[-1] == f"{error.type}: {error.message}".removesuffix(": "):
+    if lines and lines[-1] == last_words(error):
         lines.pop()
     for item in lines:
         if item == HEADER:
             continue
-        frame = FRAME.match(item)
+        frame = FRAME.match(item) if len(item) <= LONGEST else None
         if frame is None:
             yield "  " + item if item else ""
             continue
         mark = style.strong if places.is_own(frame["file"]) else style.dim
         where = f", in {frame['function']}" if frame["function"] else ""
         yield f"  {frame['bar']}{mark(places.path(frame['file']) + ':' + frame['line'])}{where}"
+
+
+def last_words(error: Error) -> str:
+    """How a traceback ends, unless the message is longer than any that is shown."""
+    return f"{error.type[: escape.BLOCK]}: {error.message[: escape.BLOCK]}".removesuffix(": ")

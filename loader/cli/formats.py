@@ -13,7 +13,7 @@ from typing import Any
 
 from loader.cli import terminal
 from loader.cli.arguments import PROGRAM, UsageError
-from loader.cli.escape import line
+from loader.cli.escape import LINES, line
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def write_failure(form: str, failure: Failure) -> None:
 def warn(message: str, hint: str | None = None) -> None:
     """A message to standard error, several lines if it has them; nobody may be listening."""
     style = terminal.of(sys.stderr)
-    first, *rest = [line(item, 2000) for item in message.split("\n")]
+    first, *rest = [line(item, 2000) for item in message.split("\n", LINES)]
     name = f"{PROGRAM}: "
     lines = terminal.paragraph(name + first, style) if sys.stderr.isatty() else [name + first]
     lines = [style.strong(name) + lines[0].removeprefix(name), *lines[1:], *rest]

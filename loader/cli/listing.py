@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from loader.cli import escape, words
 from loader.cli.places import Places
@@ -13,6 +14,10 @@ Rows = Iterator[tuple[str, str]]
 INDENT = "    "
 SHOWN = 30
 """Lines of a stream that are shown: what a script printed must not push the rest off the screen."""
+PARAMETERS = 50
+"""Parameters of one flow or spec that are shown."""
+ROW = 3000
+"""Characters of one fact that are shown: more than its words take, unless many are escaped."""
 
 
 def flow_lines(flow: Flow, places: Places, style: Style) -> list[str]:
@@ -27,15 +32,14 @@ def flow_lines(flow: Flow, places: Places, style: Style) -> list[str]:
 
 def flow_rows(flow: Flow) -> Rows:
     """A flow's facts that differ from what flows usually are."""
-    for parameter in words.parameters(flow.parameters):
-        yield "parameters", parameter
+    yield from parameter_rows(words.parameters(flow.parameters), len(words.properties(flow.parameters)))
     settings = ["async"] if flow.is_async else []
     settings += [words.count(flow.retries, "retry").replace("retrys", "retries")] if flow.retries else []
     settings += [f"timeout {flow.timeout_seconds:g} s"] if flow.timeout_seconds else []
     if settings:
         yield "runs", ", ".join(settings)
     if flow.tags:
-        yield "tags", ", ".join(flow.tags)
+        yield "tags", words.tags(flow.tags)
 
 
 def spec_lines(spec: Spec, places: Places, style: Style) -> list[str]:
@@ -48,23 +52,30 @@ def spec_lines(spec: Spec, places: Places, style: Style) -> list[str]:
 def spec_rows(spec: Spec, places: Places) -> Rows:
     """What a spec sets."""
     if spec.flow_name:
-        yield "flow", spec.flow_name
+        yield "flow", escape.line(spec.flow_name)
     if spec.flow_location and (spec.flow_location != spec.file or not spec.flow_name):
         yield "location", places.path(spec.flow_location)
     if spec.schedule is not None:
         yield "schedule", words.schedule(spec.schedule)
-    for parameter in words.mapping(spec.parameters):
-        yield "parameters", parameter
+    yield from parameter_rows(words.mapping(spec.parameters), len(spec.parameters))
     if spec.tags:
-        yield "tags", ", ".join(spec.tags)
+        yield "tags", words.tags(spec.tags)
     if spec.flow_runner is not None:
         yield "runner", words.runner(spec.flow_runner)
+
+
+def parameter_rows(parameters: Iterable[str], number: int) -> Rows:
+    """The first of ``number`` parameters, and how many more there are."""
+    for parameter in islice(parameters, PARAMETERS):
+        yield "parameters", parameter
+    if number > PARAMETERS:
+        yield "parameters", words.more(number - PARAMETERS)
 
 
 def escaped(rows: Iterable[tuple[str, str]]) -> Rows:
     """Rows whose values are fit for a terminal."""
     for name, value in rows:
-        yield name, escape.line(value)
+        yield name, escape.line(value, ROW)
 
 
 def notice_lines(notice: Notice, places: Places, style: Style) -> list[str]:

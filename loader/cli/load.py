@@ -20,6 +20,10 @@ STDIN = "-"
 STDIN_NAME = "<stdin>"
 CODES = {Status.LOADED: 0, Status.SANDBOX_UNAVAILABLE: 3}
 """Exit codes; every other status is the script's fault."""
+SHOWN = 100
+"""Flows that are shown, and specs: nobody reads more of them in a terminal."""
+NOTICES = 50
+"""Notices that are shown."""
 
 
 def run(values: argparse.Namespace) -> int:
@@ -29,8 +33,10 @@ def run(values: argparse.Namespace) -> int:
         outcome = loaded(values)
     except (ProfileError, SourceError) as error:
         raise UsageError(str(error)) from None
-    text = "" if values.format != "text" else rendered(outcome, values.location, of(sys.stdout))
-    return formats.write(values.format, outcome.model_dump(mode="json"), text, CODES.get(outcome.status, 1))
+    code = CODES.get(outcome.status, 1)
+    if values.format == "text":
+        return formats.write("text", {}, rendered(outcome, values.location, of(sys.stdout)), code)
+    return formats.write(values.format, outcome.model_dump(mode="json"), "", code)
 
 
 def loaded(values: argparse.Namespace) -> Outcome:
@@ -62,15 +68,23 @@ def rendered(outcome: Outcome, location: str, style: Style) -> str:
         parts.append(failure.error_lines(outcome.status, outcome.error, places, style))
         if outcome.flows or outcome.specs:
             parts.append(["Found before that:"])
-    parts += [listing.flow_lines(flow, places, style) for flow in outcome.flows]
-    parts += [listing.spec_lines(spec, places, style) for spec in outcome.specs]
+    parts += [listing.flow_lines(flow, places, style) for flow in outcome.flows[:SHOWN]]
+    parts.append(beyond(len(outcome.flows), SHOWN, "flow"))
+    parts += [listing.spec_lines(spec, places, style) for spec in outcome.specs[:SHOWN]]
+    parts.append(beyond(len(outcome.specs), SHOWN, "deployment spec"))
     notices = [notice for notice in outcome.notices if notice.kind != "profile"]
-    parts.append([item for notice in notices for item in listing.notice_lines(notice, places, style)])
+    told = [item for notice in notices[:NOTICES] for item in listing.notice_lines(notice, places, style)]
+    parts.append(told + beyond(len(notices), NOTICES, "notice"))
     failed = outcome.status is not Status.LOADED
     parts.append(listing.output_lines("standard output", outcome.stdout, style, tail=failed))
     parts.append(listing.output_lines("standard error", outcome.stderr, style, tail=failed))
     parts.append([summary(outcome, style)])
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def beyond(number: int, shown: int, word: str) -> list[str]:
+    """A line on how many of ``number`` things are not shown, if there are such."""
+    return [words.more(number - shown, word)] if number > shown else []
 
 
 def summary(outcome: Outcome, style: Style) -> str:

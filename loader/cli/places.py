@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from loader.cli.escape import line
 from loader.models import Frame
@@ -33,10 +32,11 @@ class Places:
 
     def is_own(self, file: str) -> bool:
         """Whether a file is the author's: the script, or one below its folder."""
-        script = PurePath(self.script)
-        return file == self.script or (script.is_absolute() and script.parent in PurePath(file).parents)
+        folder, slash, _ = self.script.rpartition("/")
+        return file == self.script or (self.script.startswith("/") and file.startswith(folder + slash))
 
     def blamed(self, frames: Sequence[Frame]) -> str:
         """The innermost place that is the author's, if there is one."""
-        own = [frame for frame in frames if self.is_own(frame.file)] or list(frames)
-        return self.place(own[-1].file, own[-1].line) if own else self.place(None, None)
+        own = (frame for frame in reversed(frames) if self.is_own(frame.file))
+        innermost = next(own, frames[-1] if frames else None)
+        return self.place(innermost.file, innermost.line) if innermost else self.place(None, None)

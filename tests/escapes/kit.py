@@ -113,9 +113,13 @@ def library():
     )
 
 
+OURS = 200
+"""From this number on descriptors are the worker's own."""
+
+
 def channel():
     """The descriptor on which this process answers its supervisor."""
-    return next(number for number, kind in links().items() if kind == "socket")
+    return min(number for number, kind in links().items() if kind == "pipe" and number >= OURS)
 
 
 def frame(tag, **fields):

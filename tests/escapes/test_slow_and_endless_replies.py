@@ -65,7 +65,7 @@ def multiplies(kit):
 def test_a_reply_cannot_multiply_in_memory(escape):
     engine = escape.engine()
     before = engine.peak()
-    assert escape(multiplies).status == "violated_protocol"
+    assert escape(multiplies).status == "output_exceeded"
     assert engine.peak() - before < 64 << 20
 
 

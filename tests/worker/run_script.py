@@ -11,7 +11,7 @@ import sys
 def main() -> None:
     request = json.load(sys.stdin)
     sys.path[:0] = request["path"]
-    from worker import protocol, script
+    from worker import framing, protocol, script
 
     for _ in range(request["rehearsals"]):
         script.rehearse()
@@ -24,8 +24,8 @@ def main() -> None:
     reply = script.execute(load, found.append, forbids=frozenset(request["forbids"]))
     protocol.encode(reply)
     told = {
-        "reply": {"tag": type(reply).__name__, **protocol.plain(reply)},
-        "found": [protocol.plain(item) for item in found],
+        "reply": {"tag": type(reply).__name__, **framing.plain(reply)},
+        "found": [framing.plain(item) for item in found],
     }
     write(descriptor, dump(told).encode())
     sys.stdout.flush()

@@ -6,6 +6,7 @@ when it is confined comes on top.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import resource
@@ -17,6 +18,14 @@ from . import kernel
 
 CPU_GRACE = 1
 """Seconds between the signal that asks where a script hung and the one that ends it."""
+
+SIGNALS = 128
+"""Signals and timers that may be pending: the kernel counts them for a user, so that one script's are
+everyone's."""
+
+SHARED_TASKS = 1024
+"""Tasks that all workers and whatever else the user starts may have beyond those there were at first,
+where the kernel counts them for a user: no promise to one worker, but the host keeps its own."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ def plan(policy: Policy, counted: bool) -> Tuple[Limit, ...]:
         Limit("msgqueue", resource.RLIMIT_MSGQUEUE, 0, 0),
         Limit("nice", resource.RLIMIT_NICE, 0, 0),
         Limit("rtprio", resource.RLIMIT_RTPRIO, 0, 0),
+        Limit("sigpending", resource.RLIMIT_SIGPENDING, SIGNALS, SIGNALS),
     ]
     if policy.asks("memory"):
         limits.append(Limit("as", resource.RLIMIT_AS, policy.memory, policy.memory, "memory"))
@@ -52,11 +62,28 @@ def plan(policy: Policy, counted: bool) -> Tuple[Limit, ...]:
     if policy.asks("processes") and counted:
         tasks = policy.threads + policy.processes
         limits.append(Limit("nproc", resource.RLIMIT_NPROC, tasks, tasks))
+    elif policy.asks("processes"):
+        limits.append(Limit("nproc", resource.RLIMIT_NPROC, SHARED_TASKS, SHARED_TASKS, "tasks"))
     return tuple(limits)
 
 
+@functools.lru_cache(maxsize=1)
+def tasks() -> int:
+    """Tasks of this user on the host, counted once: a worker has the number from its zygote."""
+    found = 0
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.stat(f"/proc/{entry}").st_uid == os.getuid():
+                found += len(os.listdir(f"/proc/{entry}/task"))
+        except OSError:
+            continue  # It ended while we counted.
+    return found
+
+
 def used(what: str) -> int:
-    """Bytes of address space or whole seconds of processor time that this process has used."""
+    """What this process has used: bytes of address space, seconds of processor time, tasks of its user."""
+    if what == "tasks":
+        return tasks()
     if what == "cpu":
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return math.ceil(usage.ru_utime + usage.ru_stime)

@@ -53,8 +53,9 @@ SHARED_MEMORY = 16 << 20
 SCRATCH_INODES = 16384
 STAGE = "/.root"
 SCRATCH, OTHER_SCRATCH = "/tmp", "/var/tmp"
-NOWHERE = ("/", "/dev", "/proc", "/sys")
-"""Folders that no script may have as its own: they are the host, or ours."""
+HOST = ("/", "/dev")
+KERNEL = ("/proc", "/sys")
+"""Folders that no script may have as its own, wherever they are shown: they are the host, or the kernel's."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,14 @@ def links(paths: Iterable[str]) -> List[Tuple[str, str]]:
     return [(path, os.readlink(path)) for path in paths if os.path.islink(path)]
 
 
+def is_host(folder: os.stat_result) -> bool:
+    """Whether a folder is the host's root or devices, or lies in a file system of the kernel's."""
+    held = [os.stat(path) for path in HOST if os.path.isdir(path)]
+    kernels = [os.stat(path).st_dev for path in KERNEL if os.path.isdir(path)]
+    same = any((folder.st_dev, folder.st_ino) == (item.st_dev, item.st_ino) for item in held)
+    return same or folder.st_dev in kernels
+
+
 def is_system(path: str) -> bool:
     """Whether ``path`` belongs to the host itself, whose owner need not be mapped: all may read it."""
     return any(path == item or path.startswith(item + "/") for item in (*SYSTEM, *RESOLVER, *DEVICES))
@@ -170,7 +179,7 @@ def open_tree(path: str, owners: Optional[Owners]) -> Tree:
             attributes |= kernel.MOUNT_NODEV
         kernel.restrict_mount(mount, attributes, f"mount: make {path} read-only")
         if owners is not None and not is_system(path):
-            status = os.stat(path)
+            status = os.fstat(mount)
             try:
                 mapping = owners.namespace(status.st_uid, status.st_gid)
                 step = f"mount: map the owner of {path}"

@@ -19,7 +19,7 @@ from .syscalls import HIGHEST, MACHINE, MACHINES, numbers
 
 FILES = (
     "access chdir close close_range copy_file_range creat dup dup2 dup3 faccessat faccessat2 fadvise64 "
-    "fallocate fchdir fdatasync flock fstat fstatfs fsync ftruncate getcwd getdents getdents64 link linkat "
+    "fallocate fchdir fdatasync fstat fstatfs fsync ftruncate getcwd getdents getdents64 link linkat "
     "lseek lstat mkdir mkdirat newfstatat open openat openat2 pread64 preadv pwrite64 pwritev read readahead "
     "readlink readlinkat readv rename renameat renameat2 rmdir sendfile stat statfs statx symlink symlinkat "
     "sync_file_range umask unlink unlinkat write writev"
@@ -38,16 +38,15 @@ SELF = (
     "sched_getscheduler sched_yield set_robust_list set_tid_address sysinfo times uname wait4 waitid"
 ).split()
 TIME = (
-    "alarm clock_getres clock_gettime clock_nanosleep getitimer gettimeofday nanosleep setitimer time "
-    "timer_create timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime "
+    "alarm getitimer gettimeofday nanosleep setitimer time "
+    "timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime "
     "timerfd_settime"
 ).split()
 WAITING = (
     "epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2 pipe pipe2 "
     "poll ppoll pselect6 select"
 ).split()
-SOCKETS = "getpeername getsockname getsockopt recvfrom setsockopt shutdown".split()
-OUTBOUND = "connect recvmmsg recvmsg sendmmsg sendmsg sendto".split()
+SOCKETS = "getpeername getsockname shutdown".split()
 PROCESSES = "execve execveat fork setpgid setsid vfork".split()
 XATTR = (
     "fgetxattr flistxattr fremovexattr fsetxattr getxattr lgetxattr listxattr llistxattr lremovexattr "
@@ -64,8 +63,23 @@ TERMINAL_AND_FILE_IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX."""
 HARMLESS_PRCTLS = (3, 15, 16, 23, 39, 0x53564D41)
 """GET_DUMPABLE, SET_NAME, GET_NAME, CAPBSET_READ, GET_NO_NEW_PRIVS, SET_VMA."""
-HARMLESS_FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032, 1034)
-"""Descriptors, flags and locks; not SETOWN and SETSIG, which make the kernel signal others."""
+HARMLESS_FCNTLS = (0, 1, 2, 3, 4, 5, 36, 1030, 1032, 1034)
+"""Descriptors, flags and who holds a lock; not SETOWN and SETSIG, which make the kernel signal others."""
+LOCK_FCNTLS = (6, 7, 37, 38)
+"""Taking locks: on a file that others can open it would hold them up, and what a worker writes is its own."""
+SOL_SOCKET, IPPROTO_IPV6 = 1, 41
+SOCKET_OPTIONS = (2, 3, 4, 7, 8, 9, 20, 21, 30, 38, 39, 66, 67)
+"""REUSEADDR, TYPE, ERROR, SNDBUF, RCVBUF, KEEPALIVE, time limits, ACCEPTCONN, PROTOCOL, DOMAIN: read only,
+but for those of SETTABLE. None gives a descriptor, waits at the end, or takes the kernel's memory."""
+SETTABLE = (2, 9, 20, 21, 66, 67)
+TCP_OPTIONS, IPV6_OPTIONS = (1, 4, 5, 6, 18), (26,)
+"""NODELAY, keep-alive times, USER_TIMEOUT; V6ONLY."""
+SEND_FLAGS = 0x40 | 0x80 | 0x4000 | 0x8000
+"""DONTWAIT, EOR, NOSIGNAL, MORE; no OOB."""
+RECEIVE_FLAGS = 0x02 | 0x20 | 0x40 | 0x100 | 0x4000 | 0x10000 | 0x40000000
+"""PEEK, TRUNC, DONTWAIT, WAITALL, NOSIGNAL, WAITFORONE, CMSG_CLOEXEC; no OOB."""
+FOREIGN_CLOCK = 0x80000000
+"""Set in the numbers of the clocks that measure a process, which may be another's."""
 
 PID_SLOT = 0x7FFFFFF1
 """Stands in a compiled program for the worker's own process id, which is known only after the fork."""
@@ -99,11 +113,30 @@ Alternative = Tuple[object, ...]
 
 @dataclass(frozen=True)
 class Rules:
-    """What a policy lets a process call, by name."""
+    """What a policy lets a process call, by name.
+
+    What is ``pretended`` answers that it was done, and so does what has 0 in ``errors``.
+    """
 
     allowed: Tuple[str, ...]
     conditional: Dict[str, Tuple[Alternative, ...]]
+    pretended: Dict[str, Tuple[Alternative, ...]]
     errors: Dict[str, int]
+
+
+def none_of(index: int, forbidden: int) -> Among:
+    """Argument ``index`` has no bit of ``forbidden``."""
+    return Among(index, (0,), forbidden & 0xFFFFFFFF)
+
+
+def options(settable: bool) -> Tuple[Alternative, ...]:
+    """Socket options that may be set, or read."""
+    general = Among(2, SETTABLE if settable else SOCKET_OPTIONS)
+    return (
+        (Among(1, (SOL_SOCKET,)), general),
+        (Among(1, (IPPROTO_TCP,)), Among(2, TCP_OPTIONS)),
+        (Among(1, (IPPROTO_IPV6,)), Among(2, IPV6_OPTIONS)),
+    )
 
 
 def rules(policy: Policy) -> Rules:
@@ -117,15 +150,23 @@ def rules(policy: Policy) -> Rules:
         "kill": ((own,),),
         "prctl": ((Among(0, HARMLESS_PRCTLS),),),
         "prlimit64": ((Among(0, (0, PID_SLOT)), Null(2)),),
-        "sendto": ((Null(4),),),
+        "getsockopt": options(settable=False),
+        "setsockopt": options(settable=True),
+        "sendto": ((Null(4), none_of(3, ~SEND_FLAGS)),),
+        "recvfrom": ((none_of(3, ~RECEIVE_FLAGS),),),
         "socketpair": ((Among(0, (AF_UNIX,)), Among(1, (SOCK_STREAM,), SOCK_TYPE)),),
         "tgkill": ((own,),),
     }
+    for name in ("clock_getres", "clock_gettime", "clock_nanosleep", "timer_create"):
+        conditional[name] = ((none_of(0, FOREIGN_CLOCK),),)
     if policy.asks("filesystem", FULL):
         allowed += CHANGES
     if policy.outbound:
-        allowed += OUTBOUND
-        del conditional["sendto"]
+        allowed.append("connect")
+        for name, index in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
+            conditional[name] = ((none_of(index, ~SEND_FLAGS),),)
+        for name, index in (("recvmsg", 2), ("recvmmsg", 3)):
+            conditional[name] = ((none_of(index, ~RECEIVE_FLAGS),),)
         internet = Among(0, (AF_INET, AF_INET6))
         kinds = Among(1, (SOCK_STREAM, SOCK_DGRAM), SOCK_TYPE)
         conditional["socket"] = ((internet, kinds, Among(2, (ANY_IP, IPPROTO_TCP, IPPROTO_UDP))),)
@@ -139,7 +180,9 @@ def rules(policy: Policy) -> Rules:
             allowed += ["kill", "tgkill"]
     errors = dict.fromkeys(XATTR, errno.ENOTSUP)
     errors["clone3"] = errno.ENOSYS
-    return Rules(tuple(allowed), conditional, errors)
+    errors["flock"] = 0
+    pretended: Dict[str, Tuple[Alternative, ...]] = {"fcntl": ((Among(1, LOCK_FCNTLS),),)}
+    return Rules(tuple(allowed), conditional, pretended, errors)
 
 
 Instruction = Tuple[int, int, int, int]
@@ -166,9 +209,9 @@ def check(condition: object, failed: int) -> List[Instruction]:
     return code
 
 
-def alternative(conditions: Alternative) -> List[Instruction]:
-    """Allow when every condition holds; else go on behind this block."""
-    code: List[Instruction] = [(RETURN, 0, 0, ALLOW)]
+def alternative(conditions: Alternative, verdict: int = ALLOW) -> List[Instruction]:
+    """Return ``verdict`` when every condition holds; else go on behind this block."""
+    code: List[Instruction] = [(RETURN, 0, 0, verdict)]
     for condition in reversed(conditions):
         code = check(condition, len(code)) + code
     return code
@@ -197,7 +240,9 @@ def compiled(rules: Rules, machine: str) -> bytes:
         (RETURN, 0, 0, ERRNO | errno.ENOSYS),
     ]
     for name, alternatives in sorted(rules.conditional.items()):
-        block = [step for item in alternatives for step in alternative(item)]
+        feigned = rules.pretended.get(name, ())
+        block = [step for item in feigned for step in alternative(item, ERRNO)]
+        block += [step for item in alternatives for step in alternative(item)]
         block.append((RETURN, 0, 0, ERRNO | errno.EPERM))
         if name in known:
             code += [(JUMP_EQ, 0, len(block), known[name]), *block]
