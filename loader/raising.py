@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -38,8 +39,11 @@ MESSAGE = 1_000
 def checked(outcome: Outcome) -> Outcome:
     """``outcome``, unless the load failed. That a script holds nothing is no failure here.
 
-    Raises the LoadError for its status.
+    A profile that leaves the host open is told of in a warning. Raises the LoadError for its status.
     """
+    for notice in outcome.notices:
+        if notice.kind == "profile":
+            warnings.warn(notice.message, stacklevel=4)
     if outcome.status is Status.LOADED or holds_nothing(outcome):
         return outcome
     raise exception(outcome)

@@ -630,3 +630,12 @@ def test_nothing_warns(script):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_flow_from_script(script(FLOW + "import warnings\nwarnings.warn('mine')\n"))
+
+
+def test_a_profile_that_leaves_the_host_open_warns_at_every_use(tmp_path):
+    """Whoever gets metadata or an exception sees no notices, so this one is a warning."""
+    script = tmp_path / "flows.py"
+    script.write_text("from prefect import flow\n@flow\ndef f(): pass\n")
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="limits time and memory only"):
+            loader.load_flow_from_script(script, profile="development")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import example, given
@@ -125,6 +126,65 @@ def test_escapes_become_characters_where_there_are_such(dump, text):
 def test_only_so_much_of_a_dump_is_read():
     """A script can write to that pipe without end."""
     assert len(faults.text(b"x" * (faults.CAP + 1))) == faults.CAP
+
+
+HEAD = "Thread 0x1 (most recent call first):\n"
+
+
+def test_only_so_many_frames_are_kept():
+    """The innermost ones, which come first in a dump."""
+    many = "".join(f'  File "/x.py", line {number} in f\n' for number in range(1, 3 * faults.FRAMES))
+    for found in (faults.frames(HEAD + many, {}), faults.frames(DUMP + HEAD + many, SOURCES)):
+        assert [frame.line for frame in found] == list(range(faults.FRAMES, 0, -1))
+
+
+def test_lines_that_are_too_long_are_ignored():
+    """Of frames and of threads: no file and no function has such a name."""
+    start, end = '  File "/x.py", line 1 in ', "\n" + '  File "/y.py", line 2 in g\n'
+    longest = "f" * (faults.LINE - len(start))
+    assert [frame.function for frame in faults.frames(HEAD + start + longest + end, {})] == ["g", longest]
+    assert [frame.function for frame in faults.frames(HEAD + start + longest + "f" + end, {})] == ["g"]
+    long_head = HEAD.replace("0x1", "0x" + "1" * faults.LINE)
+    found = faults.frames(HEAD + start + "f\n" + long_head + end.lstrip("\n"), {})
+    assert [frame.function for frame in found] == ["g", "f"]
+
+
+def test_source_is_cut():
+    """A line of a script may be megabytes long, and each frame has one; what a fault is called, too."""
+    lines = ["x" * faults.SOURCE, "y" * (faults.SOURCE + 1), "z" * 1_000_000]
+    dump = HEAD + "".join(f'  File "/x.py", line {number} in f\n' for number in (3, 2, 1))
+    found = faults.frames(dump, {"/x.py": lines})
+    assert [frame.source for frame in found] == [letter * faults.SOURCE for letter in "xyz"]
+    assert faults.fatal("Fatal Python error: " + "e" * 9999) == "e" * faults.SOURCE
+
+
+@pytest.mark.parametrize(
+    "dump",
+    [
+        "Thread 0x" + "a" * 65526,
+        "Current thread 0x" + "a" * 65526,
+        "Thread 0x" * 7281,
+        "Thread 0x" + " (most recent call first):" * 2520,
+        HEAD * 1771,
+        HEAD + '  File "' + '", line ' * 8000,
+        HEAD + '  File "", line ' + "?" * 65000,
+        HEAD + ('  File "' + '", line ?' * 130 + "\n") * 55,
+        HEAD + ('  File "", line ' + "?" * 1180 + "\n") * 54,
+        HEAD + '  File "", line 1 in \n' * 2900,
+        "Fatal Python error: " * 3276,
+        "Fatal Python error:\n" * 3276,
+        "\\U0000000" * 7281,
+        "\n" * 65536,
+    ],
+    ids=range(14),
+)
+def test_a_dump_is_understood_in_no_time(dump):
+    """Work is in proportion to the bytes, whatever they are: a script can write what is dear to match."""
+    begun = time.process_time()
+    text = faults.text(dump.encode())
+    faults.frames(text, SOURCES)
+    faults.fatal(text)
+    assert time.process_time() - begun < 0.2
 
 
 FORGED = st.lists(

@@ -290,6 +290,48 @@ def test_a_frame_that_wants_to_be_large_in_memory_is_refused_cheaply(data):
     assert isinstance(judged(data), Violation)
 
 
+@pytest.mark.parametrize("item", [b"\x90", b"\x80"])
+def test_parts_are_bounded_to_the_last_one(item):
+    """A frame may have as many lists and maps as one worker has in all; one more is too much."""
+    around = gate.weigh(with_parameters(b"\xc0"))
+    for more in (0, 1):
+        items = gate.CONTAINERS - around - 1 + more
+        data = with_parameters(b"\xdd" + items.to_bytes(4) + item * items)
+        answer = judged(data)
+        assert type(answer) is (gate.Excess if more else Loaded)
+    assert issubclass(gate.Excess, Violation)
+    assert "too many parts" in str(answer)
+
+
+def test_what_a_worker_says_has_one_budget(monkeypatch):
+    """Lists and maps of all its frames are counted together, to the last one."""
+    found, ready = body(Found(flow=FLOW)), body(HONEST[0])
+    monkeypatch.setattr(gate, "CONTAINERS", 3 * gate.weigh(found) + gate.weigh(ready))
+    one = gate.Gate()
+    for data in (found, ready, found, found):
+        one.claim(data)
+    assert one.left == 0
+    for data in (found, ready):
+        with pytest.raises(gate.Excess, match="too many parts"):
+            one.claim(data)
+
+
+def test_another_worker_has_a_budget_of_its_own(monkeypatch):
+    """A single claim has a fresh one each time, too."""
+    found = body(Found(flow=FLOW))
+    monkeypatch.setattr(gate, "CONTAINERS", gate.weigh(found))
+    for _ in range(3):
+        assert gate.Gate().claim(found) == gate.claim(found) == Found(flow=FLOW)
+
+
+def test_what_is_malformed_is_not_too_much():
+    """Too much is said of frames that could have been taken; all else is a plain violation."""
+    for data in (b"", b"\xc1", b"\x91", body(Fork()), body(HONEST[0]) + b"\xc0", b"\x91" * MANY):
+        with pytest.raises(Violation) as caught:
+            gate.Gate().claim(data)
+        assert type(caught.value) is Violation
+
+
 def test_a_large_honest_reply_passes():
     """What a script of a thousand flows says is far below every bound."""
     reply = Loaded((FLOW,) * 3000, (SPEC,) * 3000, (NOTICE,) * 200, Dialect("orion"))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from loader import gate
 from loader import session as module
 from loader.profiles import load_profile
 from loader.session import LEGAL, Action, Session, State
@@ -159,15 +160,52 @@ def test_what_is_found_without_end_is_cut(monkeypatch):
 
 
 def test_a_worker_that_says_too_much_in_all_is_ended(policy):
-    """Many frames below the cap are bounded by their sum."""
+    """Many frames below the cap are bounded by their sum, to which each adds a cost beside its own bytes."""
     session = started(State.LOADING, policy(result=5000))
-    data = encode(MESSAGES["Found"])
-    times = module.SAID_SHARE * 5000 // (len(data) - HEADER.size)
-    for _ in range(times - 1):
+    ready, data = (encode(MESSAGES[name]) for name in ("Ready", "Found"))
+    first, each = (len(frame) - HEADER.size + module.FRAME_COST for frame in (ready, data))
+    times = (module.SAID_SHARE * 5000 - first) // each
+    for _ in range(times):
         assert session.received(data, NOW) == []
+    assert (len(session.found), session.overfull) == (times, False)
     actions = list(itertools.chain.from_iterable(session.received(data, NOW + 3) for _ in range(3)))
     assert actions == [Action.KILL]
     assert (session.overfull, session.violation, session.ended) == (True, None, NOW + 3)
+    assert len(session.found) == times
+
+
+def parts(name):
+    """The lists and maps of a message."""
+    return gate.weigh(encode(MESSAGES[name])[HEADER.size :])
+
+
+def test_a_worker_that_says_too_many_parts_in_all_is_ended(monkeypatch):
+    """Its frames have one budget of lists and maps; to spend it is too much, and no violation."""
+    monkeypatch.setattr(gate, "CONTAINERS", parts("Ready") + 3 * parts("Found"))
+    session = started(State.LOADING)
+    data = encode(MESSAGES["Found"])
+    for _ in range(3):
+        assert session.received(data, NOW) == []
+    assert session.received(data * 2, NOW + 3) == [Action.KILL]
+    assert (session.overfull, session.violation, session.ended) == (True, None, NOW + 3)
+    assert len(session.found) == 3
+    assert session.received(data, NOW + 4) == []
+
+
+def test_each_worker_has_a_budget_of_its_own(monkeypatch):
+    """What one says is not counted for another."""
+    monkeypatch.setattr(gate, "CONTAINERS", parts("Ready") + parts("Loaded"))
+    for _ in range(3):
+        session = started(State.REPLIED)
+        assert (session.reply, session.overfull) == (MESSAGES["Loaded"], False)
+
+
+def test_too_much_right_behind_ready_keeps_the_script_at_home(monkeypatch):
+    """Who says too much in one breath with its first word is not looked at, and gets no script."""
+    monkeypatch.setattr(gate, "CONTAINERS", parts("Ready"))
+    session = started(State.CONFINING)
+    assert session.received(encode(MESSAGES["Ready"]) + encode(MESSAGES["Found"]), NOW) == [Action.KILL]
+    assert (session.overfull, session.violation, session.sent) == (True, None, False)
 
 
 DEADLINES = {

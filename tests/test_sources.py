@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loader import sources
 from loader.errors import FlowLoaderError, SourceError
-from loader.sources import from_text, read
+from loader.sources import Root, from_text, read
 
 NOBODY = 65534
 TEXT = b"print('hello')\n"
@@ -24,6 +24,12 @@ def script(tmp_path):
     path.parent.mkdir()
     path.write_bytes(TEXT)
     return path
+
+
+def root_of(folder, path=None):
+    """The root that `folder` is, by its own path or by another that leads to it."""
+    status = os.stat(folder)
+    return Root(str(path or folder), status.st_dev, status.st_ino)
 
 
 @pytest.fixture
@@ -48,7 +54,8 @@ def test_a_path_is_read(script):
         assert found.content == TEXT
         assert found.location == str(script)
         assert (found.filename, found.module) == (str(script), "flow")
-        assert found.folder == found.root == str(script.parent)
+        assert found.folder == str(script.parent)
+        assert found.root == root_of(script.parent)
 
 
 def test_the_digest_is_of_the_bytes_that_are_sent(script):
@@ -102,7 +109,7 @@ def test_a_file_url_is_percent_encoded(tmp_path):
         "file://user@localhost/a.py",
         "file://[",
         "file:///%00",
-        "file:///a/%00.py",
+        "file:///usr/%00.py",
     ],
 )
 def test_a_file_url_that_names_no_file_here_is_refused(location, refused):
@@ -156,12 +163,75 @@ def test_a_fifo_is_not_waited_for(tmp_path, refused, writer):
 
 def test_a_symbolic_link_stands_where_it_lies(script, tmp_path):
     """What it points to is read; its folder, its name and what it may read are the link's."""
-    link = tmp_path / "links" / "other.py"
+    link = script.parent / "links" / "other.py"
     link.parent.mkdir()
+    (link.parent / "target.py").write_bytes(TEXT)
+    for target in ("target.py", link.parent / "target.py"):
+        link.symlink_to(target)
+        found = read(link)
+        assert found.content == TEXT
+        assert (found.filename, found.module) == (str(link), "other")
+        assert (found.folder, found.root) == (str(link.parent), root_of(link.parent))
+        link.unlink()
     link.symlink_to(script)
-    found = read(link)
-    assert found.content == TEXT
-    assert (found.filename, found.module, found.root) == (str(link), "other", str(link.parent))
+    for root in (script.parent, tmp_path, "/"):
+        found = read(link, root)
+        assert (found.content, found.folder, found.root) == (TEXT, str(link.parent), root_of(root))
+
+
+def test_a_symbolic_link_that_leads_out_of_the_root_is_refused(script, tmp_path, refused):
+    """Absolute or relative, of the file or of a folder above it, whether or not the names begin alike."""
+    root = tmp_path / "flow"
+    root.mkdir()
+    (root / "absolute.py").symlink_to(script)
+    (root / "relative.py").symlink_to("../flows/flow.py")
+    (root / "twice.py").symlink_to("relative.py")
+    (root / "folder").symlink_to(script.parent)
+    (root / "device.py").symlink_to("/dev/null")
+    (root / "above").symlink_to("..")
+    for name in ("absolute.py", "relative.py", "twice.py", "folder/flow.py", "device.py", "above"):
+        message = refused(root / name, root)
+        assert f"its symbolic link leads out of {root}, " in message
+        assert "--root" in message
+    assert read(root / "folder" / "flow.py").root == root_of(script.parent, root / "folder")
+
+
+def test_a_root_may_be_a_symbolic_link(script, tmp_path):
+    """It keeps its name, and its identity is that of the folder it leads to."""
+    link = tmp_path / "link"
+    link.symlink_to(script.parent)
+    found = read(link / "flow.py")
+    assert (found.content, found.filename) == (TEXT, str(link / "flow.py"))
+    assert found.root == root_of(script.parent, link)
+
+
+def test_a_folder_that_is_exchanged_is_not_read(script, tmp_path, monkeypatch):
+    """The script is the one of the root that was opened, and so is the identity that goes with it."""
+    before = root_of(script.parent)
+    opened = sources.open_root
+
+    def exchanged(root, path):
+        descriptor = opened(root, path)
+        script.parent.rename(tmp_path / "elsewhere")
+        script.parent.mkdir()
+        script.write_bytes(b"another")
+        return descriptor
+
+    monkeypatch.setattr(sources, "open_root", exchanged)
+    found = read(script)
+    assert (found.content, found.root) == (TEXT, before)
+    assert found.root != root_of(script.parent)
+
+
+def test_no_descriptor_stays_open(script, tmp_path, refused):
+    """Whether a script was read or refused."""
+    (script.parent / "out.py").symlink_to("/dev/null")
+    count = len(os.listdir("/proc/self/fd"))
+    read(script)
+    for location in (script.parent / "out.py", script.parent, script.parent / "gone.py", script / "x.py"):
+        refused(location)
+    refused(script, tmp_path / "gone")
+    assert len(os.listdir("/proc/self/fd")) == count
 
 
 def test_links_that_lead_nowhere_are_refused(tmp_path, refused):
@@ -197,7 +267,10 @@ def test_a_file_that_fails_while_it_is_read_is_refused(refused):
     assert "/proc/self/mem" in refused("/proc/self/mem")
 
 
-@pytest.mark.parametrize("location", ["a\0b", "\ud800.py", "x" * 5000, "file:" + "a/" * 5000])
+@pytest.mark.parametrize(
+    "location",
+    ["a\0b", "\0/b", "file:///a/%00.py", "file:///%00/a.py", "\ud800.py", "x" * 5000, "file:" + "a/" * 5000],
+)
 def test_a_name_that_no_file_has_is_refused(location, refused):
     """Null bytes, lone surrogates, names without end."""
     refused(location)
@@ -240,19 +313,25 @@ def test_a_root_is_what_may_be_read(script, tmp_path, monkeypatch):
     """Any folder that holds the script; relative ones, too, and the whole host if one says so."""
     for root in (tmp_path, script.parent, "/"):
         found = read(script, root)
-        assert (found.folder, found.root) == (str(script.parent), str(root))
+        assert (found.content, found.folder, found.root) == (TEXT, str(script.parent), root_of(root))
     monkeypatch.chdir(tmp_path)
-    assert read(script, "flows/..").root == str(tmp_path)
+    assert read(script, "flows/..").root == root_of(tmp_path)
 
 
 def test_a_root_that_does_not_hold_the_script_is_refused(script, tmp_path, refused):
     """By whole names: a folder whose name begins alike is another."""
     (tmp_path / "flow").mkdir()
     (script.parent / "inner").mkdir()
-    for root in (tmp_path / "flow", script.parent / "inner", "/usr"):
-        assert "outside the root" in refused(script, root)
-    assert "not a folder" in refused(script, script)
-    assert "not a folder" in refused(script, tmp_path / "gone")
+    for root in (tmp_path / "flow", script.parent / "inner", "/usr", script, tmp_path / "gone"):
+        assert f"it lies outside the root {root};" in refused(script, root)
+
+
+def test_a_root_that_is_no_folder_is_refused(script, tmp_path, refused):
+    """A file is none, and one that is not there holds no script."""
+    for root in (script, None):
+        assert f"cannot use {script} as root: it is not a folder" in refused(script / "x.py", root)
+    for root in (tmp_path / "gone", None):
+        assert "there is no such file" in refused(tmp_path / "gone" / "flow.py", root)
 
 
 def test_text_is_a_script_without_a_place():

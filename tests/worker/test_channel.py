@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from worker.channel import Channel, Closed
+from worker.channel import Channel, Closed, Replies
 from worker.protocol import HEADER, Configure, Fork, Forked, Violation, encode, trusted
 
 KINDS = {"stream": socket.SOCK_STREAM, "packets": socket.SOCK_SEQPACKET}
@@ -105,24 +105,63 @@ def test_a_broken_packet_is_a_violation():
                 channel.receive()
 
 
-def test_messages_of_several_threads_do_not_mix(stream):
-    """A frame goes out whole, with its descriptors, whoever else is sending."""
-    channel, peer = stream
-    receiver = Channel(os.dup(peer.fileno()))
+def test_a_channel_that_is_closed_is_let_go_of(ends):
+    """The peer sees the end, and nothing can be sent any more."""
+    sender, receiver = ends
+    sender.close()
+    with pytest.raises(Closed):
+        receiver.receive()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        sender.send(Fork())
+
+
+@pytest.fixture
+def replies():
+    """The pipe of a worker's answers, and a file at its other end."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as file:
+        yield Replies(writing), file
+    os.close(writing)
+
+
+def test_answers_of_several_threads_do_not_mix(replies):
+    """A frame goes out whole, however large, whoever else is answering."""
+    answers, file = replies
     size, each = 100_000, 20
+    frames = {letter: encode(Configure(letter * size)) for letter in "abcd"}
 
     def send(letter):
         for _ in range(each):
-            channel.send(Configure(letter * size))
+            answers.deliver(frames[letter])
 
-    threads = [threading.Thread(target=send, args=(letter,)) for letter in "abcd"]
+    threads = [threading.Thread(target=send, args=(letter,)) for letter in frames]
     for thread in threads:
         thread.start()
-    got = [trusted(Configure, receiver.receive()).root for _ in range(4 * each)]
+    length = len(frames["a"])
+    got = [file.read(length) for _ in range(len(frames) * each)]
     for thread in threads:
         thread.join()
-    assert sorted(got) == sorted(letter * size for letter in "abcd" for _ in range(each))
-    receiver.socket.close()
+    assert sorted(got) == sorted(frame for frame in frames.values() for _ in range(each))
+
+
+def test_an_answer_that_goes_out_in_pieces_goes_out_whole(replies):
+    """What a pipe did not take is written next."""
+    answers, file = replies
+    answers.write = lambda descriptor, rest: os.write(descriptor, rest[:7])
+    frame = encode(Configure("/folder" * 50))
+    answers.deliver(frame)
+    answers.deliver(encode(Fork()))
+    assert file.read(len(frame)) == frame
+    assert file.read(len(encode(Fork()))) == encode(Fork())
+
+
+def test_an_answer_that_nobody_reads_is_an_error_for_whoever_gives_it(replies):
+    """And no lock stays behind for the next one to wait for."""
+    answers, file = replies
+    file.close()
+    for _ in range(2):
+        with pytest.raises(BrokenPipeError):
+            answers.deliver(encode(Fork()))
 
 
 def test_what_is_not_plain_leaves_the_channel_usable(stream):
