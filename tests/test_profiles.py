@@ -62,10 +62,10 @@ def test_strict_requires_every_guarantee_in_full():
 
 
 def test_no_namespaces_gives_up_only_what_needs_them():
-    """Existence of files and processes may be seen, and there is no scratch space; the rest is strict."""
+    """Existence of files and processes may be seen, threads are not counted, and nothing can be written."""
     strict, policy = load_profile("strict"), load_profile("no-namespaces")
     changed = {name for name in GUARANTEES if policy.demands[name] != strict.demands[name]}
-    assert changed == {"filesystem", "visibility"}
+    assert changed == {"filesystem", "processes", "visibility"}
     assert policy.required == GUARANTEES
     assert policy.scratch == 0
     assert not policy.outbound

@@ -19,6 +19,8 @@ SECONDS = 5
 LONG = "x" * SIZE
 WORDS = "x " * (SIZE // 2)
 MANY = SIZE // 12
+FLOWS = SIZE // 64
+"""More flows, or specs, than fit: each names all of its fields."""
 PATH = "/a" * (SIZE // 2)
 SCRIPT = "/folder/script.py"
 PROPERTIES = {f"p{number}": {} for number in range(MANY)}
@@ -49,8 +51,8 @@ def frames(file, number):
 
 
 HOSTILE = {
-    "many flows": {"flows": (Flow("f"),) * MANY},
-    "many specs": {"specs": (Spec("s"),) * MANY},
+    "many flows": {"flows": (Flow("f"),) * FLOWS},
+    "many specs": {"specs": (Spec("s"),) * FLOWS},
     "many notices": {"notices": (Notice("warning", "m"),) * MANY},
     "many of all": {
         "flows": tuple(
@@ -140,8 +142,8 @@ def test_data_is_whole_and_comes_at_once(capfdbinary, claims, form):
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("many flows", f"… and {MANY - 100:,} more flows; --format json shows all"),
-        ("many specs", f"… and {MANY - 100:,} more deployment specs; --format json shows all"),
+        ("many flows", f"… and {FLOWS - 100:,} more flows; --format json shows all"),
+        ("many specs", f"… and {FLOWS - 100:,} more deployment specs; --format json shows all"),
         ("many notices", f"… and {MANY - 50:,} more notices; --format json shows all"),
         ("many parameters", f"                … and {MANY - 50:,} more; --format json shows all"),
         ("many values", f"                … and {MANY - 50:,} more; --format json shows all"),
