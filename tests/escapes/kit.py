@@ -122,6 +122,11 @@ def channel():
     return min(number for number, kind in links().items() if kind == "pipe" and number >= OURS)
 
 
+def faults():
+    """The pipe that the fault handler writes to."""
+    return sorted(number for number, kind in links().items() if kind == "pipe" and number >= OURS)[1]
+
+
 def frame(tag, **fields):
     """A message as an honest worker would send it."""
     import msgpack

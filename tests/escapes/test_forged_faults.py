@@ -6,7 +6,7 @@ def forges_a_dump(kit, megabytes, canary):
     import os
     import time
 
-    pipe = next(number for number, kind in kit.links().items() if kind == "pipe" and number > 2)
+    pipe = kit.faults()
     os.set_blocking(pipe, False)
     os.write(
         pipe, f'Thread 0x01 (most recent call first):\n  File "{canary}", line 1 in \x1b[2Jforged\n'.encode()
