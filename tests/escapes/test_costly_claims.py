@@ -7,13 +7,12 @@ def forges_a_dump(kit, size):
     """Frames whose line of source is the whole script, as the fault handler would write them."""
     import os
 
-    faults = sorted(number for number, kind in kit.links().items() if kind == "pipe" and number >= kit.OURS)[
-        1
-    ]
     with open("script.py") as script:
         longest = max(range(1, 200), key=lambda number: len(script.readline()))
     line = f'  File "{os.path.abspath("script.py")}", line {longest}, in x\n'
-    os.write(faults, b"Current thread 0x0 (most recent call first):\n" + line.encode() * (size // len(line)))
+    os.write(
+        kit.faults(), b"Current thread 0x0 (most recent call first):\n" + line.encode() * (size // len(line))
+    )
     os._exit(0)
 
 
@@ -30,10 +29,7 @@ def forges_a_long_line(kit):
     """A line that a careless pattern reads again from each of its characters."""
     import os
 
-    faults = sorted(number for number, kind in kit.links().items() if kind == "pipe" and number >= kit.OURS)[
-        1
-    ]
-    os.write(faults, b"Thread 0x" + b"a" * 65_000)
+    os.write(kit.faults(), b"Thread 0x" + b"a" * 65_000)
     os._exit(0)
 
 
