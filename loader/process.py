@@ -317,8 +317,13 @@ class Zygote:
     def close(self) -> None:
         """End the broker, and with it the zygote and all its workers; wait until the broker is reaped."""
         if self.owner == os.getpid():
-            self.process.kill()
-            self.process.wait(STOP_SECONDS)
+            # Left to itself the broker ends whatever scripts that may start processes left behind.
+            self.broker.end.close()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(STOP_SECONDS)
         for end in (self.broker.end, self.channel.end):
             end.close()
         with contextlib.suppress(OSError):

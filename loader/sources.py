@@ -151,22 +151,21 @@ def read_file(path: str, name: str, root: int) -> bytes:
     ``path`` is what errors call it. Raises SourceError.
     """
     try:
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-        descriptor = os.open(name, flags, dir_fd=root)
+        place = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=root)
     except (OSError, ValueError) as error:
         raise SourceError(f"cannot load {path}: {reason(error)}") from None
-    place, top = (os.readlink(f"/proc/self/fd/{item}") for item in (descriptor, root))
-    if not place.startswith(top.rstrip("/") + "/"):
-        os.close(descriptor)
-        raise SourceError(
-            f"cannot load {path}: its symbolic link leads out of {top}, which is all that it may read; load"
-            f" the file it leads to, or name a folder that holds both with --root"
+    try:
+        # Judged before it is opened: to open a device or a pipe is to act on it.
+        check_place(path, place, root)
+        descriptor = os.open(
+            f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         )
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        kind = "a folder; name a script in it" if stat.S_ISDIR(mode) else "not a regular file"
-        raise SourceError(f"cannot load {path}: it is {kind}")
+    except OSError as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(f"cannot load {path}: {reason(error)}") from None
+    finally:
+        os.close(place)
     with os.fdopen(descriptor, "rb") as file:
         try:
             content = file.read(SIZE_CAP + 1) or b""
@@ -175,6 +174,20 @@ def read_file(path: str, name: str, root: int) -> bytes:
     if len(content) > SIZE_CAP:
         raise too_large(path)
     return content
+
+
+def check_place(path: str, place: int, root: int) -> None:
+    """Raise SourceError unless descriptor ``place`` is a regular file that lies below ``root``."""
+    found, top = (os.readlink(f"/proc/self/fd/{item}") for item in (place, root))
+    if not found.startswith(top.rstrip("/") + "/"):
+        raise SourceError(
+            f"cannot load {path}: its symbolic link leads out of {top}, which is all that it may read; load"
+            f" the file it leads to, or name a folder that holds both with --root"
+        )
+    mode = os.fstat(place).st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a folder; name a script in it" if stat.S_ISDIR(mode) else "not a regular file"
+        raise SourceError(f"cannot load {path}: it is {kind}")
 
 
 def too_large(name: str) -> SourceError:

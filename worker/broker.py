@@ -205,7 +205,7 @@ class Broker:
             status = os.fstat(tree.descriptor)
             if (status.st_dev, status.st_ino) != (wanted.device, wanted.inode):
                 self.refuse(f"folder: {wanted.path} was exchanged while it was opened", 0)
-            elif mounts.is_host(status):
+            elif mounts.is_host(status) or mounts.kernel_mounts(wanted.path):
                 self.refuse(f"folder: {wanted.path} holds the host, not a script", 0)
             else:
                 self.channel.send(protocol.FolderOpened(), [tree.descriptor])

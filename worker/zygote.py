@@ -181,7 +181,7 @@ class Zygote:
             os.close(child.exit_pipe)
         if child.init is not None:
             child.init.end()
-        elif not self.policy.asks("processes"):
+        else:
             orphans.end({other.pid for other in self.children.values()})
 
 

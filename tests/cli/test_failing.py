@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Expected:

@@ -213,6 +213,8 @@ SAY = """
 import os, stat, struct
 import msgpack
 
+pytestmark = pytest.mark.slow
+
 def is_pipe(number):
     try:
         return stat.S_ISFIFO(os.fstat(number).st_mode)

@@ -296,6 +296,13 @@ def harmless(kit):
     return "nothing"
 
 
+def pytest_collection_modifyitems(items):
+    """All attempts by all identities take minutes: they are no part of the everyday subset."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(params=IDENTITIES)
 def escape(request, engines):
     return Escape(request.param, engines)

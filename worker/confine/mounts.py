@@ -55,6 +55,10 @@ STAGE = "/.root"
 SCRATCH, OTHER_SCRATCH = "/tmp", "/var/tmp"
 HOST = ("/", "/dev")
 KERNEL = ("/proc", "/sys")
+KERNEL_TYPES = frozenset(
+    "proc sysfs cgroup cgroup2 devpts devtmpfs debugfs tracefs securityfs bpf configfs efivarfs pstore mqueue"
+    " binfmt_misc fusectl hugetlbfs".split()
+)
 """Folders that no script may have as its own, wherever they are shown: they are the host, or the kernel's."""
 
 
@@ -151,6 +155,22 @@ def plan(policy: Policy) -> List[str]:
 def links(paths: Iterable[str]) -> List[Tuple[str, str]]:
     """Those of ``paths`` that are symbolic links on the host: name, target."""
     return [(path, os.readlink(path)) for path in paths if os.path.islink(path)]
+
+
+def kernel_mounts(path: str) -> List[str]:
+    """Where the kernel's own file systems are mounted at, above or below ``path``: they show the host."""
+    real = os.path.realpath(path).rstrip("/") + "/"
+    holding, found = ("", ""), []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounted:
+        for line in mounted:
+            before, _, after = line.partition(" - ")
+            point = before.split()[4].encode().decode("unicode_escape").rstrip("/") + "/"
+            kind = after.split()[0]
+            if real.startswith(point) and len(point) >= len(holding[0]):
+                holding = (point, kind)
+            elif point.startswith(real) and kind in KERNEL_TYPES:
+                found.append(point)
+    return [holding[0], *found] if holding[1] in KERNEL_TYPES else found
 
 
 def is_host(folder: os.stat_result) -> bool:
