@@ -13,6 +13,8 @@ from loader.cli.places import Places
 from loader.cli.terminal import Style
 from loader.models import Error, Flow, Frame, Notice, Outcome, Output, Sandbox, Source, Spec, Status
 
+pytestmark = pytest.mark.slow
+
 SIZE = 4 << 20
 """Bytes of the largest reply that a built-in profile takes."""
 SECONDS = 5
@@ -212,8 +214,6 @@ SCRIPTS = {
 SAY = """
 import os, stat, struct
 import msgpack
-
-pytestmark = pytest.mark.slow
 
 def is_pipe(number):
     try:
