@@ -208,3 +208,19 @@ def test_what_a_trusted_script_started_ends_with_its_load():
         assert len(started) == 2
         assert all_gone(started)
         assert loader.load_text(FLOW).status == "loaded"
+
+
+def test_what_an_allowed_process_left_ends_with_its_load(tmp_path):
+    """Where a profile allows processes and has no PID namespace, none outlives its load either."""
+    profile = tmp_path / "own.yaml"
+    profile.write_text(
+        "description: test\nextends: no-namespaces\nprocesses:\n  hold: required\n  level: partial\n  count: 4\n"
+    )
+    script = (
+        FLOW
+        + "import os, time\nchild = os.fork()\nif not child:\n    os.setsid()\n    time.sleep(100)\nprint(child)\n"
+    )
+    with FlowLoader(str(profile)) as loader:
+        outcome = loader.load_text(script)
+        assert outcome.status == "loaded", outcome.error
+        assert all_gone([int(outcome.stdout.text)])

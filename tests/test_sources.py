@@ -356,3 +356,19 @@ def test_a_script_is_frozen_and_equal_by_value(script):
     assert found == read(script)
     with pytest.raises(AttributeError):
         found.content = b""
+
+
+def test_a_link_that_leads_out_is_judged_before_it_is_opened(tmp_path):
+    """To open a pipe or a device is to act on it: whoever waits at the pipe's other end is not woken."""
+    pipe, own = tmp_path / "pipe", tmp_path / "own"
+    os.mkfifo(pipe)
+    own.mkdir()
+    (own / "flow.py").symlink_to(pipe)
+    writer = threading.Thread(target=lambda: os.close(os.open(pipe, os.O_WRONLY)))
+    writer.start()
+    with pytest.raises(SourceError, match="leads out"):
+        sources.read(own / "flow.py")
+    writer.join(0.3)
+    assert writer.is_alive()
+    os.close(os.open(pipe, os.O_RDONLY))
+    writer.join()
