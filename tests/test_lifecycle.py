@@ -214,11 +214,14 @@ def test_what_an_allowed_process_left_ends_with_its_load(tmp_path):
     """Where a profile allows processes and has no PID namespace, none outlives its load either."""
     profile = tmp_path / "own.yaml"
     profile.write_text(
-        "description: test\nextends: no-namespaces\nprocesses:\n  hold: required\n  level: partial\n  count: 4\n"
+        "description: test\nextends: no-namespaces\n"
+        "processes:\n  hold: required\n  level: partial\n  count: 4\n"
     )
-    script = (
-        FLOW
-        + "import os, time\nchild = os.fork()\nif not child:\n    os.setsid()\n    time.sleep(100)\nprint(child)\n"
+    script = FLOW + (
+        "import os, time\n"
+        "child = os.fork()\n"
+        "if not child:\n    os.setsid()\n    time.sleep(100)\n"
+        "print(child)\n"
     )
     with FlowLoader(str(profile)) as loader:
         outcome = loader.load_text(script)
