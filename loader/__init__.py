@@ -6,6 +6,9 @@ from loader.public import __dir__ as __dir__
 from loader.public import __getattr__ as __getattr__
 
 if TYPE_CHECKING:
+    from loader.access import (
+        Access,
+    )
     from loader.api import (
         deployment_specs_and_flows_from_script,
         deployment_specs_and_flows_from_script_async,
@@ -22,12 +25,34 @@ if TYPE_CHECKING:
         select_flow,
         select_flow_async,
     )
+    from loader.client.embedded import (
+        EmbeddedRegistry,
+    )
+    from loader.client.interface import (
+        Client,
+        Created,
+        DataDocument,
+        DeploymentRecord,
+    )
+    from loader.client.prefect import (
+        PrefectServer,
+    )
+    from loader.deployments import (
+        deployment_specs_from_yaml,
+        deployment_specs_from_yaml_async,
+        load_flow_from_deployment,
+        load_flow_from_deployment_async,
+    )
     from loader.errors import (
+        ClientError,
         FlowLoaderError,
         LoaderClosed,
         LoadError,
+        ManifestError,
         MissingDeploymentError,
         MissingFlowError,
+        ObjectAlreadyExists,
+        ObjectNotFound,
         ProfileError,
         SandboxUnavailable,
         ScriptCrashed,
@@ -38,26 +63,80 @@ if TYPE_CHECKING:
         ScriptViolatedProtocol,
         SelectionError,
         SourceError,
+        SpecValidationError,
+        StorageError,
         UnspecifiedDeploymentError,
         UnspecifiedFlowError,
     )
     from loader.flow_loader import FlowLoader
+    from loader.flow_runners import (
+        DockerFlowRunner,
+        FlowRunnerSettings,
+        KubernetesFlowRunner,
+        SubprocessFlowRunner,
+        UniversalFlowRunner,
+    )
     from loader.models import Error, Flow, Frame, Guarantee, Notice, Outcome, Spec, Status
+    from loader.schedules import (
+        CronSchedule,
+        IntervalSchedule,
+        RRuleSchedule,
+    )
+    from loader.specs import (
+        DeploymentSpec,
+    )
+    from loader.storage import (
+        AzureBlobStorageBlock,
+        FileStorageBlock,
+        GoogleCloudStorageBlock,
+        KVServerStorageBlock,
+        LocalStorageBlock,
+        S3StorageBlock,
+        StorageBlock,
+        TempStorageBlock,
+    )
+    from loader.upcoming import (
+        next_runs,
+    )
 
 __all__ = [
+    "Access",
+    "AzureBlobStorageBlock",
+    "Client",
+    "ClientError",
+    "Created",
+    "CronSchedule",
+    "DataDocument",
+    "DeploymentRecord",
+    "DeploymentSpec",
+    "DockerFlowRunner",
+    "EmbeddedRegistry",
     "Error",
+    "FileStorageBlock",
     "Flow",
     "FlowLoader",
     "FlowLoaderError",
+    "FlowRunnerSettings",
     "Frame",
+    "GoogleCloudStorageBlock",
     "Guarantee",
+    "IntervalSchedule",
+    "KVServerStorageBlock",
+    "KubernetesFlowRunner",
     "LoadError",
     "LoaderClosed",
+    "LocalStorageBlock",
+    "ManifestError",
     "MissingDeploymentError",
     "MissingFlowError",
     "Notice",
+    "ObjectAlreadyExists",
+    "ObjectNotFound",
     "Outcome",
+    "PrefectServer",
     "ProfileError",
+    "RRuleSchedule",
+    "S3StorageBlock",
     "SandboxUnavailable",
     "ScriptCrashed",
     "ScriptError",
@@ -68,19 +147,30 @@ __all__ = [
     "SelectionError",
     "SourceError",
     "Spec",
+    "SpecValidationError",
     "Status",
+    "StorageBlock",
+    "StorageError",
+    "SubprocessFlowRunner",
+    "TempStorageBlock",
+    "UniversalFlowRunner",
     "UnspecifiedDeploymentError",
     "UnspecifiedFlowError",
     "deployment_specs_and_flows_from_script",
     "deployment_specs_and_flows_from_script_async",
     "deployment_specs_from_script",
     "deployment_specs_from_script_async",
+    "deployment_specs_from_yaml",
+    "deployment_specs_from_yaml_async",
+    "load_flow_from_deployment",
+    "load_flow_from_deployment_async",
     "load_flow_from_script",
     "load_flow_from_script_async",
     "load_flow_from_text",
     "load_flow_from_text_async",
     "load_flows_from_script",
     "load_flows_from_script_async",
+    "next_runs",
     "select_deployment",
     "select_deployment_async",
     "select_flow",

@@ -3,8 +3,8 @@
 Scripts are run in workers of loaders that the process shares, one for each profile; nothing of them is
 run, imported or unpickled here. Each function has a twin that ends in ``_async`` and blocks no event loop.
 
-A location is a path, a ``pathlib.Path`` or a ``file://`` URL. All functions that load may raise SourceError
-for a location that cannot be read, ScriptError or a class derived from it for what a script does,
+A location is a path, a ``pathlib.Path`` or a URL. All functions that load may raise SourceError for a
+location that cannot be read, ScriptError or a class derived from it for what a script does,
 SandboxUnavailable for a host that cannot confine it, and ProfileError. A script that holds nothing is
 empty to the functions that ask for all there is, and MissingFlowError to those that ask for one flow.
 """
@@ -16,11 +16,15 @@ from collections.abc import Iterable, Mapping
 from typing import TypedDict, Unpack
 
 from loader import selection
+from loader.access import Access
+from loader.claimed import specs_of
 from loader.errors import FlowLoaderError, MissingFlowError, ScriptError, SelectionError, SourceError
-from loader.models import Flow, Outcome, Spec
+from loader.models import Flow, Outcome
 from loader.raising import checked, hint, visible
-from loader.selection import select_flow
+from loader.selection import D, select_flow
 from loader.shared import loader_for
+from loader.sources import folder_of
+from loader.specs import DeploymentSpec
 
 __all__ = [
     "Options",
@@ -43,6 +47,7 @@ __all__ = [
 ]
 
 Location = str | os.PathLike[str]
+Placed = dict[DeploymentSpec, "Place"]
 NOT_FOUND_OUT = (ScriptError, SelectionError, SourceError)
 """Why the name of a flow may stay unknown though the host and the caller did their part."""
 
@@ -59,9 +64,23 @@ class TextOptions(TypedDict, total=False):
 
 
 class Options(TextOptions, total=False):
-    """How a script is loaded. ``root`` is the folder that it may read, its own by default."""
+    """How a script is loaded.
+
+    ``root`` is the folder that it may read, or that folder's URL, its own by default; ``access`` is what
+    locations may lead to.
+    """
 
     root: Location | None
+    access: Access
+
+
+class How(TypedDict, total=False):
+    """How a FlowLoader loads."""
+
+    timeout: float | None
+    root: Location | None
+    access: Access
+    details: bool
 
 
 class Place(TypedDict):
@@ -127,42 +146,42 @@ async def select_flow_async(
 # --- deployment specs ----------------------------------------------------------------------------
 
 
-def deployment_specs_from_script(path: Location, **options: Unpack[Options]) -> dict[Spec, Place]:
+def deployment_specs_from_script(path: Location, **options: Unpack[Options]) -> Placed:
     """The deployment specs that the script made, in order, each with file and line of its call.
 
     Those of modules that it imports count; empty when there are none.
     """
-    return _placed(_load(path, **options).specs)
+    return _placed(path, _load(path, details=True, **options), options)
 
 
-async def deployment_specs_from_script_async(path: Location, **options: Unpack[Options]) -> dict[Spec, Place]:
+async def deployment_specs_from_script_async(path: Location, **options: Unpack[Options]) -> Placed:
     """As ``deployment_specs_from_script``, without blocking the event loop."""
-    return _placed((await _load_async(path, **options)).specs)
+    return _placed(path, await _load_async(path, details=True, **options), options)
 
 
 def deployment_specs_and_flows_from_script(
     path: Location, **options: Unpack[Options]
-) -> tuple[dict[Spec, Place], set[Flow]]:
+) -> tuple[Placed, set[Flow]]:
     """What ``deployment_specs_from_script`` and ``load_flows_from_script`` give, of one execution."""
-    outcome = _load(path, **options)
-    return _placed(outcome.specs), set(outcome.flows)
+    outcome = _load(path, details=True, **options)
+    return _placed(path, outcome, options), set(outcome.flows)
 
 
 async def deployment_specs_and_flows_from_script_async(
     path: Location, **options: Unpack[Options]
-) -> tuple[dict[Spec, Place], set[Flow]]:
+) -> tuple[Placed, set[Flow]]:
     """As ``deployment_specs_and_flows_from_script``, without blocking the event loop."""
-    outcome = await _load_async(path, **options)
-    return _placed(outcome.specs), set(outcome.flows)
+    outcome = await _load_async(path, details=True, **options)
+    return _placed(path, outcome, options), set(outcome.flows)
 
 
 def select_deployment(
-    deployments: Iterable[Spec],
+    deployments: Iterable[D],
     deployment_name: str | None = None,
     flow_name: str | None = None,
     from_message: str | None = None,
     **options: Unpack[Options],
-) -> Spec:
+) -> D:
     """The only deployment spec, or the one with the names that are given.
 
     A flow's name that a spec does not give, and on which the answer depends, is found out: the script at
@@ -176,12 +195,12 @@ def select_deployment(
 
 
 async def select_deployment_async(
-    deployments: Iterable[Spec],
+    deployments: Iterable[D],
     deployment_name: str | None = None,
     flow_name: str | None = None,
     from_message: str | None = None,
     **options: Unpack[Options],
-) -> Spec:
+) -> D:
     """As ``select_deployment``, without blocking the event loop."""
     specs = tuple(deployments)
     unknown = selection.unknown_locations(specs, deployment_name, flow_name)
@@ -192,20 +211,12 @@ async def select_deployment_async(
 # --- how an outcome is come by -------------------------------------------------------------------
 
 
-def _load(
-    path: Location, *, profile: str = "strict", timeout: float | None = None, root: Location | None = None
-) -> Outcome:
-    return checked(loader_for(profile).load(path, timeout=timeout, root=root))
+def _load(path: Location, *, profile: str = "strict", **how: Unpack[How]) -> Outcome:
+    return checked(loader_for(profile).load(path, **how))
 
 
-async def _load_async(
-    path: Location,
-    *,
-    profile: str = "strict",
-    timeout: float | None = None,  # noqa: ASYNC109 - it bounds the script, not this call
-    root: Location | None = None,
-) -> Outcome:
-    return checked(await loader_for(profile).load_async(path, timeout=timeout, root=root))
+async def _load_async(path: Location, *, profile: str = "strict", **how: Unpack[How]) -> Outcome:
+    return checked(await loader_for(profile).load_async(path, **how))
 
 
 def _load_text(text: str | bytes, *, profile: str = "strict", timeout: float | None = None) -> Outcome:
@@ -247,17 +258,19 @@ def _only_flow(outcome: Outcome, flow_name: str | None) -> Flow:
         raise
 
 
-def _placed(specs: Iterable[Spec]) -> dict[Spec, Place]:
-    return {spec: Place(file=spec.file, line=spec.line) for spec in specs}
+def _placed(path: Location, outcome: Outcome, options: Options) -> Placed:
+    root = options.get("root")
+    origin = os.fspath(root) if root is not None else folder_of(os.fspath(path))
+    return {spec: Place(file=spec.file, line=spec.line) for spec in specs_of(outcome, origin)}
 
 
 def _only_deployment(
-    specs: Iterable[Spec],
+    specs: Iterable[D],
     deployment_name: str | None,
     flow_name: str | None,
     from_message: str | None,
     answers: Mapping[str, str | FlowLoaderError],
-) -> Spec:
+) -> D:
     names = {location: answer for location, answer in answers.items() if isinstance(answer, str)}
     try:
         return selection.select_deployment(specs, deployment_name, flow_name, from_message, flow_names=names)

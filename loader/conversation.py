@@ -146,7 +146,7 @@ class Conversation:
             self.act(session.kill(time.monotonic()))
             return
         script = self.script
-        load = Load(script.filename, script.content, script.module, script.folder, DIALECT)
+        load = Load(script.filename, script.content, script.module, script.folder, DIALECT, script.details)
         self.outgoing = memoryview(encode(load))
         session.send_script(time.monotonic())
         self.flush()

@@ -6,11 +6,14 @@ the caller's: a script held other things than what was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from loader.models import Error, Flow, Outcome, Spec  # importing the errors must stay cheap
+    from loader.api import Place
+    from loader.models import Error, Flow, Outcome  # importing the errors must stay cheap
+    from loader.selection import Deployment
+    from loader.specs import DeploymentSpec
 
 
 class FlowLoaderError(Exception):
@@ -23,6 +26,37 @@ class ProfileError(FlowLoaderError, ValueError):
 
 class SourceError(FlowLoaderError, OSError):
     """A location that cannot be read: it is not there, not a file, too large, or of no known scheme."""
+
+
+class ManifestError(FlowLoaderError, ValueError):
+    """A deployment manifest with mistakes; the message lists every one with file and line.
+
+    ``specs`` are those of its specs that have none: a dict of each spec's file and line.
+    """
+
+    def __init__(self, message: str, specs: Mapping[DeploymentSpec, Place] | None = None) -> None:
+        super().__init__(message)
+        self.specs = dict(specs or {})
+
+
+class SpecValidationError(FlowLoaderError, ValueError):
+    """A deployment spec from which no deployment can be made."""
+
+
+class StorageError(FlowLoaderError, OSError):
+    """A storage block that cannot be read or written, or that the caller does not allow."""
+
+
+class ClientError(FlowLoaderError):
+    """The place where deployments are created did not do its part: it cannot be reached, or it refused."""
+
+
+class ObjectNotFound(ClientError, LookupError):
+    """There is no flow, storage block or deployment of that id or name."""
+
+
+class ObjectAlreadyExists(ClientError, ValueError):
+    """The name is taken."""
 
 
 class LoaderClosed(FlowLoaderError, RuntimeError):
@@ -94,7 +128,7 @@ class SelectionError(FlowLoaderError, LookupError):
     ``candidates`` are those between which a name must choose.
     """
 
-    def __init__(self, message: str, candidates: Iterable[Flow] | Iterable[Spec] = ()) -> None:
+    def __init__(self, message: str, candidates: Iterable[Flow] | Iterable[Deployment] = ()) -> None:
         super().__init__(message)
         self.candidates = tuple(candidates)
 

@@ -7,16 +7,23 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from loader import sources
+from loader.access import DEFAULT, Access
 from loader.models import Outcome
 from loader.profiles import load_profile, with_timeout
 from loader.supervisor import Supervisor
 
 THREADS = 32
 """Loads that one loader's event loops may have under way at once."""
+
+
+def wanted(script: sources.Script, details: bool) -> sources.Script:
+    """The script, with what is wanted of it."""
+    return replace(script, details=details)
 
 
 class FlowLoader:
@@ -40,14 +47,17 @@ class FlowLoader:
         *,
         timeout: float | None = None,
         root: str | os.PathLike[str] | None = None,
+        access: Access = DEFAULT,
+        details: bool = False,
     ) -> Outcome:
-        """Run the script at a path or ``file://`` URL and say what it holds.
+        """Run the script at a path or URL and say what it holds.
 
-        ``timeout`` is the wall time in seconds, ``root`` the folder that the script may read. Never
-        raises for what a script does. Raises SourceError when the location cannot be read, ProfileError
-        for a timeout out of bounds, LoaderClosed.
+        ``timeout`` is the wall time in seconds, ``root`` the folder that the script may read, or its URL,
+        ``access`` what locations may lead to. With ``details`` the outcome also has what deploying its
+        specs needs, secrets of their storage included. Never raises for what a script does. Raises
+        SourceError when the location cannot be read, ProfileError for a timeout out of bounds, LoaderClosed.
         """
-        return self._run(sources.read(location, root), timeout)
+        return self._run(wanted(sources.read(location, root, access), details), timeout)
 
     def load_text(self, text: str | bytes, *, name: str = "<text>", timeout: float | None = None) -> Outcome:
         """Run a script that has no file; ``name`` is what its tracebacks call it. As ``load`` otherwise."""
@@ -59,9 +69,13 @@ class FlowLoader:
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - it bounds the script, not this call
         root: str | os.PathLike[str] | None = None,
+        access: Access = DEFAULT,
+        details: bool = False,
     ) -> Outcome:
         """As ``load``, without blocking the event loop. A cancelled load's worker is killed."""
-        return await self._in_thread(lambda wake: self._run(sources.read(location, root), timeout, wake))
+        return await self._in_thread(
+            lambda wake: self._run(wanted(sources.read(location, root, access), details), timeout, wake)
+        )
 
     async def load_text_async(
         self,
@@ -72,6 +86,10 @@ class FlowLoader:
     ) -> Outcome:
         """As ``load_text``, without blocking the event loop."""
         return await self._in_thread(lambda wake: self._run(sources.from_text(text, name), timeout, wake))
+
+    def run(self, script: sources.Script, *, timeout: float | None = None) -> Outcome:
+        """Run a script that was read already. As ``load`` otherwise."""
+        return self._run(script, timeout)
 
     def warm(self) -> Self:
         """Start the workers now, so that the first load does not wait for them."""

@@ -97,6 +97,8 @@ def checked(body: bytes) -> Claim:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise Violation(f"cannot take a {tag}: {where[:200]}: {first['msg'][:200]}") from None
+    if isinstance(message, Loaded) and len(message.details) not in (0, len(message.specs)):
+        raise Violation("cannot take a Loaded: its details are not those of its specs")
     if isinstance(message, Failed) and message.status not in FAILURES:
         raise Violation(f"cannot take a Failed: its status {message.status[:40]!r} is not a worker's to give")
     return message

@@ -8,13 +8,15 @@ after foreign code had run in it, checked for shape and size and never for truth
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from worker.protocol import Denied, Dialect, Error, Flow, Frame, Guarantee, Notice, Spec
+from worker.protocol import Denied, Detail, Dialect, Error, Flow, Frame, Guarantee, Notice, Spec
 
 __all__ = [
     "Denied",
+    "Detail",
     "Dialect",
     "Error",
     "Exit",
@@ -104,6 +106,20 @@ class Outcome(Model):
     stdout: Output = Output()
     stderr: Output = Output()
     dialect: Dialect | None = None
+    _details: tuple[Detail, ...] = PrivateAttr(())
+
+    def with_details(self, details: tuple[Detail, ...]) -> Self:
+        """The outcome itself, which from now on holds what deploying its specs needs.
+
+        That may be secrets: it is in no dump, no JSON and no repr.
+        """
+        self._details = details
+        return self
+
+    @property
+    def details(self) -> tuple[Detail, ...]:
+        """What deploying each spec needs, in their order; empty unless it was asked for."""
+        return self._details
 
     def __repr__(self) -> str:
         """Short: the status, where from, and how much was found."""

@@ -12,7 +12,7 @@ from loader.process import HostFailure, ZygoteLost
 from loader.session import Session
 from loader.sources import Script
 from loader.verdict import exit_of, verdict
-from worker.protocol import Dialect, Error, Flow, Notice, Policy, Spec
+from worker.protocol import Dialect, Error, Flow, Loaded, Notice, Policy, Spec
 
 LINE_END = re.compile("\r\n|\r|\n")
 """What ends a line for Python; a form feed does not."""
@@ -46,7 +46,7 @@ def outcome(source: Source, policy: Policy, script: Script, ended: Ended) -> Out
     flows, specs, notices, dialect = claims(session)
     exited = session.exited
     cpu = max(0.0, exited.cpu_seconds - ended.cpu_before) if exited else 0.0
-    return Outcome(
+    told = Outcome(
         status=judged.status,
         source=source,
         sandbox=Sandbox(profile=policy.profile, guarantees=session.ready.guarantees if session.ready else ()),
@@ -64,6 +64,9 @@ def outcome(source: Source, policy: Policy, script: Script, ended: Ended) -> Out
         stderr=ended.stderr.output(),
         dialect=dialect,
     )
+    if judged.status is Status.LOADED and script.details and isinstance(session.reply, Loaded):
+        return told.with_details(session.reply.details)
+    return told
 
 
 def claims(session: Session) -> tuple[tuple[Flow, ...], tuple[Spec, ...], tuple[Notice, ...], Dialect | None]:

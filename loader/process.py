@@ -296,9 +296,12 @@ class Zygote:
         self.stderr.seek(0)
         return self.stderr.read()[-4000:].decode(errors="replace")
 
-    def ask_folder(self, root: Root) -> None:
-        """Ask for a script's root; another folder at its path will be refused. Raises ZygoteLost."""
-        self.broker.send(protocol.OpenFolder(root.path, root.device, root.inode))
+    def ask_folder(self, root: Root, *, temporary: bool = False) -> None:
+        """Ask for a script's root; another folder at its path will be refused. Raises ZygoteLost.
+
+        One that is ``temporary`` is removed if this process dies.
+        """
+        self.broker.send(protocol.OpenFolder(root.path, root.device, root.inode, temporary))
 
     def take_folder(self) -> int:
         """The folder that was asked for, as a descriptor for a worker. Raises HostFailure, ZygoteLost."""

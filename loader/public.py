@@ -9,7 +9,21 @@ from __future__ import annotations
 import importlib
 import sys
 
-HOMES = ("loader.errors", "loader.models", "loader.flow_loader", "loader.api")
+HOMES = (
+    "loader.errors",
+    "loader.access",
+    "loader.models",
+    "loader.flow_loader",
+    "loader.api",
+    "loader.schedules",
+    "loader.upcoming",
+    "loader.flow_runners",
+    "loader.storage",
+    "loader.client.interface",
+    "loader.client.embedded",
+    "loader.client.prefect",
+    "loader.deployments",
+)
 """Modules that hold public names, the cheapest first."""
 
 

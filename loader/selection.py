@@ -6,8 +6,9 @@ Things that are equal in every fact are one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Protocol, TypeVar
 
 from loader.errors import (
     MissingDeploymentError,
@@ -15,9 +16,36 @@ from loader.errors import (
     UnspecifiedDeploymentError,
     UnspecifiedFlowError,
 )
-from worker.protocol import Flow, Spec
+from worker.protocol import Flow
 
 NOTHING_FOUND_OUT: Mapping[str, str] = MappingProxyType({})
+
+
+class Deployment(Hashable, Protocol):
+    """What is looked at of a deployment spec: a claim of a worker, or a spec that was made of it."""
+
+    @property
+    def name(self) -> str | None:
+        """The deployment's name."""
+
+    @property
+    def flow_name(self) -> str | None:
+        """Its flow's name."""
+
+    @property
+    def flow_location(self) -> str | None:
+        """Where its flow's script is."""
+
+    @property
+    def file(self) -> str | None:
+        """Where it was made."""
+
+    @property
+    def line(self) -> int | None:
+        """The line of that file."""
+
+
+D = TypeVar("D", bound=Deployment)
 
 
 def select_flow(flows: Iterable[Flow], flow_name: str | None = None, from_message: str | None = None) -> Flow:
@@ -51,13 +79,13 @@ def select_flow(flows: Iterable[Flow], flow_name: str | None = None, from_messag
 
 
 def select_deployment(
-    deployments: Iterable[Spec],
+    deployments: Iterable[D],
     deployment_name: str | None = None,
     flow_name: str | None = None,
     from_message: str | None = None,
     *,
     flow_names: Mapping[str, str] = NOTHING_FOUND_OUT,
-) -> Spec:
+) -> D:
     """The only deployment spec, or the one with the names that are given; the very object, not a copy.
 
     ``flow_names`` maps flow locations to the name of the flow there, for specs that give a location and
@@ -96,7 +124,9 @@ def select_deployment(
 
 
 def several(
-    left: Sequence[tuple[Spec, str | None, str | None]], wanted: tuple[str | None, str | None], source: str
+    left: Sequence[tuple[Deployment, str | None, str | None]],
+    wanted: tuple[str | None, str | None],
+    source: str,
 ) -> UnspecifiedDeploymentError:
     """The error for specs, each with its name and its flow's, that the ``wanted`` names leave."""
     specs = [spec for spec, _, _ in left]
@@ -120,7 +150,7 @@ def several(
 
 
 def unknown_locations(
-    deployments: Iterable[Spec], deployment_name: str | None = None, flow_name: str | None = None
+    deployments: Iterable[Deployment], deployment_name: str | None = None, flow_name: str | None = None
 ) -> list[str]:
     """The locations whose flow's name must be known to select by these names, each once, in order."""
     found = tuple(dict.fromkeys(deployments))
@@ -136,7 +166,7 @@ def unknown_locations(
     )
 
 
-def flow_name_of(spec: Spec, flow_names: Mapping[str, str]) -> str | None:
+def flow_name_of(spec: Deployment, flow_names: Mapping[str, str]) -> str | None:
     """The name of a spec's flow, as it says or as it was found out; None when nobody knows."""
     if spec.flow_name is not None or spec.flow_location is None:
         return spec.flow_name

@@ -19,12 +19,13 @@ import threading
 import time
 import weakref
 
+from loader import projects
 from loader.conversation import Conversation, Ended
 from loader.errors import LoaderClosed
 from loader.models import Outcome, Source
 from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
-from loader.process import HostFailure, Worker, Zygote, ZygoteLost
+from loader.process import HostFailure, Worker, Zygote, ZygoteLost, identity
 from loader.session import Session
 from loader.sources import Root, Script
 from worker.protocol import Configure, Policy, encode
@@ -69,7 +70,7 @@ class Supervisor:
             self.abandoned.detach()
             zygote.close()
 
-    def take(self, root: Root | None) -> tuple[Worker, int | None]:
+    def take(self, root: Root | None, *, temporary: bool = False) -> tuple[Worker, int | None]:
         """One idle worker, with others asked for in its stead, and the folder at ``root`` for it.
 
         Raises HostFailure.
@@ -78,7 +79,7 @@ class Supervisor:
             zygote = self.current()
             try:
                 if root is not None:
-                    zygote.ask_folder(root)
+                    zygote.ask_folder(root, temporary=temporary)
                 for _ in range(self.pool.to_ask(1)):
                     zygote.ask()
                     self.pool = self.pool.asking(1)
@@ -123,27 +124,32 @@ class Supervisor:
         source = Source(location=script.location, digest=script.digest, size=len(script.content))
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                ended = self.attempt(script, policy, wake)
+                place, ended = self.attempt(script, policy, wake)
             except HostFailure as failure:
                 if isinstance(failure, ZygoteLost) and attempt < ATTEMPTS:
                     continue
                 return unavailable(source, policy, failure)
             failure_now = host_failure(ended)
             if failure_now is None:
-                return outcome(source, policy, script, ended)
+                return place.shown(outcome(source, policy, place.script, ended))
             if ended.session.sent or ended.session.refused or ended.objections or attempt == ATTEMPTS:
                 return unavailable(source, policy, failure_now)
         raise AssertionError("the last attempt returns")
 
-    def attempt(self, script: Script, policy: Policy, wake: int | None) -> Ended:
+    def attempt(self, script: Script, policy: Policy, wake: int | None) -> tuple[projects.Place, Ended]:
         """One worker's whole life with this script. Raises HostFailure."""
-        worker, folder = self.take(script.root)
-        try:
-            session = Session.begin(policy, time.monotonic())
-            self.configure(worker, script.root.path if script.root else None, folder)
-            return Conversation(worker, session, script, wake).run()
-        finally:
-            worker.close()
+        # A folder that cannot be mounted for its reader must be its reader's.
+        owner = None if policy.asks("filesystem", "full") else identity()
+        with projects.placed(script, owner) as place:
+            worker, folder = self.take(place.script.root, temporary=place.temporary)
+            try:
+                place.fill()
+                session = Session.begin(policy, time.monotonic())
+                self.configure(worker, place.script.root.path if place.script.root else None, folder)
+                ended = Conversation(worker, session, place.script, wake).run()
+            finally:
+                worker.close()
+        return place, ended
 
     def configure(self, worker: Worker, root: str | None, folder: int | None) -> None:
         """Tell a worker what it may read. One that died waiting is found dead by its session."""

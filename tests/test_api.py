@@ -309,7 +309,7 @@ def test_flows_and_specs_have_a_short_repr(script):
     (spec,), (flow,) = deployment_specs_and_flows_from_script(
         script(HEAD + "@flow(name='f\\x1b' * 5000)\ndef f(): pass\nDeploymentSpec(name='d', flow=f)\n")
     )
-    assert repr(spec) == "<Spec 'd' at 'flows.py':5>"
+    assert repr(spec) == "<DeploymentSpec 'd' at 'flows.py':5>"
     assert repr(flow).startswith(r"<Flow 'f\x1bf\x1b")
     assert len(repr(flow)) < 200
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import traceback
-from typing import List, NoReturn, Optional, Tuple
+from typing import List, NoReturn, Optional, Set, Tuple
 
 from . import confine, orphans, protocol, zygote
 from .channel import Channel, Closed
@@ -66,6 +67,7 @@ class Broker:
         self.privileged = os.geteuid() == ROOT
         self.isolated = confine.wants_namespaces(self.policy)
         self.owners: Optional[mounts.Owners] = None
+        self.temporary: Set[str] = set()
 
     def lost_with(self, failure: StepFailed) -> Tuple[str, ...]:
         """The required guarantees that do not hold without namespaces, or without the identity."""
@@ -193,9 +195,13 @@ class Broker:
             signal.pidfd_send_signal(child, signal.SIGKILL)
             os.waitid(os.P_PIDFD, child, os.WEXITED)
             orphans.end(set())
+            for path in self.temporary:
+                shutil.rmtree(path, ignore_errors=True)
 
     def answer(self, wanted: protocol.OpenFolder) -> None:
         """One folder to the supervisor, or why not. What is judged is what was opened, not its path."""
+        if wanted.temporary:
+            self.temporary = {path for path in self.temporary if os.path.lexists(path)} | {wanted.path}
         try:
             tree = self.open(wanted.path)
         except StepFailed as failure:

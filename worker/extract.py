@@ -96,6 +96,14 @@ def spec(facts: Mapping[str, Any]) -> protocol.Spec:
     return protocol.Spec(**{name: SPEC[name](value) for name, value in facts.items()})
 
 
+def detail(facts: Mapping[str, Any]) -> protocol.Detail:
+    """The message for what deploying a spec needs: its flow's facts, its storage, its problems."""
+    given = facts["flow"]
+    return protocol.Detail(
+        None if given is None else flow(given), plain(facts["flow_storage"]), some_texts(facts["problems"])
+    )
+
+
 def instances(namespace: Dict[str, Any], kind: type) -> List[Any]:
     """The globals whose true type is ``kind`` or derives from it, in order of definition, each once."""
     found: Dict[int, Any] = {}

@@ -22,6 +22,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, Optional, Tuple, Type, TypeVar
 
+from .claims import Denied as Denied
+from .claims import Detail as Detail
+from .claims import Dialect as Dialect
+from .claims import Error as Error
+from .claims import Flow as Flow
+from .claims import Frame as Frame
+from .claims import Json as Json
+from .claims import Notice as Notice
+from .claims import Spec as Spec
+from .claims import brief as brief
+from .fields import BLOCKS as BLOCKS
+from .fields import RUNNERS as RUNNERS
+from .fields import SCHEDULES as SCHEDULES
+from .fields import SETTINGS as SETTINGS
+from .fields import SPEC as SPEC
+from .fields import Declared as Declared
+from .fields import Fields as Fields
 from .framing import CONTROL_CAP as CONTROL_CAP
 from .framing import HEADER as HEADER
 from .framing import Reader as Reader
@@ -39,117 +56,6 @@ GUARANTEES = tuple(
     " visibility syscalls".split()
 )
 """The words of a profile, in the order in which they are reported."""
-
-Json = Any
-"""None, bool, int, float, str, or lists and string-keyed dicts of these."""
-
-
-# --- what a script holds: claims -----------------------------------------------------------------
-
-
-def brief(kind: str, name: Optional[str], file: Optional[str], line: Optional[int]) -> str:
-    """A short repr: hostile names and files are quoted and cut."""
-    where = "" if file is None else f" at {file.rpartition('/')[2]!r:.80}:{line}"
-    return f"<{kind} {name!r:.80}{where}>"
-
-
-@dataclass(frozen=True)
-class Flow:
-    """One flow of a script. Facts that the dialect does not know are None."""
-
-    name: str
-    function: Optional[str] = None
-    entrypoint: Optional[str] = None
-    version: Optional[str] = None
-    description: Optional[str] = None
-    parameters: Optional[Dict[str, Json]] = field(default=None, hash=False)
-    file: Optional[str] = None
-    line: Optional[int] = None
-    end_line: Optional[int] = None
-    is_async: Optional[bool] = None
-    retries: Optional[int] = None
-    timeout_seconds: Optional[float] = None
-    task_runner: Optional[str] = None
-    tags: Tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return brief("Flow", self.name, self.file, self.line)
-
-
-@dataclass(frozen=True)
-class Spec:
-    """One deployment spec, as the script registered it and before it is validated."""
-
-    name: Optional[str] = None
-    flow_name: Optional[str] = None
-    flow_location: Optional[str] = None
-    parameters: Dict[str, Json] = field(default_factory=dict, hash=False)
-    schedule: Optional[Dict[str, Json]] = field(default=None, hash=False)
-    tags: Tuple[str, ...] = ()
-    flow_runner: Optional[Dict[str, Json]] = field(default=None, hash=False)
-    flow_storage: Json = field(default=None, hash=False)
-    file: Optional[str] = None
-    line: Optional[int] = None
-
-    def __repr__(self) -> str:
-        return brief("Spec", self.name, self.file, self.line)
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something the author should know that did not stop the load.
-
-    ``kind`` is one of ``warning``, ``flow_called``, ``denied``, ``parameter``, ``profile``, ``flow``,
-    ``spec``.
-    """
-
-    kind: str
-    message: str
-    file: Optional[str] = None
-    line: Optional[int] = None
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One step of a traceback. ``line`` counts from 1."""
-
-    file: str
-    line: Optional[int]
-    function: str
-    source: Optional[str] = None
-
-
-@dataclass(frozen=True)
-class Denied:
-    """An act that the sandbox refused: what was tried, as the worker knows it.
-
-    ``act`` is a guarantee's name; ``target`` a path, an address or a call.
-    """
-
-    act: str
-    target: str
-
-
-@dataclass(frozen=True)
-class Error:
-    """An exception, made plain. ``stage`` is ``decode``, ``compile``, ``run``, ``extract`` or ``reply``."""
-
-    stage: str
-    type: str
-    message: str
-    frames: Tuple[Frame, ...] = ()
-    traceback: str = ""
-    cause: Optional[Error] = None
-    hint: Optional[str] = None
-    denied: Optional[Denied] = None
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """Which generation of the API the script was read with."""
-
-    name: str
-    version: Optional[str] = None
 
 
 # --- what the sandbox is: policy and report ------------------------------------------------------
@@ -234,12 +140,14 @@ class Refused:
 class OpenFolder:
     """Ask the broker for one folder.
 
-    ``device`` and ``inode`` are those of the folder the supervisor looked at; another is refused.
+    ``device`` and ``inode`` are those of the folder the supervisor looked at; another is refused. One that
+    is ``temporary`` is removed when the supervisor dies before it could do so.
     """
 
     path: str
     device: int
     inode: int
+    temporary: bool = False
 
 
 @dataclass(frozen=True)
@@ -287,13 +195,17 @@ class Ready:
 
 @dataclass(frozen=True)
 class Load:
-    """The script. ``root`` becomes its working directory; without one it runs in its scratch space."""
+    """The script. ``root`` becomes its working directory; without one it runs in its scratch space.
+
+    ``details`` asks for what deploying its specs needs.
+    """
 
     filename: str
     source: bytes
     module: str
     root: Optional[str]
     dialect: str
+    details: bool = False
 
 
 @dataclass(frozen=True)
@@ -307,12 +219,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The script ran to its end."""
+    """The script ran to its end. ``details`` has one for each spec, in order, if they were asked for."""
 
     flows: Tuple[Flow, ...]
     specs: Tuple[Spec, ...]
     notices: Tuple[Notice, ...]
     dialect: Dialect
+    details: Tuple[Detail, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ MESSAGE = 2_000
 
 Emit = Callable[[protocol.Found], None]
 Facts = Callable[[Any], Dict[str, Any]]
+Specs = Tuple[Tuple[protocol.Spec, ...], Tuple[protocol.Detail, ...]]
 main_thread, current_thread = threading.main_thread, threading.current_thread
 
 
@@ -32,7 +33,7 @@ class Record:
         self.emit = emit
         self.lock = threading.RLock()
         self.flows: List[Tuple[Any, Facts]] = []
-        self.specs: List[Tuple[Any, Facts]] = []
+        self.specs: List[Tuple[Any, Facts, Facts]] = []
         self.notices: List[protocol.Notice] = []
         self.seen: Set[protocol.Notice] = set()
         self.threaded = False
@@ -44,9 +45,9 @@ class Record:
         if flow is not None:
             self.send(protocol.Found(flow=flow))
 
-    def spec(self, found: Any, facts: Facts) -> None:
-        """A deployment spec was made."""
-        self.specs.append((found, facts))
+    def spec(self, found: Any, facts: Facts, detail: Facts) -> None:
+        """A deployment spec was made; ``detail`` gives what is told of it only when that is asked for."""
+        self.specs.append((found, facts, detail))
         self.threaded = self.threaded or current_thread() is not main_thread()
         spec = self.spec_of(found, facts)
         if spec is not None:
@@ -83,13 +84,24 @@ class Record:
         flows = [self.flow_of(found, facts) for found, facts in list(self.flows)]
         return tuple(flow for flow in flows if flow is not None)
 
-    def all_specs(self) -> Tuple[protocol.Spec, ...]:
-        """Every spec that was made, as it is now; by file and line where threads made the order chance."""
-        read = [self.spec_of(found, facts) for found, facts in list(self.specs)]
-        specs = [spec for spec in read if spec is not None]
+    def detail_of(self, found: Any, detail: Facts) -> protocol.Detail:
+        """What deploying a spec needs, made plain; of one that cannot be read its error."""
+        try:
+            return extract.detail(detail(found))
+        except Exception as error:
+            return protocol.Detail(problems=(f"cannot read the deployment spec: {text(error, MESSAGE)}",))
+
+    def all_specs(self, *, details: bool = False) -> Specs:
+        """Every spec that was made, as it is now, and if they are asked for the details of each.
+
+        They are in order of file and line where threads made the order of their making chance.
+        """
+        read = [(self.spec_of(found, facts), found, detail) for found, facts, detail in list(self.specs)]
+        specs = [(spec, found, detail) for spec, found, detail in read if spec is not None]
         if self.threaded:
-            specs.sort(key=lambda spec: (spec.file or "", spec.line or 0))
-        return tuple(specs)
+            specs.sort(key=lambda item: (item[0].file or "", item[0].line or 0))
+        told = tuple(self.detail_of(found, detail) for _, found, detail in specs) if details else ()
+        return tuple(spec for spec, _, _ in specs), told
 
     def send(self, found: protocol.Found) -> None:
         """Emit one thing; a broken channel is the worker's concern and not the script's."""

@@ -110,12 +110,12 @@ class Run:
         found = extract.instances(self.namespace, self.dialect.flow_type)
         read = [self.record.flow_of(flow, self.dialect.facts) for flow in found]
         flows = tuple(flow for flow in read if flow is not None)
-        specs = self.record.all_specs()
+        specs, details = self.record.all_specs(details=self.load.details)
         notices, spoken = tuple(self.record.notices), self.spoken()
         if not found and not self.record.specs:
             error = hints.nothing_to_load(self.record, self.record.all_flows())
             return protocol.Failed("script_failed", error, (), (), notices, spoken)
-        return protocol.Loaded(flows, specs, notices, spoken)
+        return protocol.Loaded(flows, specs, notices, spoken, details)
 
     def failed(self, raised: BaseException) -> protocol.Failed:
         """How the script failed, beside what it had defined until then."""
@@ -130,7 +130,7 @@ class Run:
             self.namespace.clear()  # it may hold all the memory there is
             name = type_name(type(raised))
             error = self.told(raised) or protocol.Error(self.stage, name, "it cannot be told in full")
-        flows, specs = self.record.all_flows(), self.record.all_specs()
+        flows, (specs, _) = self.record.all_flows(), self.record.all_specs()
         return protocol.Failed(status, error, flows, specs, tuple(self.record.notices), self.spoken())
 
     def told(self, raised: BaseException) -> Optional[protocol.Error]:

@@ -72,17 +72,75 @@ class Command:
 
 def add_load(parser: Parser) -> None:
     """Arguments of ``load``."""
+    add_loading(parser, "path or URL of a script; - is standard input")
+    add_format(parser)
+
+
+def add_specs(parser: Parser) -> None:
+    """Arguments of ``specs``."""
+    add_loading(parser, "path or URL of a script or a YAML manifest; - is a script on standard input")
+    add_registering(parser)
+    add_format(parser)
+
+
+def add_deploy(parser: Parser) -> None:
+    """Arguments of ``deploy``."""
+    add_loading(parser, "path or URL of a script or a YAML manifest")
+    add_registering(parser)
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     parser.add_argument(
-        "location", metavar="LOCATION", help="path or file:// URL of a script; - is standard input"
+        "--allow-storage",
+        metavar="PREFIX",
+        action="append",
+        default=[],
+        help="path or URL below which specs may choose storage; may be repeated",
     )
+    parser.add_argument("--work-pool", metavar="NAME", help="work pool of a Prefect server")
+    add_format(parser)
+
+
+def add_registering(parser: Parser) -> None:
+    """Where deployments are, and where their flows are kept."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--registry", metavar="FILE", help="embedded registry (default: this user's, or FLOW_LOADER_REGISTRY)"
+    )
+    where.add_argument(
+        "--api",
+        metavar="URL",
+        help="Prefect server, as in http://127.0.0.1:4200/api; PREFECT_API_KEY is its key",
+    )
+    parser.add_argument(
+        "--storage", metavar="PATH|URL", help="where to keep the flows of specs that name no storage"
+    )
+
+
+def add_loading(parser: Parser, location: str) -> None:
+    """What is loaded, and how."""
+    parser.add_argument("location", metavar="LOCATION", help=location)
     parser.add_argument(
         "--profile", metavar="NAME|FILE", default="strict", help="what the script may do (default: strict)"
     )
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=seconds, help="wall time (default: what the profile says)"
     )
-    parser.add_argument("--root", metavar="FOLDER", help="folder that the script may read (default: its own)")
-    add_format(parser)
+    parser.add_argument(
+        "--root", metavar="FOLDER|URL", help="folder or archive that the script may read (default: its own)"
+    )
+    parser.add_argument(
+        "--allow-host",
+        metavar="HOST[:PORT]",
+        action="append",
+        default=[],
+        help="host or network that may be reached though it is private; may be repeated",
+    )
+    parser.add_argument(
+        "--allow-scheme",
+        metavar="SCHEME",
+        action="append",
+        default=[],
+        help="scheme of locations that specs may name outside their own folder; may be repeated",
+    )
 
 
 def add_doctor(parser: Parser) -> None:
@@ -107,6 +165,12 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "load": Command(
             "loader.cli.load", "run one script and print its flows and deployment specs", add_load
+        ),
+        "specs": Command(
+            "loader.cli.specs", "the deployment specs of a script or a YAML manifest, validated", add_specs
+        ),
+        "deploy": Command(
+            "loader.cli.deploy", "create the deployments of a script or a YAML manifest", add_deploy
         ),
         "doctor": Command(
             "loader.cli.doctor", "what this host can enforce, and the remedy for what not", add_doctor

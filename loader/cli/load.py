@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from loader.cli import escape, failure, formats, listing, words
+from loader.cli import escape, failure, formats, listing, options, words
 from loader.cli.arguments import UsageError
 from loader.cli.places import Places
 from loader.cli.terminal import Style, of
@@ -14,7 +14,7 @@ from loader.errors import ProfileError, SourceError
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome, Status
 from loader.outcomes import profile_notices
-from loader.sources import SIZE_CAP, local_path
+from loader.sources import SIZE_CAP, display
 
 STDIN = "-"
 STDIN_NAME = "<stdin>"
@@ -45,7 +45,9 @@ def loaded(values: argparse.Namespace) -> Outcome:
         for notice in profile_notices(loader.policy):
             formats.warn(f"warning: {notice.message}")
         if values.location != STDIN:
-            return loader.load(values.location, timeout=values.timeout, root=values.root)
+            return loader.load(
+                values.location, timeout=values.timeout, root=values.root, access=options.access(values)
+            )
         if values.root is not None:
             raise UsageError("cannot use --root with standard input: such a script has no folder")
         return loader.load_text(standard_input(), name=STDIN_NAME, timeout=values.timeout)
@@ -62,7 +64,7 @@ def standard_input() -> bytes:
 
 def rendered(outcome: Outcome, location: str, style: Style) -> str:
     """The outcome for reading."""
-    places = Places(str(Path.cwd()), STDIN_NAME if location == STDIN else local_path(location))
+    places = Places(str(Path.cwd()), STDIN_NAME if location == STDIN else display(location))
     parts: list[list[str]] = []
     if outcome.error is not None:
         parts.append(failure.error_lines(outcome.status, outcome.error, places, style))

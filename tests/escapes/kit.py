@@ -147,4 +147,5 @@ DIALECT = {"name": "orion", "version": None}
 
 def loaded(**fields):
     """A well-formed ``Loaded`` with nothing in it but ``fields``."""
-    return frame("Loaded", **{"flows": [], "specs": [], "notices": [], "dialect": DIALECT, **fields})
+    empty = {"flows": [], "specs": [], "notices": [], "dialect": DIALECT, "details": []}
+    return frame("Loaded", **{**empty, **fields})

@@ -82,14 +82,15 @@ FAILED = {
     "notices": [],
     "dialect": {"name": "orion", "version": None},
 }
-LOADED = {"flows": [], "specs": [], "notices": [], "dialect": {"name": "orion", "version": None}}
+LOADED = {"flows": [], "specs": [], "notices": [], "details": []}
+LOADED["dialect"] = {"name": "orion", "version": None}
 EXITED = {"code": 0, "signal": None, "cpu_seconds": 0.0, "max_rss_bytes": 0}
 UNSAID = {
     "out of order": ("Ready", {"guarantees": GUARANTEES}),
     "refusing late": ("Refused", {"guarantees": [], "step": "forged", "errno": 0, "reason": ""}),
     "the supervisor's": (
         "Load",
-        {"filename": "x", "source": "", "module": "x", "root": None, "dialect": "orion"},
+        {"filename": "x", "source": "", "module": "x", "root": None, "dialect": "orion", "details": False},
     ),
     "the zygote's": ("Exited", EXITED),
     "forking": ("Fork", {}),

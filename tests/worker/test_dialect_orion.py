@@ -225,7 +225,7 @@ def test_spec_has_every_field(run):
         ("flow=f, parameters=[1]", "parameters: a dict is due"),
         ("flow=f, schedule=3600", "schedule: a schedule with interval, cron, rrule is due, not 3600"),
         ("flow=f, schedule={'interval': 0}", "The interval must be positive"),
-        ("flow=f, flow_runner='docker'", "flow_runner: a flow runner or its settings are due"),
+        ("flow=f, flow_runner='dockr'", "flow_runner: a flow runner or its settings are due"),
         ("flow=f, flow_storage='x'", "flow_storage: "),
     ],
 )

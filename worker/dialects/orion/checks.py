@@ -73,6 +73,12 @@ def path(value: Any) -> str:
     return string(path_of(value) if isinstance(value, os.PathLike) else value)
 
 
+def folder(value: Any) -> str:
+    """A folder's path, ending as one."""
+    given = path(value)
+    return given if given.endswith("/") else given + "/"
+
+
 def truth(value: Any) -> bool:
     """True or False, or a word or number that says so."""
     found = TRUTHS.get(str(value).lower()) if isinstance(value, (bool, int, str)) else None

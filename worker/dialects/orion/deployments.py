@@ -7,11 +7,13 @@ the spec: what only the script knows is left as a notice.
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from worker.dialects.orion import checks, flow_runners, functions, registry, schedules, storage
-from worker.dialects.orion.flows import Flow
-from worker.dialects.orion.model import Field, Model
+from worker.dialects.orion.flows import Flow, settled_facts
+from worker.dialects.orion.model import Model, declared
+from worker.fields import SPEC
+from worker.plain import described, exact
 from worker.pristine import BUILTINS
 
 __builtins__ = BUILTINS
@@ -32,25 +34,27 @@ def location(value: Any) -> str:
     return path if "://" in path else abspath(path)
 
 
-class DeploymentSpec(Model):
+class DeploymentSpec(
+    Model,
+    fields=declared(
+        SPEC,
+        {
+            "flow": a_flow,
+            "location": location,
+            "flow_storage": storage.flow_storage,
+            "schedule": schedules.schedule,
+            "flow_runner": flow_runners.flow_runner,
+        },
+    ),
+):
     """What a deployment is to be."""
-
-    name = Field(checks.optional(checks.name))
-    flow = Field(checks.optional(a_flow))
-    flow_name = Field(checks.optional(checks.string))
-    flow_location = Field(checks.optional(location))
-    flow_storage = Field(checks.optional(storage.flow_storage))
-    parameters = Field(checks.optional(checks.mapping))
-    schedule = Field(checks.optional(schedules.schedule))
-    tags = Field(checks.optional(checks.strings))
-    flow_runner = Field(flow_runners.flow_runner, flow_runners.UniversalFlowRunner)
 
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
         self._place = registry.caller()
-        registry.define_spec(self, facts)
+        registry.define_spec(self, facts, detail)
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -65,12 +69,16 @@ class DeploymentSpec(Model):
 
 
 def facts(spec: DeploymentSpec) -> Dict[str, Any]:
-    """What is known of a spec, by the field names of its message."""
+    """What is known of a spec, by the field names of its message; a contradiction in it leaves a notice."""
     held = spec.dict()
     place: registry.Place = spec.__dict__["_place"]
     flow, schedule = held.pop("flow"), held["schedule"]
+    problem = contradiction(held, flow)
+    if problem is not None:
+        registry.notice("spec", problem, place)
     if flow is not None:
-        complete(held, flow, place)
+        held["flow_name"] = held["flow_name"] or vars(flow)["name"]
+        held["flow_location"] = held["flow_location"] or file_of(flow)
     return {
         **held,
         "schedule": None if schedule is None else schedule.dict(),
@@ -81,19 +89,39 @@ def facts(spec: DeploymentSpec) -> Dict[str, Any]:
     }
 
 
-def complete(held: Dict[str, Any], flow: Flow, place: registry.Place) -> None:
-    """Fill in what the flow says; where it contradicts what was given, leave a notice."""
-    name, file = vars(flow)["name"], functions.file_of(vars(flow)["fn"])
-    file = abspath(file) if file is not None and isabs(file) else None
-    problem: Optional[str] = None
+def detail(spec: DeploymentSpec) -> Dict[str, Any]:
+    """What deploying a spec needs beyond its facts, by the field names of its message."""
+    held = spec.dict()
+    problem = contradiction(held, held["flow"])
+    return {
+        "flow": None if held["flow"] is None else settled_facts(held["flow"]),
+        "flow_storage": storage.facts(held["flow_storage"], whole=True),
+        "problems": [*([problem] if problem else []), *untold(held["parameters"] or {})],
+    }
+
+
+def untold(parameters: Dict[str, Any]) -> List[str]:
+    """What is wrong with each parameter that cannot be told whole."""
+    return [
+        f"the parameter {name!r} has no JSON form: {described(value)}; use plain data or a pydantic model"
+        for name, value in parameters.items()
+        if not exact(value)[1]
+    ]
+
+
+def file_of(flow: Flow) -> Optional[str]:
+    """The absolute path of a flow's file, if it has one."""
+    file = functions.file_of(vars(flow)["fn"])
+    return abspath(file) if file is not None and isabs(file) else None
+
+
+def contradiction(held: Dict[str, Any], flow: Optional[Flow]) -> Optional[str]:
+    """What a spec says of its flow that the flow does not."""
+    if flow is None:
+        return None
+    name, file, given = vars(flow)["name"], file_of(flow), held["flow_location"]
+    if given not in (None, file) and file and "://" not in given:
+        return f"The given flow location {given!r} does not match the path of the given flow: {file!r}."
     if held["flow_name"] is not None and held["flow_name"] != name:
-        problem = f"`flow.name` and `flow_name` must match. Got {name!r} and {held['flow_name']!r}."
-    elif held["flow_location"] not in (None, file) and file and "://" not in held["flow_location"]:
-        problem = (
-            f"The given flow location {held['flow_location']!r} does not match the path of the given flow: "
-            f"'{file}'."
-        )
-    if problem is not None:
-        registry.notice("spec", problem, place)
-    held["flow_name"] = held["flow_name"] or name
-    held["flow_location"] = held["flow_location"] or file
+        return f"`flow.name` and `flow_name` must match. Got {name!r} and {held['flow_name']!r}."
+    return None

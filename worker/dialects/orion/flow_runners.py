@@ -5,25 +5,21 @@ from __future__ import annotations
 from typing import Any, Dict
 
 from worker.dialects.orion import checks
-from worker.dialects.orion.model import REQUIRED, Field, Model
+from worker.dialects.orion.model import Model, declared
+from worker.fields import RUNNERS, SETTINGS, Declared
 from worker.pristine import BUILTINS
 
 __builtins__ = BUILTINS
 
-PULL_POLICIES = ("IfNotPresent", "Always", "Never")
+BASE = {"typename": Declared("string", required=True)}
 
 
-class FlowRunnerSettings(Model):
+class FlowRunnerSettings(Model, fields=declared(SETTINGS)):
     """A runner as its type's name and its configuration."""
 
-    type = Field(checks.optional(checks.string))
-    config = Field(checks.optional(checks.mapping))
 
-
-class FlowRunner(Model):
+class FlowRunner(Model, fields=declared(BASE)):
     """Base of the runners; no deployment can use it as it is."""
-
-    typename: Any = Field(checks.string, REQUIRED)
 
     def to_settings(self) -> FlowRunnerSettings:
         """The runner as settings."""
@@ -31,25 +27,12 @@ class FlowRunner(Model):
         return FlowRunnerSettings(type=self.__dict__["typename"], config=config)
 
 
-def typename(name: str) -> Field:
-    """The field that says which runner it is: it has one value."""
-    return Field(checks.one_of(name), name)
-
-
-class UniversalFlowRunner(FlowRunner):
+class UniversalFlowRunner(FlowRunner, fields=declared(RUNNERS["universal"])):
     """Wherever an agent can."""
 
-    typename = typename("universal")
-    env = Field(checks.string_mapping, dict)
 
-
-class SubprocessFlowRunner(UniversalFlowRunner):
+class SubprocessFlowRunner(UniversalFlowRunner, fields=declared(RUNNERS["subprocess"])):
     """In a process beside the agent."""
-
-    typename = typename("subprocess")
-    stream_output = Field(checks.truth, True)
-    condaenv = Field(checks.optional(checks.path))
-    virtualenv = Field(checks.optional(checks.path))
 
     def check(self) -> None:
         """At most one environment."""
@@ -59,39 +42,28 @@ class SubprocessFlowRunner(UniversalFlowRunner):
             )
 
 
-class DockerFlowRunner(UniversalFlowRunner):
+class DockerFlowRunner(UniversalFlowRunner, fields=declared(RUNNERS["docker"])):
     """In a container."""
 
-    typename = typename("docker")
-    image = Field(checks.optional(checks.string))
-    image_pull_policy = Field(
-        checks.optional(checks.one_of(*PULL_POLICIES, "IF_NOT_PRESENT", "ALWAYS", "NEVER"))
-    )
-    networks = Field(checks.strings, list)
-    network_mode = Field(checks.optional(checks.string))
-    labels = Field(checks.optional(checks.string_mapping))
-    auto_remove = Field(checks.truth, False)
-    volumes = Field(checks.volumes, list)
-    stream_output = Field(checks.truth, True)
 
-
-class KubernetesFlowRunner(UniversalFlowRunner):
+class KubernetesFlowRunner(UniversalFlowRunner, fields=declared(RUNNERS["kubernetes"])):
     """In a Kubernetes job."""
 
-    typename = typename("kubernetes")
-    image = Field(checks.optional(checks.string))
-    namespace = Field(checks.string, "default")
-    service_account_name = Field(checks.optional(checks.string))
-    labels = Field(checks.optional(checks.string_mapping))
-    image_pull_policy = Field(checks.optional(checks.one_of(*PULL_POLICIES)))
-    restart_policy = Field(checks.one_of("Never", "OnFailure"), "Never")
-    stream_output = Field(checks.truth, True)
+
+KINDS: Dict[str, type] = {
+    "universal": UniversalFlowRunner,
+    "subprocess": SubprocessFlowRunner,
+    "docker": DockerFlowRunner,
+    "kubernetes": KubernetesFlowRunner,
+}
 
 
 def flow_runner(value: Any) -> Any:
-    """A runner, its settings, or a dict of those."""
+    """A runner, the name of one, its settings, or a dict of those."""
     if isinstance(value, (FlowRunner, FlowRunnerSettings)):
         return value
+    if isinstance(value, str) and value in KINDS:
+        return KINDS[value]()
     if isinstance(value, dict):
         return FlowRunnerSettings(**checks.mapping(value))
     raise TypeError(f"a flow runner or its settings are due, not {checks.shown(value)}")
@@ -99,6 +71,7 @@ def flow_runner(value: Any) -> Any:
 
 def settings(runner: Any) -> Dict[str, Any]:
     """A runner as ``{type, config}``. The base class has no type: it is refused when a spec is validated."""
-    held = runner if isinstance(runner, FlowRunnerSettings) else runner.to_settings()
-    kind = None if type(runner) is FlowRunner else held.type
-    return {"type": kind, "config": held.config or {}}
+    if isinstance(runner, FlowRunner):
+        told = runner.to_settings().dict()
+        return {**told, "type": None} if type(runner) is FlowRunner else told
+    return {"type": runner.type, "config": runner.config or {}}

@@ -1,15 +1,19 @@
 """Records with declared fields, checked when they are made; they run beside foreign code.
 
-A class says ``name = Field(check, default)`` once; its constructor, its refusal of unknown names, its
-``dict()``, its repr and its equality derive from that.
+A class is given its fields once, as ``declared`` makes them of ``worker.fields``; its constructor, its
+refusal of unknown names, its ``dict()``, its repr and its equality derive from that.
 """
 
 from __future__ import annotations
 
 import difflib
-from typing import Any, Callable, ClassVar, Dict, NamedTuple, Tuple
+from typing import Any, Callable, ClassVar, Dict, Mapping, NamedTuple, Optional, Tuple
 
+from worker.dialects.orion import checks
+from worker.dialects.orion.cron import cron
 from worker.dialects.orion.exceptions import ValidationError
+from worker.dialects.orion.rrule import rrule
+from worker.fields import Fields
 from worker.plain import text
 from worker.pristine import BUILTINS
 
@@ -29,17 +33,43 @@ class Field(NamedTuple):
     secret: bool = False
 
 
+CHECKS: Dict[str, Check] = {
+    "string": checks.string,
+    "path": checks.path,
+    "folder": checks.folder,
+    "truth": checks.truth,
+    "strings": checks.strings,
+    "mapping": checks.mapping,
+    "string_mapping": checks.string_mapping,
+    "volumes": checks.volumes,
+    "name": checks.name,
+    "interval": checks.positive_interval,
+    "moment": checks.moment,
+    "timezone": checks.timezone,
+    "cron": cron,
+    "rrule": rrule,
+}
+"""Kind of a field → how a script's value is checked."""
+
+
+def declared(fields: Fields, more: Optional[Mapping[str, Check]] = None) -> Dict[str, Field]:
+    """The fields that are declared for both sides, each with its check; ``more`` has kinds of its own."""
+    made = {}
+    for name, field in fields.items():
+        check = {**CHECKS, **(more or {}), "choice": checks.one_of(*field.choices)}[field.kind]
+        default = REQUIRED if field.required else field.default
+        made[name] = Field(checks.optional(check) if field.optional else check, default, field.secret)
+    return made
+
+
 class Model:
     """Base of schedules, runners, storage blocks and specs."""
 
     fields: ClassVar[Dict[str, Field]] = {}
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, fields: Optional[Mapping[str, Field]] = None, **options: Any) -> None:
         super().__init_subclass__(**options)
-        own = {name: value for name, value in vars(cls).items() if type(value) is Field}
-        cls.fields = {**cls.fields, **own}
-        for name in own:
-            delattr(cls, name)
+        cls.fields = {**cls.fields, **(fields or {})}
 
     def __init__(self, **values: Any) -> None:
         kind = type(self).__name__
@@ -50,7 +80,7 @@ class Model:
             if name not in values and field.default is REQUIRED:
                 raise ValidationError(f"cannot make {kind}: {name}: field required")
             try:
-                held = field.check(values[name]) if name in values else fresh(field.default)
+                held = field.check(values[name] if name in values else fresh(field.default))
             except (TypeError, ValueError) as error:
                 raise ValidationError(f"cannot make {kind}: {name}: {text(error)}") from None
             self.__dict__[name] = held

@@ -43,6 +43,10 @@ class ParameterSchema:
     definitions: Optional[Dict[str, Any]] = None
     unresolved: bool = False
 
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        """What a pickle holds, also one of Prefect's own, where this was a pydantic model."""
+        vars(self).update({**vars(ParameterSchema()), **state.get("__dict__", state)})
+
     def dict(self) -> Dict[str, Any]:
         """The schema without what it does not have."""
         told = {"title": self.title, "type": self.type, "properties": self.properties}

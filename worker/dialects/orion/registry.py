@@ -12,6 +12,7 @@ from worker.record import Record
 __builtins__ = BUILTINS
 
 OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+folder_of = os.path.dirname
 current_frame = sys._getframe  # noqa: SLF001 - the only way to know who called
 
 
@@ -41,8 +42,9 @@ def caller() -> Place:
 
 
 def root() -> Optional[str]:
-    """The folder that the script's files are named relative to."""
-    return Current.record.load.root if Current.record is not None else None
+    """The folder that the script's files are named relative to: its own."""
+    load = Current.record.load if Current.record is not None else None
+    return folder_of(load.filename) if load is not None and load.root is not None else None
 
 
 def script() -> Tuple[Optional[str], bytes]:
@@ -57,10 +59,12 @@ def define_flow(flow: Any, facts: Callable[[Any], Dict[str, Any]]) -> None:
         Current.record.flow(flow, facts)
 
 
-def define_spec(spec: Any, facts: Callable[[Any], Dict[str, Any]]) -> None:
+def define_spec(
+    spec: Any, facts: Callable[[Any], Dict[str, Any]], detail: Callable[[Any], Dict[str, Any]]
+) -> None:
     """Note a deployment spec."""
     if Current.record is not None:
-        Current.record.spec(spec, facts)
+        Current.record.spec(spec, facts, detail)
 
 
 def notice(kind: str, message: str, place: Optional[Place] = None) -> None:

@@ -7,9 +7,8 @@ import zoneinfo
 from typing import Any, Dict
 
 from worker.dialects.orion import checks
-from worker.dialects.orion.cron import cron
-from worker.dialects.orion.model import REQUIRED, Field, Model
-from worker.dialects.orion.rrule import rrule
+from worker.dialects.orion.model import Model, declared
+from worker.fields import SCHEDULES as DECLARED
 from worker.pristine import BUILTINS
 
 __builtins__ = BUILTINS
@@ -17,12 +16,13 @@ __builtins__ = BUILTINS
 zone_of = zoneinfo.ZoneInfo
 
 
-class IntervalSchedule(Model):
-    """Every so often, counted from an anchor date."""
+def zone_or_utc(value: Any) -> str:
+    """A time zone's name; UTC for none."""
+    return checks.timezone("UTC" if value is None else value)
 
-    interval = Field(checks.positive_interval, REQUIRED)
-    timezone = Field(checks.optional(checks.timezone))
-    anchor_date = Field(checks.optional(checks.moment))
+
+class IntervalSchedule(Model, fields=declared(DECLARED["interval"])):
+    """Every so often, counted from an anchor date."""
 
     def check(self) -> None:
         """An anchor date brings its own zone; without one it is the first of January 2020 in the zone."""
@@ -33,19 +33,12 @@ class IntervalSchedule(Model):
             held["anchor_date"] = dt.datetime(2020, 1, 1, tzinfo=zone(held["timezone"]))
 
 
-class CronSchedule(Model):
+class CronSchedule(Model, fields=declared(DECLARED["cron"])):
     """By a cron line."""
 
-    cron = Field(cron, REQUIRED)
-    timezone = Field(checks.optional(checks.timezone))
-    day_or = Field(checks.truth, True)
 
-
-class RRuleSchedule(Model):
+class RRuleSchedule(Model, fields=declared(DECLARED["rrule"], {"timezone": zone_or_utc})):
     """By an iCalendar recurrence rule."""
-
-    rrule = Field(rrule, REQUIRED)
-    timezone = Field(lambda value: checks.timezone("UTC" if value is None else value), "UTC")
 
     @classmethod
     def from_rrule(cls, rrule: Any) -> RRuleSchedule:

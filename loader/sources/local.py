@@ -1,74 +1,27 @@
-"""A location becomes bytes, read once: what is digested is what is sent."""
+"""A path becomes a script: bytes, read once, from below a folder that was opened once."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from loader.errors import SourceError
-
-SIZE_CAP = 8 << 20
-"""Largest script in bytes; the longest that people write are a hundredth of it."""
-TEXT_MODULE = "flow_script"
-SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
-LOCAL_SCHEMES = ("file",)
+from loader.sources.paths import local_path
+from loader.sources.script import SIZE_CAP, Root, Script, too_large
 
 
-@dataclass(frozen=True)
-class Root:
-    """The folder that a script may read: its absolute path, and the identity it had when it was opened."""
-
-    path: str
-    device: int
-    inode: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Script:
-    """One script's bytes and where they belong.
-
-    ``filename`` is what tracebacks show, ``module`` the name it is imported under. ``folder`` is its
-    working directory, an absolute path, and ``root`` what it may read; text that has no place has neither.
-    """
-
-    location: str
-    filename: str
-    module: str
-    content: bytes
-    folder: str | None
-    root: Root | None
-
-    @property
-    def digest(self) -> str:
-        """``sha256:`` and the hexadecimal digest of the content."""
-        return "sha256:" + hashlib.sha256(self.content).hexdigest()
-
-
-def from_text(text: str | bytes, name: str = "<text>") -> Script:
-    """A script that has no file. ``name`` is what tracebacks call it.
-
-    Raises SourceError when it is too large.
-    """
-    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
-    if len(content) > SIZE_CAP:
-        raise too_large(name)
-    return Script(location=name, filename=name, module=TEXT_MODULE, content=content, folder=None, root=None)
-
-
-def read(location: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Script:
+def read(
+    location: str | os.PathLike[str], root: str | os.PathLike[str] | None = None, cap: int = SIZE_CAP
+) -> Script:
     """The script at a path or ``file://`` URL. ``root`` is what it may read; its own folder by default.
 
     The root is opened once, the script is opened below it, and its identity goes with the script: whoever
     may rename folders can exchange neither for another afterwards.
 
-    Raises SourceError for what is not there, not a regular file, larger than SIZE_CAP, outside ``root``
+    Raises SourceError for what is not there, not a regular file, larger than ``cap`` bytes, outside ``root``
     by its path or by a symbolic link, or of another scheme.
     """
     path = local_path(os.fspath(location))
@@ -82,7 +35,7 @@ def read(location: str | os.PathLike[str], root: str | os.PathLike[str] | None =
     below = open_root(shown, path)
     try:
         status = os.fstat(below)
-        content = read_file(path, os.path.relpath(path, shown), below)
+        content = read_file(path, os.path.relpath(path, shown), below, cap)
     finally:
         os.close(below)
     return Script(
@@ -119,25 +72,6 @@ def check_name(path: str) -> None:
         raise SourceError(f"cannot load {path}: its name is not UTF-8 text; rename it") from None
 
 
-def local_path(location: str) -> str:
-    """The absolute path behind a path or ``file://`` URL. Raises SourceError."""
-    scheme = SCHEME.match(location)
-    if scheme is None or os.path.exists(location):
-        return os.path.abspath(location)
-    if scheme[1] not in LOCAL_SCHEMES:
-        known = ", ".join(f"{item}://" for item in LOCAL_SCHEMES)
-        raise SourceError(f"cannot load {location}: scheme {scheme[1]!r} is not one of {known}")
-    try:
-        parts = urlsplit(location)
-    except ValueError as error:
-        raise SourceError(f"cannot load {location}: {error}") from None
-    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
-        raise SourceError(
-            f"cannot load {location}: a file URL names a path on this machine, as in file:///a/b.py"
-        )
-    return os.path.abspath(unquote(parts.path, errors="surrogateescape"))
-
-
 REASONS: Mapping[int, str] = {
     errno.ENOENT: "there is no such file",
     errno.EACCES: "this user may not read it",
@@ -145,10 +79,10 @@ REASONS: Mapping[int, str] = {
 }
 
 
-def read_file(path: str, name: str, root: int) -> bytes:
+def read_file(path: str, name: str, root: int, cap: int = SIZE_CAP) -> bytes:
     """The bytes of the regular file ``name`` below descriptor ``root``, opened once and never waited for.
 
-    ``path`` is what errors call it. Raises SourceError.
+    ``path`` is what errors call it, ``cap`` its largest size in bytes. Raises SourceError.
     """
     try:
         place = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=root)
@@ -168,11 +102,11 @@ def read_file(path: str, name: str, root: int) -> bytes:
         os.close(place)
     with os.fdopen(descriptor, "rb") as file:
         try:
-            content = file.read(SIZE_CAP + 1) or b""
+            content = file.read(cap + 1) or b""
         except OSError as error:
             raise SourceError(f"cannot load {path}: {error.strerror}") from None
-    if len(content) > SIZE_CAP:
-        raise too_large(path)
+    if len(content) > cap:
+        raise too_large(path, cap)
     return content
 
 
@@ -188,8 +122,3 @@ def check_place(path: str, place: int, root: int) -> None:
     if not stat.S_ISREG(mode):
         kind = "a folder; name a script in it" if stat.S_ISDIR(mode) else "not a regular file"
         raise SourceError(f"cannot load {path}: it is {kind}")
-
-
-def too_large(name: str) -> SourceError:
-    """The error for a script over SIZE_CAP, which nobody wrote by hand."""
-    return SourceError(f"cannot load {name}: it is larger than {SIZE_CAP} bytes")

@@ -1,0 +1,140 @@
+"""All the specs of a script or a manifest, each with its own verdict: one bad spec hides no other."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from loader import manifests, sources
+from loader.claimed import specs_of, told
+from loader.deploying import Deployer
+from loader.errors import (
+    LoadError,
+    ObjectNotFound,
+    SandboxUnavailable,
+    SelectionError,
+    SourceError,
+    SpecValidationError,
+    StorageError,
+)
+from loader.models import Error, Frame, Outcome, Sandbox, Source, Status
+from loader.raising import message
+from loader.sources import Script
+from loader.specs import DeploymentSpec
+from loader.validation import ValidSpec
+from worker.protocol import Spec
+
+MANIFESTS = (".yaml", ".yml")
+AT_FAULT = (SpecValidationError, SourceError, SelectionError, StorageError, ObjectNotFound, LoadError)
+"""What is wrong with one spec and says nothing of the next."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One spec: as it is listed, and either what a deployment can be made of or why none can."""
+
+    listed: Spec
+    valid: ValidSpec | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What may surprise the author of a valid spec."""
+        return self.valid.warnings if self.valid else ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What was read, and a verdict for each of its specs, in order."""
+
+    outcome: Outcome
+    verdicts: tuple[Verdict, ...]
+
+
+def is_manifest(location: str) -> bool:
+    """Whether a location is that of a YAML file."""
+    return posixpath.splitext(location.partition("?")[0].partition("::")[0])[1].lower() in MANIFESTS
+
+
+def judge(location: str, deployer: Deployer) -> Batch:
+    """The verdicts on a script or a manifest. Raises SourceError, ClientError, SandboxUnavailable."""
+    if is_manifest(location):
+        return of_manifest(location, deployer)
+    finder = deployer.finder
+    return of_script(sources.read(location, finder.root, finder.access), deployer)
+
+
+def of_script(script: Script, deployer: Deployer) -> Batch:
+    """The verdicts on the specs that a script makes. Those of one that failed are all invalid."""
+    finder = deployer.finder
+    outcome = finder.run(replace(script, details=True))
+    origin = finder.root or (sources.folder_of(script.filename) if script.folder or script.project else "")
+    specs = specs_of(outcome, origin)
+    if outcome.status is Status.LOADED:
+        return Batch(outcome, tuple(verdict(spec, deployer) for spec in specs))
+    why = failed(outcome)
+    return Batch(outcome, tuple(Verdict(told(spec), problems=(why, *spec.problems)) for spec in specs))
+
+
+def failed(outcome: Outcome) -> str:
+    """Why nothing is made of the specs of a script that failed."""
+    kind = outcome.error.type if outcome.error else outcome.status.value
+    return f"its script did not load to its end: {kind}"
+
+
+def of_manifest(location: str, deployer: Deployer) -> Batch:
+    """The verdicts on the specs of a manifest."""
+    finder = deployer.finder
+    content = sources.fetch(location, finder.access)
+    entries = manifests.parse(content, location)
+    shown = sources.display(location)
+    origin = finder.root or sources.folder_of(location)
+    outcome = Outcome(
+        status=Status.LOADED,
+        source=Source(
+            location=location, digest="sha256:" + hashlib.sha256(content).hexdigest(), size=len(content)
+        ),
+        sandbox=Sandbox(profile=finder.loader.policy.profile),
+    )
+    if any(not problem.path for entry in entries for problem in entry.problems):
+        error = unreadable(shown, entries)
+        outcome = outcome.model_copy(update={"status": Status.SCRIPT_FAILED, "error": error})
+    return Batch(outcome, tuple(of_entry(entry, shown, origin, deployer) for entry in entries))
+
+
+def of_entry(entry: manifests.Entry, file: str, origin: str, deployer: Deployer) -> Verdict:
+    """The verdict on one entry of a manifest."""
+    if entry.spec is not None:
+        return verdict(entry.spec.at(file, entry.line, origin=origin), deployer)
+    listed = Spec(name=entry.name, flow_location=entry.written, file=file, line=entry.line)
+    return Verdict(listed, problems=tuple(map(str, entry.problems)))
+
+
+def unreadable(file: str, entries: Iterable[manifests.Entry]) -> Error:
+    """The error for a manifest that is no YAML, or not of specs."""
+    problems = [problem for entry in entries for problem in entry.problems if not problem.path]
+    frames = tuple(Frame(file, problem.position.line, "<manifest>") for problem in problems[:1])
+    return Error("compile", "ManifestError", manifests.explain(file, entries), frames)
+
+
+def verdict(spec: DeploymentSpec, deployer: Deployer) -> Verdict:
+    """The verdict on one spec. Raises ClientError, SandboxUnavailable."""
+    try:
+        valid = deployer.valid(spec)
+    except SandboxUnavailable:
+        raise
+    except AT_FAULT as error:
+        said = in_words(error)
+        return Verdict(told(spec), problems=(said, *(item for item in spec.problems if item not in said)))
+    return Verdict(told(valid.spec), valid)
+
+
+def in_words(error: Exception) -> str:
+    """Why nothing can be made of a spec; of a script that failed also where."""
+    if not isinstance(error, LoadError) or error.error is None:
+        return str(error)
+    frames = error.error.frames
+    place = f" ({frames[-1].file}, line {frames[-1].line})" if frames else ""
+    return message(error.outcome, error.error) + place

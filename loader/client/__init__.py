@@ -1,0 +1,1 @@
+"""Where deployments are created: one interface, an embedded registry, a Prefect server."""

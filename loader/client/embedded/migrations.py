@@ -1,0 +1,101 @@
+"""The tables of the embedded registry, and how an older file gets those of today.
+
+A migration is a tuple of statements that are run in one transaction; the file's ``user_version`` counts
+those that it has had. A migration that was published never changes: what is new is appended.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+APPLICATION_ID = 0x464C4F57
+"""What tells a registry from the SQLite files of other programs: ``FLOW`` in ASCII."""
+
+Migration = tuple[str, ...]
+
+MIGRATIONS: tuple[Migration, ...] = (
+    (
+        """
+        CREATE TABLE flows (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            created TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE blocks (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            type TEXT NOT NULL,
+            config TEXT NOT NULL,
+            created TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE deployments (
+            id TEXT PRIMARY KEY,
+            flow_id TEXT NOT NULL REFERENCES flows (id),
+            name TEXT NOT NULL,
+            body TEXT NOT NULL,
+            created TEXT NOT NULL,
+            updated TEXT NOT NULL,
+            UNIQUE (flow_id, name)
+        )
+        """,
+    ),
+    (
+        """
+        CREATE TABLE default_storage (
+            only INTEGER PRIMARY KEY CHECK (only = 1),
+            block_id TEXT NOT NULL REFERENCES blocks (id) ON DELETE CASCADE
+        )
+        """,
+    ),
+)
+
+
+def problem(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> str | None:
+    """Why an open file cannot be used as a registry, with the remedy; None if it can. Writes nothing."""
+    connection.execute("BEGIN")  # all three at one moment: another process may be making the file
+    try:
+        identity, version = _number(connection, "application_id"), _number(connection, "user_version")
+        is_empty = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    if identity == 0 and version == 0 and is_empty:
+        return None
+    if identity != APPLICATION_ID:
+        return "it is the SQLite file of another program; name another file"
+    if version > len(migrations):
+        return (
+            f"a newer flow-loader wrote it, with version {version} of its tables where this one knows"
+            f" {len(migrations)}; install the newer flow-loader, or name another file"
+        )
+    return None
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring an open file up to date. Raises sqlite3.Error, with the file as the last whole migration left it.
+
+    Safe in several processes at once: who comes second finds the work done.
+    """
+    while _number(connection, "user_version") < len(migrations):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = _number(connection, "user_version")  # another process may have been faster
+            if version < len(migrations):
+                for statement in migrations[version]:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])

@@ -1,0 +1,233 @@
+"""The client that needs nothing started: flows, storage blocks and deployments in one SQLite file.
+
+Any number of threads and processes of one user may use the file at once. It lies on a local disk: on a
+network file system SQLite's locks do not hold. What storage blocks are made of, secrets included, is in it
+as it is; that only its owner can read the file is all that protects it.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Self
+from uuid import UUID, uuid4, uuid5
+
+from loader.client import documents
+from loader.client.embedded import records
+from loader.client.embedded.connections import Connections, Row
+from loader.client.embedded.place import default_path, real_path
+from loader.client.embedded.records import BLOCKS, DEPLOYMENTS, FLOWS, body_of, check_name, now
+from loader.client.interface import (
+    BlockRecord,
+    BlockSpec,
+    Created,
+    DataDocument,
+    DeploymentRecord,
+    DeploymentRequest,
+    FlowRecord,
+    Json,
+)
+from loader.errors import ClientError, ObjectAlreadyExists, ObjectNotFound
+from worker.protocol import BLOCKS as KINDS
+
+WAIT = 30.0
+"""How long other writers are waited for, in seconds."""
+
+ReadStorage = Callable[[BlockRecord, str], bytes]
+"""From a storage block and a key: the bytes that lie there."""
+
+_KIND_NAMESPACE = UUID("0c6b1c1e-53a4-4d0c-9d3e-6a6f0f0d7f51")
+
+
+def read_storage_block(block: BlockRecord, key: str) -> bytes:
+    """What lies in a storage block under a key. Raises StorageError, ClientError."""
+    from loader.keeping import read_kept  # noqa: PLC0415 - drivers of storage are for those who read it
+
+    return read_kept(block, key)
+
+
+class EmbeddedRegistry:
+    """A ``Client`` on the file ``path``, which is made when something is first written.
+
+    Without ``path`` it is the file that ``FLOW_LOADER_REGISTRY`` names, or else
+    ``flow-loader/registry.db`` in the user's data folder. ``read_storage`` reads what lies in storage
+    blocks. Other writers are waited for, up to ``wait`` seconds. Raises ClientError, as its methods do.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        read_storage: ReadStorage = read_storage_block,
+        wait: float = WAIT,
+    ) -> None:
+        self._address = default_path() if path is None else os.path.abspath(path)
+        self._read_storage = read_storage
+        self._file = Connections(real_path(self._address), wait)
+        weakref.finalize(self, self._file.close)
+
+    def __repr__(self) -> str:
+        return f"EmbeddedRegistry({self._address!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; the client cannot be used afterwards."""
+        self._file.close()
+
+    @property
+    def address(self) -> str:
+        """The file's absolute path."""
+        return self._address
+
+    @property
+    def keeps_flows(self) -> bool:
+        """Always true."""
+        return True
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All that this thread creates inside, or after an exception nothing of it.
+
+        One inside another is kept only if the outer one is, and can be undone alone.
+        """
+        return self._file.transaction()
+
+    def create_flow(self, name: str) -> Created:
+        """Register a flow, or find the one of that name."""
+        check_name("flow", name)
+        with self.transaction():
+            rows = self._file.read("SELECT id FROM flows WHERE name = ?", [name])
+            if rows:
+                return records.record(Created, {"id": rows[0][0], "new": False})
+            created = Created(id=uuid4(), new=True)
+            self._file.write("INSERT INTO flows VALUES (?, ?, ?)", [str(created.id), name, now()])
+            return created
+
+    def read_flow(self, flow_id: UUID) -> FlowRecord:
+        """The flow of that id. Raises ObjectNotFound."""
+        rows = self._file.read(f"{FLOWS} WHERE id = ?", [str(flow_id)])
+        return records.flow(self._only(rows, f"flow with id {flow_id}"))
+
+    def read_flows(self) -> tuple[FlowRecord, ...]:
+        """Every flow, by name."""
+        return tuple(map(records.flow, self._file.read(f"{FLOWS} ORDER BY name")))
+
+    def create_block(self, name: str, type: str, config: Mapping[str, Json]) -> UUID:  # noqa: A002
+        """Register a storage block. Raises ObjectAlreadyExists for a name that is taken."""
+        if not name:
+            raise ClientError("cannot create a storage block: its name is empty; give it one")
+        text, block_id = documents.write_json(config), uuid4()
+        with self.transaction():
+            if self._file.read("SELECT 1 FROM blocks WHERE name = ?", [name]):
+                raise ObjectAlreadyExists(
+                    f"cannot create storage block {name!r}: there is one of that name in {self._address};"
+                    f" take another"
+                )
+            values = [str(block_id), name, type, text, now()]
+            self._file.write("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", values)
+        return block_id
+
+    def read_block(self, block_id: UUID) -> BlockRecord:
+        """The storage block of that id. Raises ObjectNotFound."""
+        rows = self._file.read(f"{BLOCKS} WHERE id = ?", [str(block_id)])
+        return records.block(self._only(rows, f"storage block with id {block_id}"))
+
+    def read_block_by_name(self, name: str) -> BlockRecord:
+        """The storage block of that name. Raises ObjectNotFound."""
+        rows = self._file.read(f"{BLOCKS} WHERE name = ?", [name])
+        return records.block(self._only(rows, f"storage block {name!r}"))
+
+    def delete_block(self, block_id: UUID) -> None:
+        """Forget a storage block; if it was the default there is none. Raises ObjectNotFound."""
+        with self.transaction():
+            self._only(
+                self._file.read("SELECT 1 FROM blocks WHERE id = ?", [str(block_id)]),
+                f"storage block with id {block_id}",
+            )
+            self._file.write("DELETE FROM blocks WHERE id = ?", [str(block_id)])
+
+    def read_block_spec_by_name(self, name: str) -> BlockSpec:
+        """The kind of storage block with that name, such as ``S3 Storage``. Raises ObjectNotFound."""
+        if name not in KINDS:
+            raise ObjectNotFound(
+                f"cannot find a kind of storage block called {name!r}; there are {', '.join(KINDS)}"
+            )
+        fields = tuple(KINDS[name])
+        return BlockSpec(id=uuid5(_KIND_NAMESPACE, name), name=name, fields=fields)
+
+    def get_default_storage_block(self) -> BlockRecord | None:
+        """The storage of deployments that name none; None if there is no default."""
+        rows = self._file.read(f"{BLOCKS} JOIN default_storage ON block_id = id")
+        return records.block(rows[0]) if rows else None
+
+    def set_default_storage_block(self, block_id: UUID) -> None:
+        """Make a storage block the default. Raises ObjectNotFound."""
+        with self.transaction():
+            self.read_block(block_id)
+            self._file.write("REPLACE INTO default_storage VALUES (1, ?)", [str(block_id)])
+
+    def create_deployment(self, deployment: DeploymentRequest) -> Created:
+        """Register a deployment, or update the one of the same flow and name. Raises ObjectNotFound."""
+        check_name("deployment", deployment.name)
+        body, time = body_of(deployment), now()
+        flow_id = str(deployment.flow_id)
+        with self.transaction():
+            self.read_flow(deployment.flow_id)
+            rows = self._file.read(
+                "SELECT id FROM deployments WHERE flow_id = ? AND name = ?", [flow_id, deployment.name]
+            )
+            if rows:
+                self._file.write(
+                    "UPDATE deployments SET body = ?, updated = ? WHERE id = ?", [body, time, rows[0][0]]
+                )
+                return records.record(Created, {"id": rows[0][0], "new": False})
+            created = Created(id=uuid4(), new=True)
+            values = [str(created.id), flow_id, deployment.name, body, time, time]
+            self._file.write("INSERT INTO deployments VALUES (?, ?, ?, ?, ?, ?)", values)
+            return created
+
+    def read_deployment(self, deployment_id: UUID) -> DeploymentRecord:
+        """The deployment of that id. Raises ObjectNotFound."""
+        rows = self._file.read(f"{DEPLOYMENTS} WHERE deployments.id = ?", [str(deployment_id)])
+        return records.deployment(self._only(rows, f"deployment with id {deployment_id}"))
+
+    def read_deployment_by_name(self, flow_name: str, name: str) -> DeploymentRecord:
+        """The deployment of that flow and name. Raises ObjectNotFound."""
+        rows = self._file.read(
+            f"{DEPLOYMENTS} WHERE flows.name = ? AND deployments.name = ?", [flow_name, name]
+        )
+        return records.deployment(self._only(rows, f"deployment {name!r} of flow {flow_name!r}"))
+
+    def read_deployments(self) -> tuple[DeploymentRecord, ...]:
+        """Every deployment, by its flow's name and its own."""
+        rows = self._file.read(f"{DEPLOYMENTS} ORDER BY flows.name, deployments.name")
+        return tuple(map(records.deployment, rows))
+
+    def delete_deployment(self, deployment_id: UUID) -> None:
+        """Forget a deployment; its flow stays. Raises ObjectNotFound."""
+        with self.transaction():
+            self._only(
+                self._file.read("SELECT 1 FROM deployments WHERE id = ?", [str(deployment_id)]),
+                f"deployment with id {deployment_id}",
+            )
+            self._file.write("DELETE FROM deployments WHERE id = ?", [str(deployment_id)])
+
+    def resolve_datadoc(self, document: DataDocument) -> bytes | Json:
+        """What a data document holds. A ``cloudpickle`` is given as its bytes: nothing is unpickled.
+
+        Raises ClientError for a malformed one, and what ``read_storage`` raises.
+        """
+        return documents.resolve(
+            document, lambda block_id, key: self._read_storage(self.read_block(block_id), key)
+        )
+
+    def _only(self, rows: list[Row], what: str) -> Row:
+        if rows:
+            return rows[0]
+        raise ObjectNotFound(f"cannot find the {what}: it is not in {self._address}; create it first")

@@ -1,0 +1,58 @@
+"""Taking back what was made on a server that has no transactions: each step says how, the last goes first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(eq=False)
+class Step:
+    """Something that was done: what it is called, and how it is taken back."""
+
+    name: str
+    undo: Callable[[], None] | None
+
+    def forget(self) -> None:
+        """There is nothing to take back: it did not happen, or was not ours."""
+        self.undo = None
+
+
+class Journal(threading.local):
+    """What this thread's transaction did so far. Nothing is kept outside of one."""
+
+    def __init__(self) -> None:
+        self.depth, self.steps = 0, list[Step]()
+
+    def note(self, name: str, undo: Callable[[], None]) -> Step:
+        """Say how something is taken back, before it is done: whether it was may never be known for sure."""
+        step = Step(name, undo)
+        if self.depth:
+            self.steps.append(step)
+        return step
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Take back what was done inside when an exception leaves it; one inside another is part of it.
+
+        A step that cannot be taken back is said in a note of the exception; the others still are.
+        """
+        mark = len(self.steps)
+        self.depth += 1
+        try:
+            yield
+        except BaseException as error:
+            while len(self.steps) > mark:
+                step = self.steps.pop()
+                try:
+                    if step.undo is not None:
+                        step.undo()
+                except Exception as failure:
+                    error.add_note(f"cannot take back {step.name}: {failure}")
+            raise
+        finally:
+            self.depth -= 1
+            if not self.depth:
+                self.steps.clear()

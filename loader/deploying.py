@@ -1,0 +1,191 @@
+"""From a spec to a deployment: validate, keep the script where it belongs, register everything or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from uuid import UUID
+
+from loader import packing
+from loader.access import DEFAULT, Access
+from loader.client import documents
+from loader.client.embedded import EmbeddedRegistry
+from loader.client.interface import BlockRecord, Client, Created, DeploymentRecord
+from loader.errors import ClientError, ObjectAlreadyExists, ObjectNotFound
+from loader.finding import Finder
+from loader.keeping import read_kept
+from loader.shared import loader_for
+from loader.sources import folder_of
+from loader.storage import StorageBlock
+from loader.stores import store_of
+from loader.validation import Surroundings, ValidSpec, validated
+
+if TYPE_CHECKING:
+    from loader.specs import DeploymentSpec
+
+P = ParamSpec("P")
+T = TypeVar("T")
+NAMES_TRIED = 10_000
+"""Numbers that are tried for the name of a storage block."""
+
+
+def validate(spec: DeploymentSpec, client: Client | None = None, **options: Any) -> DeploymentSpec:
+    """The spec with everything filled in; what may surprise its author is a warning.
+
+    Raises SpecValidationError, ClientError, SourceError, SelectionError, LoadError.
+    """
+    with at(client) as where:
+        valid = deployer(where, **options).valid(spec)
+    tell(valid)
+    return valid.spec
+
+
+def create(spec: DeploymentSpec, client: Client | None = None, **options: Any) -> UUID:
+    """Create the deployment, or update the one of that name; returns its id.
+
+    Raises as ``validate``, and StorageError.
+    """
+    with at(client) as where:
+        work = deployer(where, **options)
+        valid = work.valid(spec)
+        tell(valid)
+        return work.create(valid).id
+
+
+async def in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """What ``function`` returns, without blocking the event loop."""
+    return await asyncio.to_thread(partial(function, *arguments, **options))
+
+
+def tell(valid: ValidSpec) -> None:
+    """Warn of what may surprise the spec's author."""
+    for message in valid.warnings:
+        warnings.warn(message, stacklevel=4)
+
+
+@contextlib.contextmanager
+def at(client: Client | None) -> Iterator[Client]:
+    """The client, or the embedded registry for as long as it is needed."""
+    if client is not None:
+        yield client
+        return
+    with registry() as opened:
+        yield opened
+
+
+def registry(path: str | None = None, access: Access = DEFAULT) -> EmbeddedRegistry:
+    """The embedded registry in a file, by default this user's."""
+    return EmbeddedRegistry(path, read_storage=partial(read_kept, access=access))
+
+
+def deployer(client: Client, *, profile: str = "strict", access: Access = DEFAULT, **how: Any) -> Deployer:
+    """What one call needs, with the process's loader for that profile."""
+    return Deployer(client, Finder(loader_for(profile), access, **how))
+
+
+@dataclass
+class Deployer:
+    """Validates specs and creates deployments of them at one client.
+
+    ``storage`` is for specs that name none, before the client's own default.
+    """
+
+    client: Client
+    finder: Finder
+    work_pool: str | None = None
+    storage: StorageBlock | None = None
+
+    def valid(self, spec: DeploymentSpec) -> ValidSpec:
+        """The spec with everything filled in. Raises as ``validate``."""
+        return validated(spec, Surroundings(self.finder.flow, self.default_storage, self.client.read_block))
+
+    def default_storage(self) -> BlockRecord | StorageBlock | None:
+        """The storage of specs that name none."""
+        return self.storage or self.client.get_default_storage_block()
+
+    def existing(self, valid: ValidSpec) -> DeploymentRecord | None:
+        """The deployment of that flow and name, if there is one already. Raises ClientError."""
+        try:
+            return self.client.read_deployment_by_name(valid.flow.name, valid.spec.name or "")
+        except ObjectNotFound:
+            return None
+
+    def rehearse(self, valid: ValidSpec) -> UUID | None:
+        """Check what can be checked before creating; returns the id of the deployment that is there already.
+
+        Raises SpecValidationError, StorageError, ClientError.
+        """
+        if self.client.keeps_flows or not valid.storage.is_local:
+            store_of(valid.storage, self.finder.access, trusted=valid.trusted)
+        if not self.client.keeps_flows and valid.storage.is_local:
+            packing.steps_to(folder_of(valid.spec.flow_location or ""), valid)
+        before = self.existing(valid)
+        return before.id if before else None
+
+    def create(self, valid: ValidSpec) -> Created:
+        """Create the deployment or update it. After a failure nothing is left of it.
+
+        Raises SourceError, StorageError, ClientError.
+        """
+        content = self.finder.content(valid.spec)
+        if self.client.keeps_flows:
+            return self.kept(valid, content)
+        return self.pointed_to(valid, content)
+
+    def kept(self, valid: ValidSpec, content: bytes) -> Created:
+        """The script goes to storage, and the client keeps where it is."""
+        store = store_of(valid.storage, self.finder.access, trusted=valid.trusted)
+        before = self.existing(valid)
+        with store.kept(content) as key, self.client.transaction():
+            flow = self.client.create_flow(valid.flow.name)
+            block = valid.block_id or self.same_block(valid, before) or self.new_block(valid)
+            data = documents.blockstorage(key, block)
+            return self.client.create_deployment(packing.request(valid, flow.id, flow_data=data))
+
+    def same_block(self, valid: ValidSpec, before: DeploymentRecord | None) -> UUID | None:
+        """The block that the deployment had before, if it is the one that is wanted now."""
+        if before is None or before.flow_data is None or before.flow_data.encoding != "blockstorage":
+            return None
+        _, block_id = documents.parse_blockstorage(before.flow_data)
+        try:
+            record = self.client.read_block(block_id)
+        except ObjectNotFound:
+            return None
+        same = (record.type, dict(record.config)) == (valid.storage.block_name, valid.storage.plain())
+        return block_id if same else None
+
+    def new_block(self, valid: ValidSpec) -> UUID:
+        """Register the spec's storage block under the first name that is free."""
+        stem = f"{valid.flow.name}-{valid.spec.name}-{valid.flow.version}"
+        for number in range(NAMES_TRIED):
+            with contextlib.suppress(ObjectAlreadyExists):
+                return self.client.create_block(
+                    f"{stem}-{number}", valid.storage.block_name, valid.storage.plain()
+                )
+        raise ClientError(f"cannot register storage for {stem!r}: too many blocks have such names")
+
+    def pointed_to(self, valid: ValidSpec, content: bytes) -> Created:
+        """The client is told how a worker gets the script: from where it is, or from where it is put."""
+        if valid.storage.is_local:
+            return self.registered(valid, folder_of(valid.spec.flow_location or ""))
+        store = store_of(valid.storage, self.finder.access, trusted=valid.trusted)
+        name = packing.kept_as(valid, content)
+        folder = folder_of(store.location(name))
+        packing.steps_to(folder, valid)  # before anything is written
+        with store.placed(name, content):
+            return self.registered(valid, folder)
+
+    def registered(self, valid: ValidSpec, folder: str) -> Created:
+        """The flow and the deployment whose script a worker finds in ``folder``."""
+        steps = packing.steps_to(folder, valid)
+        with self.client.transaction():
+            flow = self.client.create_flow(valid.flow.name)
+            request = packing.request(
+                valid, flow.id, folder=folder, pull_steps=steps, work_pool=self.work_pool
+            )
+            return self.client.create_deployment(request)

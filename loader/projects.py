@@ -1,0 +1,122 @@
+"""A project's files in a folder of this machine, for as long as its load lasts.
+
+A fetched project has no folder that a worker could be shown, so it is given one. The broker is told of the
+folder before there is anything in it, and removes it should this process die. What the script says of the
+folder is told in the project's own words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel
+
+from loader.errors import SourceError
+from loader.models import Outcome
+from loader.sources import Project, Root, Script
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a script lies while it is loaded. ``owner`` is whose its folder shall be: a uid and a gid."""
+
+    script: Script
+    temporary: bool = False
+    owner: tuple[int, int] | None = None
+
+    def fill(self) -> None:
+        """Write the project's files, which only this user and the worker may read."""
+        project, root = self.script.project, self.script.root
+        if project is None or root is None:
+            return
+        folders = {PurePosixPath(name).parents[0] for name in project.files}
+        folders |= {parent for folder in folders for parent in folder.parents}
+        for folder in sorted(folders - {PurePosixPath()}):
+            os.mkdir(os.path.join(root.path, folder), 0o700)
+        for name, content in project.files.items():
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(os.path.join(root.path, name), flags, 0o600), "wb") as file:
+                file.write(content)
+        if self.owner is not None:
+            for path in ("", *map(str, folders), *project.files):
+                os.chown(os.path.join(root.path, path), *self.owner)
+
+    def shown(self, outcome: Outcome) -> Outcome:
+        """The outcome with the project's own locations in it."""
+        if self.script.project is None or self.script.root is None:
+            return outcome
+        return Namer(self.script.root.path, self.script.project).rename(outcome)
+
+
+@contextmanager
+def placed(script: Script, owner: tuple[int, int] | None = None) -> Iterator[Place]:
+    """A place for the script: its own, or if it is part of a fetched project, a folder that vanishes."""
+    if script.project is None:
+        yield Place(script)
+        return
+    folder = tempfile.mkdtemp(prefix="flow-loader-")
+    try:
+        status = os.stat(folder)
+        path = os.path.join(folder, script.project.entry)
+        yield Place(
+            replace(
+                script,
+                filename=path,
+                folder=os.path.dirname(path),
+                root=Root(folder, status.st_dev, status.st_ino),
+            ),
+            temporary=True,
+            owner=owner,
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Namer:
+    """Calls the files of one folder what they are called in their project."""
+
+    def __init__(self, folder: str, project: Project) -> None:
+        self.project = project
+        self.pattern = re.compile(re.escape(folder) + r"(?:/([^\s\"'<>|:,;()\[\]{}]*))?")
+
+    def rename(self, value: T) -> T:
+        """``value`` with every text in it that names a file of the folder changed."""
+        renamed: Any = value
+        if type(value) is str:  # and no enumeration's member
+            renamed = self.pattern.sub(self.name, str(value))
+        elif isinstance(value, (tuple, list)):
+            renamed = type(value)(map(self.rename, value))
+        elif isinstance(value, Mapping):
+            renamed = {self.rename(key): self.rename(item) for key, item in value.items()}
+        elif isinstance(value, Outcome):
+            renamed = self.model(value).with_details(self.rename(value.details))
+        elif isinstance(value, BaseModel):
+            renamed = self.model(value)
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = {item.name: self.rename(getattr(value, item.name)) for item in dataclasses.fields(value)}
+            renamed = type(value)(**fields)
+        return cast("T", renamed)
+
+    def model(self, value: Any) -> Any:
+        """A pydantic model, field by field."""
+        return value.model_copy(update={name: self.rename(item) for name, item in value})
+
+    def name(self, found: re.Match[str]) -> str:
+        """One file's own location; of what is none, the folder's and what follows."""
+        path = (found[1] or "").rstrip(".")
+        rest = (found[1] or "")[len(path) :]
+        try:
+            return (self.project.display(path) if path else self.project.url) + rest
+        except SourceError:  # no file of the project has such a name
+            return found[0]

@@ -1,0 +1,140 @@
+"""A location becomes a script or bytes: from this machine, from a driver, or out of an archive."""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from loader.access import DEFAULT, LOCAL_SCHEMES, Access
+from loader.errors import SourceError
+from loader.sources import local
+from loader.sources.deadline import Deadline
+from loader.sources.files import Files
+from loader.sources.locations import Location
+from loader.sources.parsing import parse
+from loader.sources.script import Project, Script
+
+T = TypeVar("T")
+
+
+def read(
+    location: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    access: Access = DEFAULT,
+) -> Script:
+    """The script at a path or URL. ``root`` is what it may read.
+
+    For a path that is its own folder by default, for an archive's member the whole archive; a script from
+    elsewhere is alone unless ``root`` is the URL of a folder that holds it. ``access`` says what may be
+    reached, how large it may be and how long it may take.
+
+    Raises SourceError for what is not there, not a regular file, too large, outside ``root``, of a scheme
+    or at a host that is not allowed, or whose driver is missing.
+    """
+    place = allowed(os.fspath(location), access)
+    if place.scheme in LOCAL_SCHEMES:
+        return local.read(location, root, access.size)
+    if not place.path or place.folder:
+        raise SourceError(f"cannot load {place.shown}: it is a folder; name a script in it")
+    deadline = Deadline(place.shown, access.seconds)
+    top = None if root is None else allowed(os.fspath(root), access)
+    if top is not None and not place.below(top):
+        raise SourceError(
+            f"cannot load {place.shown}: it lies outside the root {top.shown}; name a folder that holds it"
+        )
+    project = gathered(place, top, access, deadline)
+    filename = project.display(project.entry)
+    return Script(
+        location=os.fspath(location),
+        filename=filename,
+        module=PurePosixPath(project.entry).stem,
+        content=project.files[project.entry],
+        folder=None,
+        root=None,
+        project=project,
+    )
+
+
+def fetch(location: str | os.PathLike[str], access: Access = DEFAULT) -> bytes:
+    """The bytes of the one file at a path or URL, under the rules of ``read``. Raises SourceError."""
+    place = allowed(os.fspath(location), access)
+    return contents(place, access, Deadline(place.shown, access.seconds), access.size)
+
+
+def allowed(text: str, access: Access) -> Location:
+    """The parts of a location whose schemes are allowed. Raises SourceError."""
+    place = parse(text)
+    for item in filter(None, (place, place.archive)):
+        if item.scheme not in access.schemes:
+            known = ", ".join(f"{scheme}://" for scheme in sorted(access.schemes)) or "none"
+            raise SourceError(
+                f"cannot load {place.shown}: the scheme {item.scheme} is not allowed; allowed are {known}"
+            )
+    return place
+
+
+def contents(place: Location, access: Access, deadline: Deadline, cap: int) -> bytes:
+    """One file's bytes, at most ``cap``. Raises SourceError."""
+    if place.scheme in LOCAL_SCHEMES:
+        return local.read(place.path, None, cap).content
+    if place.archive is not None:
+        return entry_of(place, unpacked(place, access, deadline), place.path)
+    from loader.sources import remote  # noqa: PLC0415 - fsspec costs more than all the rest
+
+    return remote.fetch(place, access, deadline, cap)
+
+
+def gathered(place: Location, top: Location | None, access: Access, deadline: Deadline) -> Project:
+    """The project that a script is of: the files below ``top``, an archive's, or itself alone."""
+    if place.archive is not None:
+        files = unpacked(place, access, deadline)
+        top = top or place.at("")
+        entry_of(place, files, place.path)
+        prefix = f"{top.path}/" if top.path else ""
+        kept = cut(files.content, prefix)
+        return Project(
+            url=top.shown,
+            entry=place.path.removeprefix(prefix),
+            files=kept,
+            left_out=cut(files.left_out, prefix),
+        )
+    if top is None:
+        entry = place.parts[-1]
+        alone = Files(place.shown, access)
+        alone.add(alone.start(entry), contents(place, access, deadline, access.size))
+        return Project(url=place.at("/".join(place.parts[:-1])).shown, entry=entry, files=alone.content)
+    from loader.sources import remote  # noqa: PLC0415 - fsspec costs more than all the rest
+
+    files = remote.fetch_folder(top, access, deadline)
+    entry = "/".join(place.parts[len(top.parts) :])
+    entry_of(place, files, entry)
+    return Project(
+        url=top.at("/".join(top.parts)).shown, entry=entry, files=files.content, left_out=files.left_out
+    )
+
+
+def cut(files: dict[str, T], prefix: str) -> dict[str, T]:
+    """The files below a folder, by their paths in it."""
+    return {name.removeprefix(prefix): value for name, value in files.items() if name.startswith(prefix)}
+
+
+def unpacked(place: Location, access: Access, deadline: Deadline) -> Files:
+    """The files of the archive that a location is in. Raises SourceError."""
+    from loader.sources import archives  # noqa: PLC0415 - few scripts lie in one
+
+    archive = place.archive
+    assert archive is not None
+    if not archive.path or archive.folder:
+        raise SourceError(f"cannot load {archive.shown}: it is a folder, not an archive")
+    content = contents(archive, access, deadline, access.project_size)
+    return archives.unpack(archive.shown, place.scheme, content, access, deadline)
+
+
+def entry_of(place: Location, files: Files, entry: str) -> bytes:
+    """The bytes of one file of a project. Raises SourceError when it holds none of that name."""
+    if entry in files.left_out:
+        raise SourceError(f"cannot load {place.shown}: {files.left_out[entry]}; name a regular file")
+    if entry not in files.content:
+        raise SourceError(f"cannot load {place.shown}: there is no such file in {files.shown}")
+    return files.content[entry]

@@ -1,0 +1,45 @@
+"""Where one location lies, seen from another: its folder, what is beside it, whether it is below. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+
+from loader.errors import SourceError
+from loader.sources.parsing import URL, parse, redacted
+
+
+def folder_of(location: str) -> str:
+    """The location of the folder that a file lies in, without a slash at its end. Raises SourceError."""
+    place = parse(location)
+    return place.at(posixpath.dirname(place.decoded)).text
+
+
+def beside(location: str, relative: str) -> str:
+    """The location of the file that ``relative`` names from the folder of the file at ``location``.
+
+    ``relative`` is a path of names, not percent-encoded. Raises SourceError when it is absolute, a
+    folder's, a URL, or leads above the top.
+    """
+    place = parse(location)
+    if relative.rpartition("/")[2] in {"", ".", ".."} or relative.startswith("/") or URL.match(relative):
+        raise SourceError(
+            f"cannot load {redacted(relative)!r}: it is no path of a file relative to {place.shown}"
+        )
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(place.decoded), relative))
+    odd = place.scheme != "file" and any(char == "\\" or not char.isprintable() for char in relative)
+    if odd or path in {".", ".."} or path.startswith("../"):
+        raise SourceError(f"cannot load {relative!r}: it leads out of what {place.shown} lies in")
+    return parse(place.at(path).text).text
+
+
+def below(location: str, root: str) -> bool:
+    """Whether a location lies below a folder's, judged by names alone: symbolic links are not followed."""
+    try:
+        return parse(location).below(parse(root))
+    except SourceError:
+        return False
+
+
+def display(location: str) -> str:
+    """What tracebacks call the file at a location: an absolute path, or a URL without its query."""
+    return parse(location).shown

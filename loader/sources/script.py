@@ -1,0 +1,85 @@
+"""What a location becomes: a script's bytes, and the folder or project that they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from loader.errors import SourceError
+from loader.sources.parsing import parse
+
+SIZE_CAP = 8 << 20
+"""Largest script in bytes; the longest that people write are a hundredth of it."""
+TEXT_MODULE = "flow_script"
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Root:
+    """The folder that a script may read: its absolute path, and the identity it had when it was opened."""
+
+    path: str
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """The files that a script may read when they lie in no folder of this machine.
+
+    ``url`` is what the folder is called: its location without a query. ``entry`` is the script's path in
+    it, ``files`` is every file's bytes by its path. Paths are relative POSIX ones without ``.`` or ``..``.
+    ``left_out`` says of each entry that is no regular file why it is missing.
+    """
+
+    url: str
+    entry: str
+    files: Mapping[str, bytes] = field(repr=False, hash=False)
+    left_out: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False, hash=False)
+
+    def display(self, name: str) -> str:
+        """What the file ``name`` of the project is called: its own location."""
+        url = parse(self.url)
+        return url.at("/".join((*url.parts, name))).shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """One script's bytes and where they belong.
+
+    ``filename`` is what tracebacks show, ``module`` the name it is imported under. ``folder`` is its
+    working directory, an absolute path, and ``root`` what it may read; a script of a ``project`` and text
+    that has no place have neither. ``details`` is whether what deploying needs is wanted, too.
+    """
+
+    location: str = field(repr=False)  # a signed URL is a key
+    filename: str
+    module: str
+    content: bytes
+    folder: str | None
+    root: Root | None
+    project: Project | None = None
+    details: bool = False
+
+    @property
+    def digest(self) -> str:
+        """``sha256:`` and the hexadecimal digest of the content."""
+        return "sha256:" + hashlib.sha256(self.content).hexdigest()
+
+
+def from_text(text: str | bytes, name: str = "<text>") -> Script:
+    """A script that has no file. ``name`` is what tracebacks call it.
+
+    Raises SourceError when it is too large.
+    """
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+    if len(content) > SIZE_CAP:
+        raise too_large(name)
+    return Script(location=name, filename=name, module=TEXT_MODULE, content=content, folder=None, root=None)
+
+
+def too_large(name: str, cap: int | None = None) -> SourceError:
+    """The error for a file of more than ``cap`` bytes, SIZE_CAP unless told."""
+    return SourceError(f"cannot load {name}: it is larger than {SIZE_CAP if cap is None else cap} bytes")

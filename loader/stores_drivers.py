@@ -1,0 +1,206 @@
+"""Object stores as storage, by the drivers of fsspec.
+
+What a driver says of a failure is put into our own words: it may quote what it was given, secrets included.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from loader.access import Access
+from loader.errors import SourceError, StorageError
+from loader.sources import drivers, reasons, remote
+from loader.sources.deadline import Deadline
+from loader.sources.locations import Location
+
+T = TypeVar("T")
+GOOGLE_TOKENS = "https://oauth2.googleapis.com/token"
+AZURE_HOSTS = "core.windows.net"
+
+
+class Objects:
+    """What lies below a location, reached with ``options`` before those of the caller's for its scheme."""
+
+    def __init__(self, location: Location, options: Mapping[str, Any], access: Access) -> None:
+        self.shown = location.shown
+        self._location = location
+        # Half of one identity and half of another is nobody's.
+        ours = {name for group in IDENTITIES if group & set(options) for name in group}
+        configured = drivers.options(location, access)
+        kept = {name: value for name, value in configured.items() if name not in ours}
+        merged = {location.scheme: {**kept, **options}}
+        self._access = replace(access, options=merged)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of an object. Raises StorageError."""
+        place = self._at(name)
+        cap = self._access.size
+
+        def plain(system: Any) -> bytes:
+            return remote.plain_file(system, place, cap)
+
+        return self._run("read", name, plain, lambda system: remote.async_file(system, place, cap))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keep bytes in an object. Raises StorageError."""
+        path = drivers.inner_path(self._at(name))
+
+        def plain(system: Any) -> None:
+            system.pipe_file(path, data)
+
+        self._run("write", name, plain, lambda system: sent(system, path, data))
+
+    def remove(self, name: str) -> None:
+        """Remove an object, if it is there. Raises StorageError."""
+        path = drivers.inner_path(self._at(name))
+
+        def plain(system: Any) -> None:
+            if system.exists(path):
+                system.rm_file(path)
+
+        self._run("remove", name, plain, lambda system: absent(system, path))
+
+    def _at(self, name: str) -> Location:
+        return self._location.at(f"{self._location.path}/{name}")
+
+    def _run(
+        self,
+        verb: str,
+        name: str,
+        plain: Callable[[Any], T],
+        work: Callable[[Any], Coroutine[Any, Any, T]],
+    ) -> T:
+        """What the driver comes to. Raises StorageError for whatever it raises."""
+        what = f"cannot {verb} {name} of {self.shown}"
+        deadline = Deadline(self.shown, self._access.seconds)
+        try:
+            system = drivers.made(self._location, self._access, deadline)
+            if system.async_impl:
+                return drivers.run(closing(system, work(system)), deadline)
+            return plain(system)
+        except SourceError as error:
+            # It is one of ours, and holds no secret.
+            raise StorageError(f"{what}: {str(error).partition(': ')[2] or error}") from None
+        except ImportError:
+            extra = drivers.DRIVERS[self._location.kind].extra
+            raise StorageError(
+                f"{what}: a part of its driver is missing; pip install 'flow-loader[{extra}]'"
+            ) from None
+        except TimeoutError:
+            raise StorageError(
+                f"{what}: it took longer than {self._access.seconds:g} seconds; try again"
+            ) from None
+        except Exception as error:
+            raise StorageError(f"{what}: {in_words(error)}") from None
+
+
+IDENTITIES = (
+    frozenset({"key", "secret", "token", "profile", "anon", "username", "password", "session"}),
+    frozenset({"account_name", "account_key", "sas_token", "connection_string", "credential", "anon"}),
+)
+"""Options that say together who asks."""
+
+
+async def sent(system: Any, path: str, data: bytes) -> None:
+    """Write a file."""
+    await system._pipe_file(path, data)  # noqa: SLF001 - fsspec's own interface on its loop
+
+
+async def absent(system: Any, path: str) -> None:
+    """Remove a file, if it is there."""
+    try:
+        await system._rm_file(path)  # noqa: SLF001 - the same
+    except FileNotFoundError:
+        return
+
+
+async def closing(system: Any, work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` comes to; the driver's connections are closed after it."""
+    try:
+        return await remote.closing(system, work)
+    finally:
+        service = getattr(system, "service_client", None)
+        if service is not None:
+            await service.close()
+
+
+def in_words(error: Exception) -> str:
+    """Why a driver failed, in words of ours."""
+    found = reasons.reason(error, {})
+    if found == reasons.NO_FILE:
+        return "it is not there, or what it lies in is not"
+    if found.startswith(type(error).__name__):
+        return f"its driver failed with {type(error).__name__}; check the block and its credentials"
+    return found
+
+
+# --- what blocks say to drivers ------------------------------------------------------------------
+
+
+def s3_options(held: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of an S3 Storage block. Raises StorageError."""
+    names = {
+        "aws_access_key_id": "key",
+        "aws_secret_access_key": "secret",
+        "aws_session_token": "token",
+        "profile_name": "profile",
+    }
+    options: dict[str, Any] = {new: held[old] for old, new in names.items() if held[old] is not None}
+    region = held["region_name"]
+    if region is not None:
+        if re.fullmatch(r"[a-z0-9-]{1,40}", region) is None:
+            raise StorageError("cannot use the S3 Storage: its region_name is no name of a region")
+        options["client_kwargs"] = {"region_name": region}
+    return options
+
+
+def google_options(held: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a Google Cloud Storage block. Raises StorageError.
+
+    The account's data names where tokens are fetched: only Google's own place is taken.
+    """
+    options: dict[str, Any] = {} if held["project"] is None else {"project": held["project"]}
+    account = held["service_account_info"]
+    if account is not None:
+        fine = account.get("type") == "service_account"
+        if not fine or account.get("token_uri", GOOGLE_TOKENS) != GOOGLE_TOKENS:
+            raise StorageError(
+                f"cannot use the Google Cloud Storage: its service_account_info must be of the type"
+                f" service_account, with the token_uri {GOOGLE_TOKENS}"
+            )
+        options["token"] = {"token_uri": GOOGLE_TOKENS, **account}
+    return options
+
+
+def azure_options(held: Mapping[str, Any], *, any_host: bool) -> dict[str, Any]:
+    """The options of an Azure Blob Storage block. Raises StorageError.
+
+    Unless ``any_host`` is allowed, its connection string may name an account and its keys, and no host.
+    """
+    text = held["connection_string"]
+    if not any_host:
+        pairs = dict(item.partition("=")[::2] for item in text.split(";") if item)
+        parts = {name.strip().lower(): value.strip() for name, value in pairs.items()}
+        known = {
+            "defaultendpointsprotocol",
+            "accountname",
+            "accountkey",
+            "sharedaccesssignature",
+            "endpointsuffix",
+        }
+        fine = (
+            set(parts) <= known
+            and len(parts) == len([item for item in text.split(";") if item])
+            and parts.get("defaultendpointsprotocol", "https").lower() == "https"
+            and parts.get("endpointsuffix", AZURE_HOSTS) == AZURE_HOSTS
+            and re.fullmatch(r"[a-z0-9]{3,24}", parts.get("accountname", "")) is not None
+        )
+        if not fine:
+            raise StorageError(
+                "cannot use the Azure Blob Storage: the spec's connection_string may name an account of Azure"
+                " and its keys over https, and nothing else; register the block as the caller"
+            )
+    return {"connection_string": text}

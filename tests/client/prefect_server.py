@@ -1,0 +1,87 @@
+"""A real Prefect server on this machine, in an environment of its own that is kept between runs."""
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+REQUIREMENTS = [
+    "prefect==3.8.8",
+    "fastapi<0.140",  # later ones refuse a word that this version of Prefect uses
+    "sqlalchemy<2.1",  # with later ones scheduling fails
+]
+START_SECONDS = 120
+STOP_SECONDS = 20
+
+
+@pytest.fixture(scope="session")
+def prefect_python():
+    """An interpreter that has Prefect."""
+    from tests.conftest import is_ours, make_environment  # late, so that it may import these fixtures
+
+    key = hashlib.sha256("\n".join([sys.version, sys.base_prefix, *REQUIREMENTS]).encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir(), f"flow-loader-tests-prefect-{key}")
+    if not folder.exists():
+        make_environment(sys.executable, folder, REQUIREMENTS)
+    if not is_ours(folder):
+        raise RuntimeError(
+            f"cannot use {folder}: it is not a folder that only this user can change; remove it"
+        )
+    return str(folder / "bin/python")
+
+
+@pytest.fixture(scope="session")
+def prefect_url(prefect_python, tmp_path_factory):
+    """The URL of the API of a Prefect server that runs as long as the tests do."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    start = [prefect_python, "-m", "prefect", "server", "start", "--no-services"]  # nothing is to be run
+    command = [*start, "--host", "127.0.0.1", "--port", str(port)]
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment(home), cwd=home, stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}/api"
+        await_health(url, process, home / "server.log")
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def environment(home):
+    """Variables for a server that keeps to its folder and talks to nobody."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PYTHON"))}
+    return kept | {
+        "DO_NOT_TRACK": "1",
+        "HOME": str(home),
+        "PREFECT_HOME": str(home),
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_ENABLED": "false",
+    }
+
+
+def await_health(url, process, log):
+    """Return when the server answers."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    until = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            with opener.open(f"{url}/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError(f"cannot start a Prefect server: {log.read_text(errors='replace')[-2000:]}")

@@ -1,0 +1,350 @@
+"""The embedded registry's file: where it lies, who may read it, what else it may be, and older ones."""
+
+import os
+import sqlite3
+import stat
+import traceback
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from loader.client.embedded import EmbeddedRegistry, migrations, place
+from loader.client.interface import DeploymentRequest
+from loader.errors import ClientError
+
+NOBODY = 65534
+SECRET = "hunter2-very-secret"
+SIDES = ["", "-wal", "-shm"]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "registry.db"
+
+
+@pytest.fixture
+def refused(path):
+    """The message with which a registry cannot be opened."""
+
+    def refuse(place=path):
+        with EmbeddedRegistry(place) as registry, pytest.raises(ClientError) as caught:
+            registry.create_flow("hello")
+        assert str(caught.value).startswith(f"cannot open the registry {place}: ")
+        return str(caught.value)
+
+    return refuse
+
+
+@pytest.fixture
+def umask():
+    """A callable that sets this process's umask until the test ends."""
+    before = os.umask(0)
+    yield os.umask
+    os.umask(before)
+
+
+def fill(path):
+    """Make a registry with something of each kind; what it reads back."""
+    with EmbeddedRegistry(path) as registry:
+        flow_id = registry.create_flow("hello").id
+        registry.create_deployment(DeploymentRequest(name="d", flow_id=flow_id, tags=("t",)))
+        registry.create_block("b", "S3 Storage", {"key": SECRET})
+        return look(registry)
+
+
+def look(registry):
+    return registry.read_flows(), registry.read_deployments(), registry.read_block_by_name("b")
+
+
+def change(path, *statements):
+    """Change a file behind the registry's back."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def mode(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def test_the_default_place(tmp_path, monkeypatch):
+    """A variable's file, else the user's data folder; an empty or relative value counts as none."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = tmp_path / ".local/share/flow-loader/registry.db"
+    for named, data, wanted in (
+        ("", "", home),
+        ("", "relative", home),
+        ("", str(tmp_path / "data"), tmp_path / "data/flow-loader/registry.db"),
+        (str(tmp_path / "own.db"), str(tmp_path / "data"), tmp_path / "own.db"),
+    ):
+        monkeypatch.setenv("FLOW_LOADER_REGISTRY", named)
+        monkeypatch.setenv("XDG_DATA_HOME", data)
+        with EmbeddedRegistry() as registry:
+            assert registry.address == str(wanted)
+            registry.create_flow("hello")
+        assert wanted.exists()
+
+
+def test_a_relative_path_stays_where_it_was(tmp_path, monkeypatch):
+    """A later change of the working directory does not move it."""
+    monkeypatch.chdir(tmp_path)
+    with EmbeddedRegistry("registry.db") as registry:
+        monkeypatch.chdir("/")
+        registry.create_flow("hello")
+    assert (tmp_path / "registry.db").exists()
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:x?mode=memory", "a b%20c#d?e.db", "ü☃.db"])
+def test_a_name_is_a_name(tmp_path, name):
+    """SQLite's special names are not special here."""
+    fill(tmp_path / name)
+    assert [item.name for item in tmp_path.iterdir()] == [name]
+    with EmbeddedRegistry(tmp_path / name) as registry:
+        assert len(registry.read_flows()) == 1
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o777])
+def test_files_are_their_owner_s_alone_whatever_the_umask(tmp_path, umask, mask):
+    """Also those that SQLite adds, and every folder that is made."""
+    path = tmp_path / "a" / "b" / "registry.db"
+    umask(mask)
+    with EmbeddedRegistry(path) as registry:
+        registry.create_block("b", "S3 Storage", {"key": SECRET})
+        assert [mode(f"{path}{side}") for side in SIDES] == [0o600] * 3
+        assert [mode(path.parent), mode(path.parent.parent)] == [0o700] * 2
+
+
+def test_the_file_is_closed_to_others_before_anything_is_in_it(tmp_path, umask):
+    """What is made first is the closed, empty file."""
+    umask(0)
+    path = tmp_path / "registry.db"
+    place.prepare(str(path))
+    assert (mode(path), path.stat().st_size) == (0o600, 0)
+    assert not Path(f"{path}-wal").exists()
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("bits", [0o640, 0o604, 0o660, 0o602])
+def test_a_file_that_others_may_read_or_write_is_refused(path, refused, side, bits):
+    """With the command that closes it, which then helps."""
+    with EmbeddedRegistry(path) as first:
+        first.create_flow("hello")
+        place = f"{path}{side}"
+        os.chmod(place, bits)
+        message = refused()
+        assert f"others may read {place}" in message
+        assert message.endswith(f"run chmod 600 {place}")
+        os.chmod(place, 0o600)
+        with EmbeddedRegistry(path) as second:
+            assert len(second.read_flows()) == 1
+
+
+def test_a_folder_in_which_others_may_write_is_refused(tmp_path, refused):
+    """They could put another file in its place, or one of SQLite's beside it; a sticky one is no better."""
+    folder = tmp_path / "open folder"
+    for bits in (0o775, 0o702, 0o1777):
+        folder.mkdir()
+        folder.chmod(bits)
+        assert f"run chmod go-w '{folder}'," in refused(folder / "registry.db")
+        assert list(folder.iterdir()) == []
+        folder.rmdir()
+
+
+def test_a_file_of_another_user_is_refused(path, refused):
+    """Even for root, who could read it."""
+    if os.geteuid() == 0:
+        fill(path)
+        os.chown(path, NOBODY, NOBODY)
+    else:
+        path = Path("/etc/passwd")
+    assert "another user owns" in refused(path)
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path, run_program):
+    """Its owner could exchange the file. Who is not root becomes so in a namespace, where /etc is foreign."""
+    if os.geteuid() == 0:
+        os.chown(tmp_path, NOBODY, NOBODY)
+        folder, before = tmp_path, ()
+    else:
+        folder, before = "/etc", ("unshare", "--user", "--map-root-user")
+    code = """
+import sys
+from loader.client.embedded import EmbeddedRegistry
+from loader.errors import ClientError
+try:
+    EmbeddedRegistry(sys.argv[1]).create_flow("hello")
+except ClientError as error:
+    print(error)
+"""
+    message = run_program(code, f"{folder}/registry.db", before=before)
+    assert message.startswith(f"cannot open the registry {folder}/registry.db: another user owns its folder")
+
+
+def test_a_link_leads_to_the_file(tmp_path):
+    """What SQLite adds lies beside the file itself, where it is checked."""
+    real = tmp_path / "real" / "registry.db"
+    real.parent.mkdir(0o700)
+    fill(real)
+    (tmp_path / "link.db").symlink_to(real)
+    with EmbeddedRegistry(tmp_path / "link.db") as registry:
+        registry.create_flow("more")
+        assert Path(f"{real}-wal").exists()
+        assert registry.address == str(tmp_path / "link.db")
+    os.chmod(real, 0o644)
+    with (
+        EmbeddedRegistry(tmp_path / "link.db") as registry,
+        pytest.raises(ClientError, match="others may read"),
+    ):
+        registry.read_flows()
+
+
+def test_what_is_no_file_is_refused(tmp_path, path, refused):
+    """A folder, a pipe, a place below a file, a place where nothing can be made."""
+    assert f"{tmp_path} is a folder; name a file in it" in refused(tmp_path)
+    os.mkfifo(path, 0o600)
+    assert "is not a regular file" in refused()
+    path.unlink()
+    path.write_bytes(b"")
+    assert f"{path} is not a folder; name a file in a folder" in refused(path / "registry.db")
+    assert "name a file in a folder where this user may write" in refused(Path("/proc/none/registry.db"))
+    with pytest.raises(ClientError, match="cannot open the registry"):
+        EmbeddedRegistry("nul\0byte").create_flow("x")
+
+
+@pytest.mark.parametrize("content", [b"hello", b"x" * 100_000, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_what_is_no_database_is_refused_and_left_alone(path, refused, content):
+    """Whatever begins like one, too."""
+    path.touch(0o600)
+    path.write_bytes(content)
+    assert "it is not an SQLite database" in refused()
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE TABLE theirs (x)"],
+        ["PRAGMA application_id = 7"],
+        ["PRAGMA user_version = 1"],
+        ["CREATE TABLE flows (id, name, created)", "PRAGMA user_version = 2"],
+    ],
+)
+def test_a_file_of_another_program_is_refused_and_left_alone(path, refused, statements):
+    """SQLite files say whose they are."""
+    path.touch(0o600)
+    change(path, *statements)
+    content = path.read_bytes()
+    assert "it is the SQLite file of another program" in refused()
+    assert path.read_bytes() == content
+
+
+def test_an_empty_file_becomes_a_registry(path):
+    """Another process may have just made it."""
+    path.touch(0o600)
+    assert fill(path)
+
+
+def test_a_newer_registry_is_refused_and_left_alone(path, refused):
+    """The message says both versions."""
+    fill(path)
+    change(path, "PRAGMA user_version = 99")
+    content = path.read_bytes()
+    message = refused()
+    assert f"version 99 of its tables where this one knows {len(migrations.MIGRATIONS)}" in message
+    assert "install the newer flow-loader" in message
+    assert path.read_bytes() == content
+
+
+def test_a_file_of_the_first_version_is_upgraded(path):
+    """What was in it is still there, and what came later works."""
+    path.touch(0o600)
+    block_id = "0c6b1c1e-53a4-4d0c-9d3e-6a6f0f0d7f51"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrations.migrate(connection, migrations.MIGRATIONS[:1])
+        connection.execute("INSERT INTO flows VALUES (?, 'hello', '2024-01-02T03:04:05+00:00')", [block_id])
+        connection.execute("INSERT INTO blocks VALUES (?, 'b', 'Local Storage', '{}', '')", [block_id])
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    with EmbeddedRegistry(path) as registry:
+        assert [flow.name for flow in registry.read_flows()] == ["hello"]
+        registry.set_default_storage_block(registry.read_block_by_name("b").id)
+        assert registry.get_default_storage_block().name == "b"
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(migrations.MIGRATIONS),)
+        upgraded = connection.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
+    fill(path.with_name("new.db"))
+    with closing(sqlite3.connect(path.with_name("new.db"))) as connection:
+        assert connection.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall() == upgraded
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(path):
+    """Those before it stay done."""
+    broken = (*migrations.MIGRATIONS, ("CREATE TABLE new (x)", "INSERT INTO nowhere VALUES (1)"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+            migrations.migrate(connection, broken)
+        assert not connection.in_transaction
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(migrations.MIGRATIONS),)
+        assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'new'").fetchall()
+
+
+def test_what_was_closed_is_read_again(path):
+    """Nothing is kept in memory alone, and no file of SQLite's is left beside it."""
+    before = fill(path)
+    assert list(path.parent.iterdir()) == [path]
+    with EmbeddedRegistry(path) as registry:
+        assert look(registry) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f'UPDATE blocks SET config = \'{{"key": "{SECRET}"\'',
+        f"UPDATE blocks SET config = '[\"{SECRET}\"]'",
+        f"UPDATE blocks SET config = CAST('{SECRET}' AS BLOB)",
+        f"UPDATE blocks SET config = CAST(x'ff' || '{SECRET}' AS TEXT)",
+        f"UPDATE blocks SET id = '{SECRET}'",
+        f'UPDATE deployments SET body = \'{{"unknown": "{SECRET}"}}\'',
+        f"UPDATE deployments SET body = '\"{SECRET}\"'",
+        f"UPDATE deployments SET created = '{SECRET}'",
+        "UPDATE deployments SET body = '{\"parameters\": NaN}'",
+        "UPDATE flows SET id = x'00'",
+    ],
+)
+def test_a_damaged_row_is_a_clear_error(path, statement):
+    """It names the thing and repeats nothing of what may be secret."""
+    fill(path)
+    change(path, statement)
+    with EmbeddedRegistry(path) as registry, pytest.raises(ClientError) as caught:
+        look(registry)
+    assert "damaged" in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "SET id" in statement or SECRET not in shown
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("start", [30, 4096, 3 * 4096])
+def test_a_damaged_file_is_a_clear_error(path, start):
+    """Wherever the damage is; nothing is guessed."""
+    with EmbeddedRegistry(path) as registry:
+        for index in range(200):
+            registry.create_block(f"b-{index}", "S3 Storage", {"key": SECRET * 10})
+    content = bytearray(path.read_bytes())
+    content[start:] = b"\xa5" * (len(content) - start)
+    path.write_bytes(content)
+    with EmbeddedRegistry(path) as registry, pytest.raises(ClientError) as caught:
+        [registry.read_block_by_name(f"b-{index}") for index in range(200)]
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_error_of_the_database_repeats_no_value(path):
+    """A trigger of a file's own raises with the secret in its message; it is not passed on."""
+    fill(path)
+    change(
+        path,
+        f"CREATE TRIGGER spy BEFORE INSERT ON blocks BEGIN SELECT RAISE(ABORT, '{SECRET}'); END",
+    )
+    with EmbeddedRegistry(path) as registry, pytest.raises(ClientError, match="SQLite reports") as caught:
+        registry.create_block("other", "S3 Storage", {"key": SECRET})
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__context__ is None

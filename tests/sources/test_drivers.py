@@ -1,0 +1,200 @@
+"""Drivers whose servers are elsewhere: each against one on 127.0.0.1 that answers as the real one."""
+
+import base64
+import json
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from fsspec.implementations.github import GithubFileSystem
+
+from loader.access import Access
+from loader.sources import read
+from loader.sources.reasons import reason
+
+FILES = {"main.py": b"import helper\n", "helper.py": b"x = 1\n", "sub/empty": b""}
+LARGE = b"# large\n" * (1 << 16)
+
+
+class Answers(dict):
+    """Answers that a function makes of a request's method, path and query."""
+
+    def __init__(self, server, reply, answer):
+        super().__init__()
+        self.server, self.reply, self.answer = server, reply, answer
+
+    def get(self, target, default=None):
+        parts = urlsplit(target)
+        method = self.server.requests[-1].split(b" ")[0].decode()
+        found = self.answer(method, unquote(parts.path), parse_qs(parts.query))
+        return default if found is None else found
+
+
+def folder(files, prefix):
+    """The names directly below a prefix: of files, and of folders."""
+    below = [name.removeprefix(prefix) for name in files if name.startswith(prefix)]
+    return [name for name in below if "/" not in name], sorted(
+        {name.split("/")[0] for name in below if "/" in name}
+    )
+
+
+@pytest.fixture
+def github(server, reply, monkeypatch, near):
+    """Access to a repository as GitHub's REST API shows it."""
+    files = {f"srv/{name}": content for name, content in FILES.items()} | {"srv/large.py": LARGE}
+
+    def tree(prefix):
+        names, folders = folder(files, prefix)
+        entries = [
+            {"path": name, "mode": "100644", "type": "blob", "size": len(files[prefix + name]), "sha": "f"}
+            for name in names
+        ]
+        entries += [
+            {"path": name, "mode": "040000", "type": "tree", "sha": f"{prefix}{name}/"} for name in folders
+        ]
+        if prefix == "srv/":
+            entries.append({"path": "link.py", "mode": "120000", "type": "blob", "size": 3, "sha": "l"})
+            entries.append({"path": "submodule", "mode": "160000", "type": "commit", "sha": "s"})
+        return reply(json.dumps({"tree": entries}).encode())
+
+    def answer(method, path, query):
+        if path.startswith("/repos/ann/flows/git/trees/"):
+            return tree(path.removeprefix("/repos/ann/flows/git/trees/").removeprefix("main"))
+        name = path.removeprefix("/repos/ann/flows/contents/")
+        if name in files and query.get("ref") == ["main"]:
+            small = base64.b64encode(files[name]).decode() if files[name] is not LARGE else ""
+            return reply(json.dumps({"content": small, "download_url": f"{server.url}/raw/{name}"}).encode())
+        name = path.removeprefix("/raw/")
+        if name in files:
+            return reply(b"" if method == "HEAD" else files[name], Content_Length=len(files[name]))
+        return None
+
+    server.answers = Answers(server, reply, answer)
+    for name in ("url", "content_url"):
+        address = getattr(GithubFileSystem, name).replace("https://api.github.com", server.url)
+        monkeypatch.setattr(GithubFileSystem, name, address)
+    return near, "github://ann:flows@main/srv"
+
+
+def test_a_project_of_github_is_read(github, refused):
+    """Small files from its API, large ones from where that says; links are left out."""
+    near, root = github
+    found = read(f"{root}/main.py", access=near())
+    assert (found.content, found.filename) == (FILES["main.py"], f"{root}/main.py")
+    found = read(f"{root}/main.py", root, near())
+    assert dict(found.project.files) == FILES | {"large.py": LARGE}
+    assert dict(found.project.left_out) == {"link.py": "it is a link"}
+    assert "it is a link" in refused(f"{root}/link.py", access=near())
+    assert "there is no such file" in refused(f"{root}/gone.py", access=near())
+    assert "there is no such file" in refused("github://ann:other@main/a.py", access=near())
+
+
+def test_a_large_file_of_github_is_fetched_under_guard(github, refused, server):
+    """Where its API says that it is may be anywhere."""
+    _, root = github
+    refused(f"{root}/large.py", access=Access())
+    assert not any(b"/raw/" in request for request in server.requests)
+
+
+@pytest.fixture
+def gcs(server, reply):
+    """Access to a bucket as Google's JSON API shows it."""
+    files = {f"srv/{name}": content for name, content in FILES.items()}
+
+    def item(name):
+        return {
+            "name": name,
+            "bucket": "flows",
+            "size": str(len(files[name])),
+            "updated": "2024-01-01T00:00:00Z",
+        }
+
+    def answer(method, path, query):
+        if path == "/storage/v1/b/flows/o":
+            prefix = query.get("prefix", [""])[0]
+            names, folders = folder(files, prefix)
+            body = {
+                "items": [item(prefix + name) for name in names],
+                "prefixes": [f"{prefix}{name}/" for name in folders],
+            }
+            return reply(json.dumps(body).encode(), Content_Type="application/json")
+        name = path.partition("/b/flows/o/")[2]
+        if name not in files:
+            return None
+        if query.get("alt") == ["media"]:
+            return reply(files[name])
+        return reply(json.dumps(item(name)).encode(), Content_Type="application/json")
+
+    server.answers = Answers(server, reply, answer)
+    return Access(options={"gs": {"endpoint_url": server.url, "token": "anon"}}, seconds=10), "gs://flows/srv"
+
+
+def test_a_project_of_google_cloud_storage_is_read(gcs, refused):
+    """By either of its schemes."""
+    access, root = gcs
+    assert read(f"{root}/main.py", access=access).content == FILES["main.py"]
+    assert dict(read(f"{root}/main.py", root, access).project.files) == FILES
+    assert read("gcs://flows/srv/helper.py", access=access).content == FILES["helper.py"]
+    assert "there is no such file" in refused(f"{root}/gone.py", access=access)
+    assert "larger than 3 bytes" in refused(f"{root}/main.py", access=Access(options=access.options, size=3))
+
+
+@pytest.fixture
+def azure(server, reply):
+    """Access to a container as Azure's REST API shows it."""
+    files = {f"srv/{name}": content for name, content in FILES.items()}
+    stamp = "Mon, 01 Jan 2024 00:00:00 GMT"
+
+    def blob(name):
+        return (
+            f"<Blob><Name>{name}</Name><Properties><Last-Modified>{stamp}</Last-Modified><Etag>0x1</Etag>"
+            f"<Content-Length>{len(files[name])}</Content-Length><BlobType>BlockBlob</BlobType></Properties></Blob>"
+        )
+
+    def answer(method, path, query):
+        if query.get("comp") == ["list"]:
+            prefix = query.get("prefix", [""])[0]
+            names, folders = folder(files, prefix)
+            inner = "".join(blob(prefix + name) for name in names)
+            inner += "".join(f"<BlobPrefix><Name>{prefix}{name}/</Name></BlobPrefix>" for name in folders)
+            text = (
+                f'<?xml version="1.0"?><EnumerationResults ContainerName="flows"><Prefix>{prefix}</Prefix>'
+                f"<Delimiter>/</Delimiter><Blobs>{inner}</Blobs><NextMarker /></EnumerationResults>"
+            )
+            return reply(text.encode(), Content_Type="application/xml")
+        content = files.get(path.removeprefix("/ann/flows/"))
+        if content is None:
+            return reply(b"", "404 Not Found", x_ms_error_code="BlobNotFound")
+        known = {"Last_Modified": stamp, "ETag": '"0x1"', "x_ms_blob_type": "BlockBlob"}
+        if method == "HEAD":
+            return reply(b"", Content_Length=len(content), **known)
+        span = f"bytes 0-{len(content) - 1}/{len(content)}"
+        return reply(content, "206 Partial Content", Content_Range=span, **known)
+
+    server.answers = Answers(server, reply, answer)
+    key = base64.b64encode(b"very-secret-key").decode()
+    words = f"DefaultEndpointsProtocol=http;AccountName=ann;AccountKey={key};BlobEndpoint={server.url}/ann;"
+    return Access(options={"az": {"connection_string": words}}, seconds=10), "az://flows/srv"
+
+
+def test_a_project_of_azure_is_read(azure, refused):
+    """By each of its schemes."""
+    access, root = azure
+    assert read(f"{root}/main.py", access=access).content == FILES["main.py"]
+    assert dict(read(f"{root}/main.py", root, access).project.files) == FILES
+    for scheme in ("abfs", "abfss"):
+        assert read(f"{scheme}://flows/srv/helper.py", access=access).content == FILES["helper.py"]
+    assert "there is no such file" in refused(f"{root}/gone.py", access=access)
+
+
+def test_no_secret_of_the_options_is_in_a_message():
+    """Whole, or as a part of a connection string; whatever a driver says."""
+    options = {
+        "connection_string": "AccountName=ann;AccountKey=very-secret==;X=y",
+        "deep": [{"token": "other-secret"}],
+    }
+    error = ValueError(
+        "bad AccountKey very-secret== or other-secret in AccountName=ann;AccountKey=very-secret==;X=y"
+    )
+    words = reason(error, options)
+    assert "secret" not in words
+    assert words.startswith("ValueError: bad AccountKey … or …")
