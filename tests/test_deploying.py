@@ -255,14 +255,12 @@ def test_a_script_cannot_choose_where_the_callers_machine_is_written_to(script, 
         "from prefect.flow_runners", "from prefect.blocks.storage import *\nfrom prefect.flow_runners"
     )
     spec = only_spec(script(text))
-    with pytest.raises(StorageError, match="--allow-storage"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        spec.create_deployment(registry)
-    assert not (tmp_path / "chosen").exists()
-    access = Access(storage=(str(tmp_path / "chosen"),))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        spec.create_deployment(registry, access=access)
+        with pytest.raises(StorageError, match="--allow-storage"):
+            spec.create_deployment(registry)
+        assert not (tmp_path / "chosen").exists()
+        spec.create_deployment(registry, access=Access(storage=(str(tmp_path / "chosen"),)))
     assert [item for item in (tmp_path / "chosen").rglob("*") if item.is_file()]
 
 

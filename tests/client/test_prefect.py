@@ -14,7 +14,6 @@ from loader.client.interface import Client, DataDocument, DeploymentRequest, Sch
 from loader.client.prefect import PrefectServer
 from loader.client.prefect.bodies import normal_schedule
 from loader.errors import ClientError, ObjectNotFound
-from tests.client.prefect_server import prefect_python, prefect_url  # noqa: F401  # fixtures
 
 pytestmark = pytest.mark.slow
 
@@ -51,13 +50,13 @@ FULL = {
 
 
 @pytest.fixture
-def server(prefect_url):  # noqa: F811
+def server(prefect_url):
     with PrefectServer(prefect_url, timeout=30) as client:
         yield client
 
 
 @pytest.fixture
-def rest(prefect_url):  # noqa: F811
+def rest(prefect_url):
     """A callable that asks the server itself, past the client."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -406,7 +405,7 @@ def test_an_inner_transaction_takes_back_its_own_part(server, rest, name):
     assert flows(rest, other) == []
 
 
-def test_what_cannot_be_taken_back_is_said(server, prefect_url, rest, name):  # noqa: F811
+def test_what_cannot_be_taken_back_is_said(server, prefect_url, rest, name):
     """The exception that ended the transaction has a note for each step that is still there."""
     broken = PrefectServer(prefect_url)
     with failing(broken) as seen:

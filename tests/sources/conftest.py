@@ -1,23 +1,14 @@
 """What tests of sources share: small servers that answer as they are told, and refusals."""
 
 import contextlib
-import importlib.util
 import socket
 import threading
-from pathlib import Path
 
 import pytest
 
 from loader.access import Access
 from loader.errors import SourceError
 from loader.sources import read
-
-SPEC = importlib.util.spec_from_file_location(
-    "flow_loader_servers", Path(__file__).parent.parent / "servers.py"
-)
-servers = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(servers)
-s3_server = servers.s3_server
 
 TLS = b"\x16"
 """How a client of TLS begins."""
