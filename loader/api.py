@@ -19,8 +19,9 @@ from loader import selection
 from loader.access import Access
 from loader.claimed import specs_of
 from loader.errors import FlowLoaderError, MissingFlowError, ScriptError, SelectionError, SourceError
+from loader.escape import kept_lines
 from loader.models import Flow, Outcome
-from loader.raising import checked, hint, visible
+from loader.raising import checked, hint
 from loader.selection import D, select_flow
 from loader.shared import loader_for
 from loader.sources import folder_of
@@ -254,7 +255,7 @@ def _only_flow(outcome: Outcome, flow_name: str | None) -> Flow:
         return select_flow(outcome.flows, flow_name, f"in script {outcome.source.location!r}")
     except MissingFlowError as missing:
         if outcome.error is not None and outcome.error.hint:
-            missing.add_note(visible(hint(outcome.error)))
+            missing.add_note(kept_lines(hint(outcome.error)))
         raise
 
 
@@ -277,5 +278,5 @@ def _only_deployment(
     except SelectionError as error:
         for location, answer in answers.items():
             if location not in names:
-                error.add_note(visible(f"cannot find out the flow of {location!r}: {answer}"))
+                error.add_note(kept_lines(f"cannot find out the flow of {location!r}: {answer}"))
         raise

@@ -16,6 +16,7 @@ from loader.errors import (
     ScriptTimedOut,
     ScriptViolatedProtocol,
 )
+from loader.escape import kept_lines
 from loader.models import Error, Outcome, Status
 
 EXCEPTIONS: Mapping[Status, type[LoadError]] = MappingProxyType(
@@ -63,7 +64,7 @@ def exception(outcome: Outcome) -> LoadError:
     raised = EXCEPTIONS[outcome.status](message(outcome, error), outcome)
     for note in (error.traceback, hint(error)):
         if note.strip():
-            raised.add_note(visible(note.rstrip("\n")))
+            raised.add_note(kept_lines(note.rstrip("\n")))
     return raised
 
 
@@ -74,19 +75,9 @@ def message(outcome: Outcome, error: Error) -> str:
         said = f"{error.type}: {said}"
     if outcome.status is not Status.SANDBOX_UNAVAILABLE:
         said = f"cannot load {outcome.source.location}: {said.removeprefix('cannot load the script: ')}"
-    return visible(said)
+    return kept_lines(said)
 
 
 def hint(error: Error) -> str:
     """What can be done about it, as a note says it; empty when nothing is known."""
     return f"hint: {error.hint}" if error.hint else ""
-
-
-def visible(text: str) -> str:
-    """Hostile text with its lines kept and every other character that a terminal may act on escaped."""
-    return "".join(
-        char
-        if char == "\n" or char.isprintable()
-        else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in text.expandtabs(4)
-    )

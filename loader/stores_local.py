@@ -38,8 +38,13 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """The bytes of a regular file. Raises StorageError."""
-        with self._in_words("read", name), self._base(make=False) as base:
-            place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
+        *parents, last = name.split("/")
+        with (
+            self._in_words("read", name),
+            self._base(make=False) as base,
+            walked(base, parents, make=False) as folder,
+        ):
+            place = os.open(last, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
             try:
                 if not stat.S_ISREG(os.fstat(place).st_mode):
                     raise StorageError(
@@ -64,9 +69,14 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there. Raises StorageError."""
-        gone = contextlib.suppress(FileNotFoundError)
-        with self._in_words("remove", name), gone, self._base(make=False) as base:
-            os.unlink(name, dir_fd=base)
+        *parents, last = name.split("/")
+        with (
+            self._in_words("remove", name),
+            contextlib.suppress(FileNotFoundError),
+            self._base(make=False) as base,
+            walked(base, parents, make=False) as folder,
+        ):
+            os.unlink(last, dir_fd=folder)
 
     @contextlib.contextmanager
     def _base(self, *, make: bool) -> Iterator[int]:

@@ -145,6 +145,24 @@ def test_symbolic_links_below_the_base_are_not_followed(tmp_path):
     assert not (base / "link").is_symlink()
 
 
+def test_what_is_taken_back_is_not_taken_through_a_link(tmp_path):
+    """A folder of the name that became a link while it was needed does not lead outside."""
+    outside, base = tmp_path / "outside", tmp_path / "base"
+    outside.mkdir()
+    (outside / "flow.py").write_bytes(b"theirs")
+    store = local(base)
+
+    def exchanged():
+        with store.placed("a/flow.py", b"mine"):
+            (base / "a").rename(base / "b")
+            (base / "a").symlink_to(outside)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        exchanged()
+    assert (outside / "flow.py").read_bytes() == b"theirs"
+
+
 def test_a_pipe_under_a_key_is_not_waited_for(tmp_path):
     """What is no regular file is refused before it is opened."""
     os.mkfifo(tmp_path / "pipe")

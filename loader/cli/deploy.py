@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from loader import escape
 from loader.batches import Batch, Verdict
-from loader.cli import escape, formats, load, registering, specs, verdicts, words
+from loader.cli import formats, load, registering, specs, verdicts, words
 from loader.cli.arguments import UsageError
 from loader.cli.terminal import Style, of, wrapped
 from loader.deploying import Deployer

@@ -7,8 +7,8 @@ import sys
 
 from loader import doctor
 from loader.cli import formats, words
-from loader.cli.escape import line
 from loader.cli.terminal import Style, of, paragraph, wrapped
+from loader.escape import line
 
 UNAVAILABLE = 3
 INDENT = "      "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from loader.cli import escape
+from loader import escape
 from loader.cli.places import Places
 from loader.cli.terminal import Style, paragraph, wrapped
 from loader.models import Error, Status

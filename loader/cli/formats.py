@@ -13,7 +13,7 @@ from typing import Any
 
 from loader.cli import terminal
 from loader.cli.arguments import PROGRAM, UsageError
-from loader.cli.escape import LINES, line
+from loader.escape import LINES, line
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from loader.cli import escape, words
+from loader import escape
+from loader.cli import words
 from loader.cli.places import Places
 from loader.cli.terminal import Style, fields, paragraph, wrapped
 from loader.models import Flow, Notice, Output, Spec

@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from loader.cli import escape, failure, formats, listing, options, words
+from loader import escape
+from loader.cli import failure, formats, listing, options, words
 from loader.cli.arguments import UsageError
 from loader.cli.places import Places
 from loader.cli.terminal import Style, of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loader.cli.escape import line
+from loader.escape import line
 from loader.models import Frame
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from loader.cli import formats
 from loader.cli.arguments import UsageError
-from loader.cli.escape import block
 from loader.cli.terminal import Style, fields, of, wrapped
 from loader.errors import ProfileError
+from loader.escape import block
 from loader.profiles import describe, descriptions, load_profile
 from worker.protocol import GUARANTEES, Policy
 

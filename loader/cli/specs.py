@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from loader import batches, sources
+from loader import batches, escape, sources
 from loader.batches import Batch
-from loader.cli import escape, failure, formats, load, options, registering, verdicts
+from loader.cli import failure, formats, load, options, registering, verdicts
 from loader.cli.arguments import UsageError
 from loader.cli.places import Places
 from loader.cli.terminal import Style, of

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from loader import escape
 from loader.batches import Batch, Verdict
-from loader.cli import escape, listing, words
+from loader.cli import listing, words
 from loader.cli.places import Places
 from loader.cli.terminal import Style, fields, wrapped
 from loader.upcoming import next_runs

@@ -7,7 +7,8 @@ import time
 import msgpack
 import pytest
 
-from loader.cli import arguments, escape, formats
+from loader import escape
+from loader.cli import arguments, formats
 from loader.cli.load import rendered
 from loader.cli.places import Places
 from loader.cli.terminal import Style

@@ -6,9 +6,10 @@ All of it is foreign text: shortened, escaped, and without the key should the se
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
+
+from loader.escape import visible
 
 TEXT_CAP: Final = 300
 """Characters kept of one foreign text."""
@@ -23,13 +24,7 @@ UNION: Final = re.compile(r"[\[(]|^[A-Z]")
 
 def shown(text: str, cap: int = TEXT_CAP) -> str:
     """``text`` on one line, cut, with everything that a terminal may act on written as its number."""
-    cut = text[:cap]
-    safe = "".join(
-        character
-        if character.isprintable() or unicodedata.category(character) == "Zs"
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in cut
-    )
+    safe = visible(text[:cap])
     return safe[:cap] + (" …" if len(text) > cap or len(safe) > cap else "")
 
 

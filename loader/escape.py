@@ -23,6 +23,11 @@ def visible(text: str) -> str:
     return "".join(char if is_shown(char) else number(char) for char in text)
 
 
+def kept_lines(text: str) -> str:
+    """The same, but the ends of lines are kept and tabs become spaces."""
+    return "\n".join(visible(item) for item in text.expandtabs(TAB).split("\n"))
+
+
 def is_shown(char: str) -> bool:
     """Whether a terminal draws this character and does nothing else with it."""
     return char.isprintable() or unicodedata.category(char) == SPACES

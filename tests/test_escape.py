@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.cli import escape, failure, listing, terminal, words
+from loader import escape
+from loader.cli import failure, listing, terminal, words
 from loader.cli.load import rendered
 from loader.models import (
     Dialect,
