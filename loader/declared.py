@@ -35,6 +35,7 @@ ISO_SPAN = re.compile(
     r"(?:T(?=.)(?:(?P<hours>\d{1,9}(?:\.\d{1,9})?)H)?(?:(?P<minutes>\d{1,12}(?:\.\d{1,9})?)M)?"
     r"(?:(?P<seconds>\d{1,15}(?:\.\d{1,9})?)S)?)?"
 )
+INTERVAL_DUE = "a length of time is due, like 3600, '1:00:00' or 'PT1H'"
 CRON_CAP = 200
 """Longest cron line, in characters."""
 RANDOM_CRON = re.compile(r"(?i)(^|[\s,])[hr](\(|/|,|\s|$)")
@@ -137,7 +138,7 @@ def an_interval(value: Any) -> dt.timedelta:
             return dt.timedelta(seconds=value)
     except (ValueError, OverflowError):
         pass
-    raise refused("a length of time is due, like 3600, '1:00:00' or 'PT1H'")
+    raise refused(INTERVAL_DUE)
 
 
 def positive(value: dt.timedelta) -> dt.timedelta:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from loader.declared import INTERVAL_DUE
 from loader.errors import SourceError
 from loader.sources import beside
 from loader.sources.parsing import URL
@@ -246,7 +247,7 @@ def checked_parts(data: Mapping[str, Any]) -> Iterator[Mistake]:
     schedule = data.get("schedule")
     if type(schedule) is dict:
         if type(schedule.get("interval")) is bool:
-            yield ("schedule", "interval"), "a length of time is due, like 3600 or '1:00:00'"
+            yield ("schedule", "interval"), INTERVAL_DUE
         if type(schedule.get("anchor_date")) in {int, float}:
             yield ("schedule", "anchor_date"), "a date is due, like 2022-05-01"
     for part in ("flow_runner", "flow_storage"):

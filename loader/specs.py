@@ -131,8 +131,6 @@ PLAINER = {
     "dict_type": "a mapping is due",
     "bool_parsing": "true or false is due",
     "bool_type": "true or false is due",
-    "time_delta_type": "a length of time is due, like 3600 or '1:00:00'",
-    "time_delta_parsing": "a length of time is due, like 3600 or '1:00:00'",
 }
 """What is said instead of pydantic's own words, by its type of error."""
 

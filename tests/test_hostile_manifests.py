@@ -11,6 +11,8 @@ from loader.manifests import LIMITS, explain, parse
 from loader.specs import DeploymentSpec
 from loader.strict_yaml import place
 
+pytestmark = pytest.mark.slow
+
 PLACE = "/srv/m.yaml"
 GOOD = "flow_location: f.py\n"
 BOUND = 5.0

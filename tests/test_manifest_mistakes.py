@@ -36,9 +36,9 @@ def said(text):
                                           " put it in quotes"]),
         ("schedule:\n  interval: 0", ["line 4: key 'schedule.interval': The interval must be positive"]),
         ("schedule:\n  interval: yes", ["line 4: key 'schedule.interval': a length of time is due,"
-                                        " like 3600 or '1:00:00'"]),
+                                        " like 3600, '1:00:00' or 'PT1H'"]),
         ("schedule:\n  interval: soon", ["line 4: key 'schedule.interval': a length of time is due,"
-                                         " like 3600 or '1:00:00'"]),
+                                         " like 3600, '1:00:00' or 'PT1H'"]),
         ("schedule: {interval: 1, anchor_date: 20220501}",
          ["line 3: key 'schedule.anchor_date': a date is due, like 2022-05-01"]),
         ("schedule:\n  cron: '* *'", ["line 4: key 'schedule.cron': Invalid cron string: \"* *\""]),

@@ -27,6 +27,8 @@ from loader.stores import store_of
 from loader.stores_drivers import in_words
 from tests.servers import s3_server  # noqa: F401 - a fixture
 
+pytestmark = pytest.mark.slow
+
 ANY = Access()
 
 

@@ -10,6 +10,8 @@ from loader.errors import SpecValidationError
 from loader.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from loader.upcoming import COUNT_CAP, next_runs
 
+pytestmark = pytest.mark.slow
+
 UTC = dt.UTC
 AFTER = dt.datetime(2022, 5, 1, 12, tzinfo=UTC)
 SECONDS = 1.5

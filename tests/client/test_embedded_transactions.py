@@ -19,6 +19,8 @@ import os, sys
 from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import DeploymentRequest
 from loader.errors import ClientError
+
+pytestmark = pytest.mark.slow
 path, *arguments = sys.argv[1:]
 def create(registry, flow, name="d"):
     return registry.create_deployment(DeploymentRequest(name=name, flow_id=registry.create_flow(flow).id))

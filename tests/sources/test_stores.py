@@ -20,6 +20,8 @@ from loader.errors import SourceError
 from loader.sources import fetch, read
 from loader.sources.drivers import DRIVERS
 
+pytestmark = pytest.mark.slow
+
 CODE = Path(__file__).parent.parent.parent
 FILES = {
     "main.py": b"import helper\n",
