@@ -35,6 +35,10 @@ PULLS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 )
 """Scheme → the step that fetches a folder of it, what a worker must have installed, and the place's name."""
 SAME = {"gcs": "gs", "abfs": "az", "abfss": "az"}
+EXPANDED = ("{{", "}}")
+"""What a Prefect worker takes for a place in a pull step that is to be filled in."""
+KIND = "__prefect_kind"
+"""The key by which a Prefect server takes a parameter for something that it is to work out."""
 DIGITS = 16
 """Of a script's digest, in the name of the folder that it is kept in."""
 Step = Mapping[str, Json]
@@ -83,6 +87,22 @@ def job_variables(runner: FlowRunnerBase) -> dict[str, Any]:
     return {name: value for name, value in config.items() if value != usual[name]}
 
 
+def check_parameters(valid: ValidSpec) -> None:
+    """Raise SpecValidationError for parameters that a Prefect server would work out and not keep."""
+    waiting: list[Any] = [valid.spec.parameters]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Mapping):
+            if KIND in item:
+                raise SpecValidationError(
+                    f"cannot deploy {valid.spec.name!r} to a Prefect server: it would work out the parameter"
+                    f" that has the key {KIND!r}; give its value"
+                )
+            waiting += item.values()
+        elif isinstance(item, (list, tuple)):
+            waiting += item
+
+
 def kept_as(valid: ValidSpec, content: bytes) -> str:
     """The name under which a script is kept for a worker to pull: in a folder of its own."""
     digest = hashlib.sha256(content).hexdigest()[:DIGITS]
@@ -91,6 +111,11 @@ def kept_as(valid: ValidSpec, content: bytes) -> str:
 
 def steps_to(location: str, spec: ValidSpec) -> tuple[Step, ...]:
     """How a Prefect worker gets the folder at a location. Raises SpecValidationError where it cannot."""
+    if any(mark in location for mark in EXPANDED):
+        raise SpecValidationError(
+            f"cannot deploy {spec.spec.name!r} to a Prefect server: it would fill in what stands between"
+            f" braces in {location!r}; rename the folder"
+        )
     if "://" not in location:
         return ({f"{STEPS}.set_working_directory": {"directory": location}},)
     parts = urlsplit(location)

@@ -15,6 +15,7 @@ from worker.protocol import (
     HEADER,
     MESSAGES,
     Denied,
+    Detail,
     Dialect,
     Error,
     Failed,
@@ -64,6 +65,7 @@ HONEST = (
     Found(spec=SPEC),
     Found(notice=NOTICE),
     Loaded((FLOW, Flow("other")), (SPEC, Spec()), (NOTICE,), Dialect("orion", "2")),
+    Loaded((), (SPEC,), (), Dialect("orion"), (Detail(FLOW, {"type": "S3 Storage"}, ("odd",)),)),
     Failed("script_failed", ERROR, (FLOW,), (), (), Dialect("orion")),
     Failed("out_of_memory", DENIED, (), (), (), Dialect("orion")),
 )
@@ -99,6 +101,14 @@ def judged(data):
         tracemalloc.stop()
     assert peak < GROWTH * len(data) + 300_000
     return answer
+
+
+def test_details_are_one_for_each_spec_or_none():
+    """Others would be of no spec, or leave one without its own."""
+    spec, detail = plain(SPEC), plain(Detail())
+    assert isinstance(judged(loaded(specs=[spec, spec], details=[detail, detail])), Loaded)
+    for details in ([detail], [detail] * 3):
+        assert isinstance(judged(loaded(specs=[spec, spec], details=details)), Violation)
 
 
 @pytest.mark.parametrize("message", HONEST, ids=lambda message: type(message).__name__)

@@ -1,5 +1,6 @@
 """Whoever is killed, and whenever: nothing is left, and the next load is right."""
 
+import contextlib
 import os
 import random
 import signal
@@ -150,14 +151,10 @@ def test_a_killed_worker_is_reported_and_the_next_load_is_unaffected():
         thread.start()
         time.sleep(0.5)
         zygote = children(loader.supervisor.zygote.process.pid)[0]
-        busiest = max(
-            children(zygote), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")) if runs(pid) else 0
-        )
         for pid in children(zygote):
-            if "T" not in Path(f"/proc/{pid}/stat").read_text():
+            with contextlib.suppress(ProcessLookupError):  # a namespace dies with its first process
                 os.kill(pid, signal.SIGKILL)
         thread.join(10)
-        assert busiest
         assert outcomes[0].status == "crashed"
         assert outcomes[0].exit.signal == "SIGKILL"
         assert [flow.name for flow in outcomes[0].flows] == ["answer"]

@@ -76,6 +76,7 @@ class Runner:
         fails=False,
         path=(),
         environment=None,
+        details=False,
     ):
         """Run `source` as the file `name`, or as text; `files` lie beside it. `fails` is what is expected."""
         source = source if isinstance(source, bytes) else textwrap.dedent(source).encode()
@@ -89,6 +90,7 @@ class Runner:
             "root": str(self.folder),
             "forbids": list(forbids),
             "rehearsals": rehearsals,
+            "details": details,
             "reply": str(reply),
         }
         done = subprocess.run(

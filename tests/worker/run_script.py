@@ -17,7 +17,12 @@ def main() -> None:
         script.rehearse()
     found = []
     load = protocol.Load(
-        request["filename"], request["source"].encode("latin-1"), request["module"], request["root"], "orion"
+        request["filename"],
+        request["source"].encode("latin-1"),
+        request["module"],
+        request["root"],
+        "orion",
+        request["details"],
     )
     write, leave, dump = os.write, os._exit, json.dumps
     descriptor = os.open(request["reply"], os.O_WRONLY | os.O_CREAT)

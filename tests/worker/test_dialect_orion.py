@@ -358,6 +358,26 @@ def test_secrets_do_not_leave(run):
     assert told[3] == "00000000-0000-0000-0000-000000000001"
 
 
+def test_details_are_told_when_they_are_asked_for(run):
+    """What deploying needs: the flow as it is at the end, the storage whole, and what cannot be told."""
+    script = (
+        HEAD
+        + "block = S3StorageBlock(bucket='b', aws_secret_access_key='hunter2')\n"
+        + "DeploymentSpec(flow=f, flow_storage=block, parameters={'fine': 1, 'odd': object()})\n"
+        + "DeploymentSpec(flow_location='other.py', flow_name='g')\n"
+        + "DeploymentSpec(flow=f, flow_name='g')\n"
+    )
+    assert run(script).reply["details"] == []
+    first, second, third = run(script, details=True).reply["details"]
+    assert first["flow"]["name"] == "f"
+    assert first["flow_storage"]["config"]["aws_secret_access_key"] == "hunter2"
+    assert [problem.partition(":")[0] for problem in first["problems"]] == [
+        "the parameter 'odd' has no JSON form"
+    ]
+    assert second == {"flow": None, "flow_storage": None, "problems": []}
+    assert third["problems"] == ["`flow.name` and `flow_name` must match. Got 'f' and 'g'."]
+
+
 def test_modules_hold_the_api_and_nothing_of_ours(run):
     """Classes belong to their public modules; what the dialect does not have is not there."""
     run(

@@ -1,0 +1,130 @@
+"""What clients are told of deployments: where their scripts are, and how a Prefect worker gets them."""
+
+from uuid import UUID
+
+import pytest
+
+from loader import DeploymentSpec, DockerFlowRunner, Flow, SpecValidationError, TempStorageBlock
+from loader.packing import check_parameters, job_variables, kept_as, request, steps_to
+from loader.validation import Surroundings, validated
+
+STEPS = "prefect.deployments.steps"
+
+
+@pytest.fixture
+def valid():
+    """A callable: a valid spec whose flow is at a location."""
+
+    def make(location="/flows/a.py", **fields):
+        flow = Flow("f", function="f", file=location, version="1")
+        spec = DeploymentSpec(
+            flow=flow, flow_storage=TempStorageBlock(), **{"flow_runner": "subprocess", **fields}
+        )
+        return validated(spec, Surroundings(None, None, None))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("location", "steps"),
+    [
+        ("/srv/flows", [{f"{STEPS}.set_working_directory": {"directory": "/srv/flows"}}]),
+        (
+            "s3://bucket/team/flows",
+            [
+                {
+                    "prefect_aws.deployments.steps.pull_from_s3": {
+                        "requires": "prefect-aws>=0.3.4",
+                        "bucket": "bucket",
+                        "folder": "team/flows",
+                    }
+                }
+            ],
+        ),
+        (
+            "gcs://bucket/flows",
+            [
+                {
+                    "prefect_gcp.deployments.steps.pull_from_gcs": {
+                        "requires": "prefect-gcp>=0.4.3",
+                        "bucket": "bucket",
+                        "folder": "flows",
+                    }
+                }
+            ],
+        ),
+        (
+            "abfs://container/flows",
+            [
+                {
+                    "prefect_azure.deployments.steps.pull_from_azure_blob_storage": {
+                        "requires": "prefect-azure>=0.2.8",
+                        "container": "container",
+                        "folder": "flows",
+                    }
+                }
+            ],
+        ),
+        (
+            "github://owner:repository@v1/flows",
+            [
+                {
+                    f"{STEPS}.git_clone": {
+                        "id": "clone",
+                        "repository": "https://github.com/owner/repository.git",
+                        "branch": "v1",
+                    }
+                },
+                {f"{STEPS}.set_working_directory": {"directory": "{{ clone.directory }}/flows"}},
+            ],
+        ),
+    ],
+)
+def test_each_place_has_its_pull_steps(valid, location, steps):
+    """No credentials among them: a worker has its own."""
+    assert list(steps_to(location, valid())) == steps
+
+
+@pytest.mark.parametrize("location", ["https://example.org/flows", "memory://flows", "zip://a::/b.zip"])
+def test_a_place_that_no_worker_can_fetch_is_refused(valid, location):
+    with pytest.raises(SpecValidationError, match="its workers cannot fetch"):
+        steps_to(location, valid())
+
+
+@pytest.mark.parametrize(
+    "location", ["/srv/{{ prefect.variables.x }}", "s3://b/{{ prefect.blocks.secret.x }}"]
+)
+def test_a_place_that_a_worker_would_fill_in_is_refused(valid, location):
+    """A folder's name is a name, and no question to the worker's server."""
+    with pytest.raises(SpecValidationError, match="rename the folder"):
+        steps_to(location, valid())
+
+
+def test_parameters_that_a_server_would_work_out_are_refused(valid):
+    """At any depth."""
+    check_parameters(valid(parameters={"a": [{"b": "{{ x }}"}]}))
+    with pytest.raises(SpecValidationError, match="would work out the parameter"):
+        check_parameters(valid(parameters={"a": [{"b": {"__prefect_kind": "jinja", "template": "x"}}]}))
+
+
+def test_settings_that_are_not_the_usual_ones_are_job_variables():
+    assert job_variables(DockerFlowRunner(image="a:1", env={"A": "1"}, auto_remove=True)) == {
+        "image": "a:1",
+        "env": {"A": "1"},
+        "auto_remove": True,
+    }
+    assert job_variables(DockerFlowRunner()) == {}
+
+
+def test_a_script_is_kept_under_its_own_name_and_its_digest(valid):
+    """Two scripts of one name do not meet, and the same one is kept once."""
+    first, same, other = kept_as(valid(), b"1"), kept_as(valid(), b"1"), kept_as(valid(), b"2")
+    assert first == same != other
+    assert first.endswith("/a.py")
+
+
+def test_a_request_says_where_the_flow_is(valid):
+    made = request(valid("/flows/a.py", schedule={"cron": "* * * * *"}, tags=["x"]), UUID(int=1))
+    assert (made.path, made.entrypoint) == ("/flows", "a.py:f")
+    assert made.schedules[0].schedule == {"cron": "* * * * *", "day_or": True}
+    assert (made.name, made.version, made.tags) == ("f", "1", ("x",))
