@@ -154,9 +154,7 @@ def test_no_text_of_a_rule_breaks_or_delays_the_check(text):
     assert time.monotonic() - started < 1
 
 
-@pytest.mark.parametrize(
-    "line", ["\n".join(["FREQ=DAILY;BYHOUR={h};BYMINUTE={s};BYSECOND={s}"] * 4), "RDATE:{dates}"]
-)
+@pytest.mark.parametrize("line", ["\n".join(["FREQ=DAILY;BYHOUR={h};BYMINUTE={s}"] * 4), "RDATE:{dates}"])
 def test_the_largest_texts_are_checked_at_once(line):
     """Lists that multiply, and as many dates as fit, are no trouble."""
     text = line.format(

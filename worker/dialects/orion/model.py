@@ -36,6 +36,7 @@ class Field(NamedTuple):
 CHECKS: Dict[str, Check] = {
     "string": checks.string,
     "path": checks.path,
+    "place": checks.string,
     "folder": checks.folder,
     "truth": checks.truth,
     "strings": checks.strings,
