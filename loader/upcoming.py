@@ -30,6 +30,8 @@ from loader.schedules import CronSchedule, IntervalBase, RRuleSchedule, Schedule
 
 SECONDS = 0.7
 """How long a question may take."""
+GRACE = 1.0
+"""How much longer a search is waited for that should have ended."""
 COUNT_CAP = 1_000
 """How many runs may be asked for."""
 DAY = dt.timedelta(days=1)
@@ -89,9 +91,11 @@ class Search:
         end = time.monotonic() + seconds
         thread = threading.Thread(target=self.look, args=(end,), name="flow-loader-next-runs", daemon=True)
         thread.start()
-        thread.join()
+        thread.join(seconds + GRACE)
         if self.error is not None:
             raise self.error
+        if thread.is_alive():
+            self.failure = NEVER
 
     def look(self, end: float) -> None:
         """In the thread: fill ``found``."""

@@ -106,7 +106,7 @@ BLOCKS: Dict[str, Fields] = {
         "options": Declared("mapping", dict, secret=True),
     },
     "S3 Storage": {
-        "bucket": Declared("place", required=True),
+        "bucket": Declared("string", required=True),
         "aws_access_key_id": Declared("string", secret=True),
         "aws_secret_access_key": Declared("string", secret=True),
         "aws_session_token": Declared("string", secret=True),
@@ -118,16 +118,16 @@ BLOCKS: Dict[str, Fields] = {
         "storage_path": Declared("path"),
     },
     "Google Cloud Storage": {
-        "bucket": Declared("place", required=True),
+        "bucket": Declared("string", required=True),
         "project": Declared("string"),
         "service_account_info": Declared("string_mapping", secret=True),
     },
     "Azure Blob Storage": {
-        "container": Declared("place", required=True),
+        "container": Declared("string", required=True),
         "connection_string": Declared("string", required=True, secret=True),
     },
     "KV Server Storage": {
-        "api_address": Declared("place", required=True),
+        "api_address": Declared("string", required=True),
     },
 }
 """The kinds of storage block, by the name under which they are registered."""

@@ -36,7 +36,6 @@ class Field(NamedTuple):
 CHECKS: Dict[str, Check] = {
     "string": checks.string,
     "path": checks.path,
-    "place": checks.string,
     "folder": checks.folder,
     "truth": checks.truth,
     "strings": checks.strings,
