@@ -192,11 +192,11 @@ def test_a_long_word_is_no_misspelt_command():
 
 
 SCRIPTS = {
-    b"loaded: 15000 flows, 0": """
+    b"loaded: 14000 flows, 0": """
         flow = dict.fromkeys("function entrypoint version description parameters file line end_line is_async"
                              " retries timeout_seconds task_runner".split())
-        flows = [{"name": "f", "tags": [], **flow}] * 15000
-        say("Loaded", flows=flows, specs=[], notices=[])
+        flows = [{"name": "f", "tags": [], **flow}] * 14000
+        say("Loaded", flows=flows, specs=[], notices=[], details=[])
     """,
     b"script_failed: 0 flows, 0": """
         frame = {"file": "/a" * 2000000, "line": 1, "function": "f", "source": None}
@@ -207,9 +207,9 @@ SCRIPTS = {
     b"loaded: 1 flow, 0": """
         flow = dict.fromkeys("function entrypoint version description file line end_line is_async"
                              " retries timeout_seconds task_runner".split())
-        schema = {"properties": {f"p{i}": 0 for i in range(190000)}, "required": ["q"] * 380000}
+        schema = {"properties": {f"p{i}": 0 for i in range(100000)}, "required": ["q"] * 300000}
         flows = [{"name": "f", "tags": [], "parameters": schema, **flow}]
-        say("Loaded", flows=flows, specs=[], notices=[])
+        say("Loaded", flows=flows, specs=[], notices=[], details=[])
     """,
 }
 SAY = """
