@@ -32,17 +32,26 @@ def part(kind: type[Shared], values: Any, info: ValidationInfo, under: KeyPath =
     if not isinstance(values, Mapping):
         raise refused(PLAINER["dict_type"])
     known = {name: value for name, value in values.items() if name in kind.model_fields}
-    made, found = None, []
+    made: Any = None
+    found: list[tuple[KeyPath, str]] = []
     try:
         made = kind.model_validate(known, context=info.context)
     except ValidationError as error:
-        found += [((*under, *path), message) for path, message in mistakes(error)]
+        told = mistakes(error)
+        for path, message in told:
+            steps = (step if isinstance(step, int) else encodable(step) for step in path)
+            found.append(((*under, *steps), encodable(message)))
     strange = (name for name in values if name not in kind.model_fields)
-    found += [((*under, str(name)[:CUT]), PLAINER["extra_forbidden"]) for name in islice(strange, MOST)]
+    found += [((*under, encodable(name)), PLAINER["extra_forbidden"]) for name in islice(strange, MOST)]
     if found:
         said = "; ".join(f"{dotted(path)}: {message}" if path else message for path, message in found)
         raise PydanticCustomError(NESTED, "{said}", {"said": said, "found": found})
     return made
+
+
+def encodable(name: Any) -> str:
+    """A text as a message can hold it: cut, and what is no UTF-8 text written as its number."""
+    return str(name)[:CUT].encode(errors="backslashreplace").decode()
 
 
 def a_schedule(value: Any, info: ValidationInfo) -> Any:
