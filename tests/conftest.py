@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -23,6 +24,11 @@ PACKAGES = ("loader", "worker", "sandbox_profiles")
 NOBODY = 65534
 NO_SKIP = "FLOW_LOADER_TESTS_NO_SKIP"
 """Environment variable: when it is 1, a test that is skipped has failed."""
+
+
+def pytest_configure():
+    """Who runs tests in the background may ignore Ctrl-C, and so would every command that is tested."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def refuse_skip(report):
