@@ -3,7 +3,6 @@
 import pytest
 
 from loader.access import Access
-from loader.errors import StorageError
 from loader.storage import (
     AzureBlobStorageBlock,
     FileStorageBlock,
@@ -13,19 +12,9 @@ from loader.storage import (
     S3StorageBlock,
 )
 from loader.stores import store_of
+from tests.stores.kit import local, refusal
 
 ANY = Access()
-
-
-def local(path, access, *, trusted):
-    return store_of(LocalStorageBlock(storage_path=str(path)), access, trusted=trusted)
-
-
-def refusal(call, *arguments, **options):
-    with pytest.raises(StorageError) as caught:
-        call(*arguments, **options)
-    assert str(caught.value).startswith("cannot ")
-    return str(caught.value)
 
 
 def test_a_spec_leads_only_where_the_caller_allows(tmp_path):

@@ -9,7 +9,6 @@ import threading
 import pytest
 
 from loader.access import Access
-from loader.errors import StorageError
 from loader.storage import (
     FileStorageBlock,
     LocalStorageBlock,
@@ -17,20 +16,10 @@ from loader.storage import (
 )
 from loader.stores import store_of
 from tests.servers import s3_server  # noqa: F401 - a fixture
+from tests.stores.kit import local, refusal
 
 NOBODY = 65534
 ANY = Access()
-
-
-def local(path, access=ANY, *, trusted=True):
-    return store_of(LocalStorageBlock(storage_path=str(path)), access, trusted=trusted)
-
-
-def refusal(call, *arguments, **options):
-    with pytest.raises(StorageError) as caught:
-        call(*arguments, **options)
-    assert str(caught.value).startswith("cannot ")
-    return str(caught.value)
 
 
 # --- folders of this machine ---------------------------------------------------------------------

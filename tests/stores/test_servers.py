@@ -26,17 +26,11 @@ from loader.storage import (
 from loader.stores import store_of
 from loader.stores.drivers import in_words
 from tests.servers import s3_server  # noqa: F401 - a fixture
+from tests.stores.kit import refusal
 
 pytestmark = pytest.mark.slow
 
 ANY = Access()
-
-
-def refusal(call, *arguments, **options):
-    with pytest.raises(StorageError) as caught:
-        call(*arguments, **options)
-    assert str(caught.value).startswith("cannot ")
-    return str(caught.value)
 
 
 # --- object stores -------------------------------------------------------------------------------
