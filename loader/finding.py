@@ -23,7 +23,10 @@ from worker.protocol import Flow
 
 @dataclass
 class Finder:
-    """Reads and runs scripts for one call: ``root``, ``timeout`` and ``access`` are those of its loads."""
+    """Reads and runs scripts for one call: ``root``, ``timeout`` and ``access`` are those of its loads.
+
+    ``wake`` is a descriptor whose readability cancels them.
+    """
 
     loader: FlowLoader
     access: Access
@@ -31,10 +34,11 @@ class Finder:
     root: str | None = None
     scripts: dict[str, Script] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    wake: int | None = None
 
     def run(self, script: Script) -> Outcome:
         """What a script that was read holds; the answer is kept."""
-        outcome = self.loader.run(script, timeout=self.timeout)
+        outcome = self.loader.run(script, timeout=self.timeout, wake=self.wake)
         self.keep(script, outcome)
         return outcome
 
