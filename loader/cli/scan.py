@@ -128,7 +128,7 @@ def rendered(item: Scanned, style: Style) -> str:
         name = escape.line(judged.spec.name or "—", words.NAME)
         place = places.place(judged.spec.file, judged.spec.line)
         for problem in judged.problems[:PROBLEMS]:
-            lines += wrapped(escape.line(problem, 1000), style, f"{place}: {name}: ", "      ")
+            lines += wrapped(f"{place}: {name}: {escape.line(problem, 1000)}", style, indent="      ")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -159,12 +159,13 @@ def found(item: Scanned) -> str:
 def summed(summary: Summary, style: Style) -> str:
     """The summary for reading."""
     places = Places(str(Path.cwd()), "")
-    parts: list[list[str]] = [[]]
+    parts: list[list[str]] = []
     if summary.twice:
         lines = ["Names that several files use:"]
         for item in summary.twice:
             where = ", ".join(map(places.path, item.places))
-            lines += wrapped(where, style, f"{item.kind} {escape.line(item.name, words.NAME)}: ", "    ")
+            name = escape.line(item.name, words.NAME)
+            lines += wrapped(f"{item.kind} {name}: {where}", style, indent="    ")
         parts.append(lines)
     if summary.ok + summary.failed > 1:
         lines = ["Slowest:"]
@@ -175,14 +176,15 @@ def summed(summary: Summary, style: Style) -> str:
     if left:
         parts.append([f"Skipped: {', '.join(left)}"])
     parts.append([last(summary, style)])
-    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+    gap = "\n" if summary.ok + summary.failed else ""
+    return gap + "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
 def last(summary: Summary, style: Style) -> str:
     """The last line: how it went, and how much there was."""
     counted = [
-        f"{words.count(summary.ok, 'file')} load" + ("s" if summary.ok == 1 else ""),
-        f"{summary.failed} not",
+        f"{words.count(summary.ok, 'file')} ok",
+        f"{summary.failed} not ok",
         words.count(summary.flows, "flow"),
         words.count(summary.specs, "deployment spec"),
         words.milliseconds(summary.seconds),
@@ -206,11 +208,9 @@ class Progress:
         if self.on and (now := time.monotonic()) >= self.next:
             self.next = now + EVERY
             self.there = True
-            tally = scan.tally
+            bad, seen = scan.tally.failed, scan.tally.ok + scan.tally.failed
             left = sum(scan.skipped.values())
-            self.write(
-                f"\r{tally.ok + tally.failed} looked at, {tally.failed} not ok, {left} skipped …\x1b[K"
-            )
+            self.write(f"\r{seen} looked at, {bad} not ok, {left} skipped …\x1b[K")
 
     def clear(self) -> None:
         """Take the line away."""
