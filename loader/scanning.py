@@ -131,15 +131,15 @@ class Scan:
     def judged(self, place: Found | Script, client: Client) -> Scanned | None:
         """The same, without how long it took."""
         wish = self.wish
-        location = place.path if isinstance(place, Found) else place.filename
+        location, suffix = place_of(place)
         if isinstance(place, Found) and place.problem is not None:
             return Scanned(location=location, status=USAGE, ok=False, problem=place.problem)
         finder = Finder(self.loader, wish.access, wish.timeout, wish.root, wake=self.wake)
         deployer = Deployer(client, finder, storage=wish.storage)
         try:
-            manifest = batches.is_manifest(location)
+            manifest = suffix in batches.MANIFESTS
             script = place if isinstance(place, Script) else read(location, wish, manifest=manifest)
-            if not mentions(location, script.content):
+            if not mentions(suffix, script.content):
                 return None
             if manifest:
                 return scanned(location, batches.of_manifest(location, deployer))
@@ -194,9 +194,17 @@ def read(location: str, wish: Wish, *, manifest: bool) -> Script:
     return sources.read(location, wish.root, wish.access)
 
 
-def mentions(location: str, content: bytes) -> bool:
+def place_of(place: Found | Script) -> tuple[str, str]:
+    """Where a file is, and of which kind."""
+    if isinstance(place, Found):
+        return place.path, os.path.splitext(place.path)[1]
+    entry = place.project.entry if place.project else place.filename
+    return place.filename, os.path.splitext(entry)[1]
+
+
+def mentions(suffix: str, content: bytes) -> bool:
     """Whether a file may be about flows: a look at its text, which a file that is must pass."""
-    return all(word in content for word in MENTIONS[os.path.splitext(location)[1].lower()])
+    return all(word in content for word in MENTIONS[suffix])
 
 
 def scanned(location: str, batch: Batch) -> Scanned:

@@ -96,7 +96,7 @@ class Walk:
     ) -> bool:
         """Whether an entry is left out; what could never have been a script is not counted."""
         name = entry.name
-        if not is_folder and not name.endswith(SUFFIXES):
+        if not (is_folder or name.endswith(SUFFIXES) or entry.is_symlink()):
             return True
         why = None
         if name.startswith(".") or name in LEFT or ignoring.is_left_out(chain, parts, folder=is_folder):
