@@ -74,7 +74,7 @@ class Tally:
         """All of it so far."""
         several = ((key, held) for key, held in sorted(self.places.items()) if len(held) > 1)
         twice = [
-            Twice(kind=kind, name=name, places=tuple(held.values()))
+            Twice(kind=kind, name=name, places=tuple(sorted(held.values())))
             for _, ((kind, name), held) in zip(range(TWICE), several, strict=False)
         ]
         slowest = sorted(self.slowest, reverse=True)

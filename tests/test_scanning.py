@@ -268,15 +268,6 @@ def test_ten_thousand_files_and_a_deep_tree(loader, registry, tmp_path):
     subprocess.run(["rm", "-rf", tmp_path / "deep"], check=True)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_told_here(loader, registry, tmp_path):
-    """The command's tests do this for an ordinary user when the suite is root's."""
-    made(tmp_path, shut__a_dot_py="").joinpath("shut").chmod(0)
-    (item,) = loader.scan(tmp_path, client=registry)
-    (tmp_path / "shut").chmod(0o700)
-    assert (item.status, item.ok) == ("usage", False)
-
-
 # --- what is left out ---
 
 
