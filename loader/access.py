@@ -30,7 +30,8 @@ class Access:
     records name. ``hosts`` are names, addresses or networks, with or without a port, that may be reached
     though they are private: ``127.0.0.1:8000``, ``intranet.example``, ``10.0.0.0/8``. ``storage`` are
     beginnings of the paths and URLs that storage blocks of specs may write to, as in ``s3://bucket/flows``.
-    ``options`` are a driver's own, by scheme, such as ``{"s3": {"endpoint_url": …}}``.
+    ``options`` are a driver's own, by scheme, such as ``{"s3": {"endpoint_url": …}}``; those of ``http`` and
+    ``https`` are ``headers`` and the ``origin`` (``https://host:port``) that alone is sent them.
 
     ``size`` is the largest file in bytes; ``project_size`` and ``project_files`` bound a whole folder or
     archive; ``seconds`` is how long one location may take in all.

@@ -11,6 +11,7 @@ from loader import manifests, sources
 from loader.claimed import specs_of, told
 from loader.deploying import Deployer
 from loader.errors import (
+    ClientError,
     LoadError,
     ObjectNotFound,
     SandboxUnavailable,
@@ -19,6 +20,7 @@ from loader.errors import (
     SpecValidationError,
     StorageError,
 )
+from loader.finding import Finder
 from loader.models import Error, Frame, Outcome, Sandbox, Source, Status
 from loader.raising import message
 from loader.sources import Script
@@ -69,7 +71,7 @@ def judge(location: str, deployer: Deployer) -> Batch:
 def of_script(script: Script, deployer: Deployer) -> Batch:
     """The verdicts on the specs that a script makes. Those of one that failed are all invalid."""
     finder = deployer.finder
-    outcome = finder.run(replace(script, details=True))
+    outcome = finder.run_main(replace(script, details=True))
     origin = finder.root or (sources.folder_of(script.filename) if script.folder or script.project else "")
     specs = specs_of(outcome, origin)
     if outcome.status is Status.LOADED:
@@ -87,10 +89,10 @@ def failed(outcome: Outcome) -> str:
 def of_manifest(location: str, deployer: Deployer) -> Batch:
     """The verdicts on the specs of a manifest."""
     finder = deployer.finder
-    content = sources.fetch(location, finder.access)
-    entries = manifests.parse(content, location)
     shown = sources.display(location)
     origin = finder.root or sources.folder_of(location)
+    content = manifest_at(location, origin, finder)
+    entries = manifests.parse(content, location)
     outcome = Outcome(
         status=Status.LOADED,
         source=Source(
@@ -102,6 +104,14 @@ def of_manifest(location: str, deployer: Deployer) -> Batch:
         error = unreadable(shown, entries)
         outcome = outcome.model_copy(update={"status": Status.SCRIPT_FAILED, "error": error})
     return Batch(outcome, tuple(of_entry(entry, shown, origin, deployer) for entry in entries))
+
+
+def manifest_at(location: str, origin: str, finder: Finder) -> bytes:
+    """The bytes of a manifest; on this machine its folder must stay the same while it is worked on."""
+    if sources.schemes_of(location) != {"file"} or not sources.below(location, origin):
+        return sources.fetch(location, finder.access)
+    finder.home = (origin, sources.identity_of(origin))
+    return sources.read(location, origin, finder.access, identity=finder.home[1]).content
 
 
 def of_entry(entry: manifests.Entry, file: str, origin: str, deployer: Deployer) -> Verdict:
@@ -128,7 +138,16 @@ def verdict(spec: DeploymentSpec, deployer: Deployer) -> Verdict:
     except AT_FAULT as error:
         said = in_words(error)
         return Verdict(told(spec), problems=(said, *(item for item in spec.problems if item not in said)))
+    except ClientError:
+        raise
+    except Exception as error:  # one spec must not hide the others
+        return Verdict(told(spec), problems=(unexpected(error),))
     return Verdict(told(valid.spec), valid)
+
+
+def unexpected(error: Exception) -> str:
+    """What is said of a spec that a mistake of ours came in the way of."""
+    return f"cannot go on with it: {type(error).__name__}: {error}; please report this"
 
 
 def in_words(error: Exception) -> str:

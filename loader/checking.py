@@ -85,7 +85,7 @@ def answer(loader: FlowLoader, asked: Question, wake: int | None = None) -> Verd
     finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake)
     if asked.deployment is None and not batches.is_manifest(location):
         script = asked.script or sources.read(location, asked.root, asked.access)
-        batch = Batch(finder.run(script), ())
+        batch = Batch(finder.run_main(script), ())
     else:
         with deploying.at(asked.client) as client:
             deployer = Deployer(client, finder, storage=asked.storage)

@@ -141,7 +141,11 @@ class Conversation:
             self.cpu_before = self.worker.cpu_seconds()
             self.objections = tuple(attest.objections(session.policy, session.ready.guarantees, seen, own))
         except OSError as error:
-            self.objections = (f"it cannot be looked at: {error.strerror}",)
+            # One that is dead cannot be looked at, and is found dead by its session.
+            dead = select.select([self.worker.pidfd], [], [], 0)[0]
+            self.objections = () if dead else (f"it cannot be looked at: {error.strerror}",)
+            self.act(session.kill(time.monotonic()))
+            return
         if self.objections:
             self.act(session.kill(time.monotonic()))
             return

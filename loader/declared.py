@@ -42,8 +42,11 @@ RANDOM_CRON = re.compile(r"(?i)(^|[\s,])[hr](\(|/|,|\s|$)")
 """A part of a cron line that another reader would take for another time."""
 RRULE_CAP, RULES_CAP = 4_000, 4
 """Longest recurrence rule, in characters, and how many RRULE and EXRULE lines it may have."""
+TIMES_CAP, DATES_CAP = 1_440, 100
+"""Times of the day that one of its lines may name, every minute at most, and dates that it may list."""
 RRULE_ANCHOR = dt.datetime(2020, 1, 1)  # noqa: DTZ001 - a wall-clock time
 """When a rule without DTSTART begins."""
+DATED = ("DTSTART", "RDATE", "EXDATE")
 RULE_DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:T(\d\d):?(\d\d):?(\d\d)(Z)?)?", re.ASCII)
 RULE_BOUNDS: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
@@ -195,11 +198,14 @@ def rules_of(text: str, zone: dt.tzinfo = dt.UTC) -> recurrence.rrule | recurren
     Raises ValueError, and for what ``dateutil`` does not see coming whatever it raises.
     """
     lines = [line for line in text.upper().split() if line.strip(";")]
-    rules = sum(not line.startswith(("DTSTART", "RDATE", "EXDATE")) for line in lines)
+    rules = sum(not line.startswith(DATED) for line in lines)
     if len(text) > RRULE_CAP or rules > RULES_CAP:
         raise ValueError(f"it has more than {RRULE_CAP} characters or {RULES_CAP} rules")
     if not any(line.startswith("RDATE") or ("FREQ=" in line and "EXRULE" not in line) for line in lines):
         raise ValueError("it says no FREQ")
+    dates = sum(len(line.split(",")) for line in lines if line.startswith(DATED))
+    if dates + sum(line.count("UNTIL=") + line.count("TZID=") for line in lines) > DATES_CAP:
+        raise ValueError(f"it lists more than {DATES_CAP} dates")
     named = {name.upper(): name for name in re.findall(r"(?i)TZID=([^:;]+)", text)}
     return recurrence.rrulestr(
         "\n".join(rule_line(line, zone, named) for line in lines), dtstart=RRULE_ANCHOR
@@ -210,6 +216,7 @@ def rule_line(line: str, zone: dt.tzinfo, named: Mapping[str, str]) -> str:
     """A line of a rule without what would make ``dateutil`` guess, warn or never end. Raises ValueError."""
     dates = re.fullmatch(r"(DTSTART|RDATE|EXDATE)((?:;[^:;]+)*):(.*)", line)
     if dates is None:
+        check_times(line)
         return ";".join(rule_part(part, line, zone) for part in line.split(";") if part)
     written = zone
     for parameter in filter(None, dates[2].split(";")):
@@ -221,6 +228,18 @@ def rule_line(line: str, zone: dt.tzinfo, named: Mapping[str, str]) -> str:
     return f"{dates[1]}:" + ",".join(
         a_rule_date(dates[1], item, written, zone) for item in dates[3].split(",")
     )
+
+
+def check_times(line: str) -> None:
+    """Raise ValueError when the hours, minutes and seconds of a rule come to more times than may be."""
+    times = 1
+    for _, numbers in re.findall(r"(?:^|[;:])BY(HOUR|MINUTE|SECOND)=([^;]*)", line):
+        times *= max(1, len(set(numbers.split(","))))
+    if times > TIMES_CAP:
+        raise ValueError(
+            f"its BYHOUR, BYMINUTE and BYSECOND come to {times} times of the day, and {TIMES_CAP} are the"
+            f" most; use a FREQ that recurs more often"
+        )
 
 
 def rule_part(part: str, line: str, zone: dt.tzinfo) -> str:
@@ -273,12 +292,13 @@ def a_list(value: Any) -> Any:
     return sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
 
 
+PATH = Annotated[str, BeforeValidator(lambda value: getattr(value, "__fspath__", lambda: value)())]
 STRINGS = Annotated[tuple[str, ...], BeforeValidator(a_list)]
 TYPES: Mapping[str, Any] = MappingProxyType(
     {
         "string": str,
-        "path": Annotated[str, BeforeValidator(lambda value: getattr(value, "__fspath__", lambda: value)())],
-        "folder": Annotated[str, AfterValidator(a_folder)],
+        "path": PATH,
+        "folder": Annotated[PATH, AfterValidator(a_folder)],
         "truth": bool,
         "strings": STRINGS,
         "volumes": Annotated[STRINGS, AfterValidator(volumes)],

@@ -123,7 +123,7 @@ class Deployer:
         if self.client.keeps_flows or not valid.storage.is_local:
             store_of(valid.storage, self.finder.access, trusted=valid.trusted)
         if not self.client.keeps_flows:
-            packing.check_parameters(valid)
+            packing.check_for_server(valid)
         if not self.client.keeps_flows and valid.storage.is_local:
             packing.steps_to(folder_of(valid.spec.flow_location or ""), valid)
         before = self.existing(valid)
@@ -184,7 +184,7 @@ class Deployer:
 
     def registered(self, valid: ValidSpec, folder: str) -> Created:
         """The flow and the deployment whose script a worker finds in ``folder``."""
-        packing.check_parameters(valid)
+        packing.check_for_server(valid)
         steps = packing.steps_to(folder, valid)
         with self.client.transaction():
             flow = self.client.create_flow(valid.flow.name)

@@ -88,13 +88,15 @@ def load_flow_from_deployment(
     """
     with deploying.at(client) as where:
         record = where.read_deployment(deployment) if isinstance(deployment, UUID) else deployment
-        data = script_of(record) if record.flow_data is None else where.resolve_datadoc(record.flow_data)
+        data = (
+            script_of(record, root) if record.flow_data is None else where.resolve_datadoc(record.flow_data)
+        )
     who = f"deployment {record.name!r}"
     if isinstance(data, bytes) and data.startswith(PICKLED):
         outcome = text_loaded(PICKLE.format(base64.b64encode(data).decode()), "<pickle>", timeout)
         if not outcome.flows:
             raise TypeError(f"cannot load the flow of {who}: its pickle holds no flow")
-    elif isinstance(data, str) and SCRIPT.fullmatch(data.strip()):
+    elif isinstance(data, str) and (record.flow_data is None or SCRIPT.fullmatch(data.strip())):
         below = permitted(data.strip(), access, None if root is None else os.fspath(root), "", who)
         loader = loader_for(PROFILE)
         outcome = checked(loader.load(data.strip(), timeout=timeout, root=below, access=access))
@@ -121,9 +123,13 @@ def text_loaded(text: str | bytes, name: str, timeout: float | None) -> Outcome:
     return checked(loader_for(PROFILE).load_text(text, name=name, timeout=timeout))
 
 
-def script_of(record: DeploymentRecord) -> Any:
-    """Where a deployment without data of its own says that its script is; None when it does not."""
+def script_of(record: DeploymentRecord, root: Location | None) -> Any:
+    """Where a deployment without data of its own says that its script is; None when it does not.
+
+    A relative path is relative to ``root``.
+    """
     matched = ENTRYPOINT.fullmatch(record.entrypoint or "")
     if matched is None:
         return None
-    return posixpath.join(record.path or "", matched[1])
+    location = posixpath.join(record.path or "", matched[1])
+    return location if "://" in location else os.path.join(root or "", location)

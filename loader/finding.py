@@ -1,51 +1,57 @@
 """Where specs lead: the scripts at their locations, each read once and run once in a worker.
 
-What somebody else's spec names must lie below the folder that the spec came from, or be of a scheme that
-the caller lets such words lead to.
+What somebody else's spec names must lie below the folder that the spec came from, or be of schemes that
+the caller lets such words lead to. What is kept is bounded: a script that had to be forgotten is read again
+where it is needed, and must be the same.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 
 from loader import sources
 from loader.access import Access
 from loader.errors import SourceError
+from loader.escape import line
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome
 from loader.raising import checked
 from loader.selection import select_flow
-from loader.sources import Script
+from loader.sources import Project, Script
 from loader.specs import DeploymentSpec
 from worker.protocol import Flow
+
+KEPT = 64
+"""Outcomes that are remembered: specs of one script mostly follow each other."""
+Identity = tuple[int, int]
 
 
 @dataclass
 class Finder:
     """Reads and runs scripts for one call: ``root``, ``timeout`` and ``access`` are those of its loads.
 
-    ``wake`` is a descriptor whose readability cancels them.
+    ``home`` is the folder that the specs came from, by its location and its identity. ``wake`` is a
+    descriptor whose readability cancels the loads.
     """
 
     loader: FlowLoader
     access: Access
     timeout: float | None = None
     root: str | None = None
+    home: tuple[str, Identity] | None = None
+    main: Script | None = None
     scripts: dict[str, Script] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     wake: int | None = None
 
-    def run(self, script: Script) -> Outcome:
-        """What a script that was read holds; the answer is kept."""
-        outcome = self.loader.run(script, timeout=self.timeout, wake=self.wake)
-        self.keep(script, outcome)
-        return outcome
-
-    def keep(self, script: Script, outcome: Outcome) -> None:
-        """Remember a script and what it holds under its location."""
-        self.scripts[script.filename] = script
-        self.outcomes[script.filename] = outcome
+    def run_main(self, script: Script) -> Outcome:
+        """What the script that makes the specs holds. It is kept to the end."""
+        self.main = script
+        if script.root is not None:
+            self.home = (script.root.path, (script.root.device, script.root.inode))
+        return self.loader.run(script, timeout=self.timeout, wake=self.wake)
 
     def flow(self, spec: DeploymentSpec) -> Flow:
         """The flow at a spec's location, by name if it gives one.
@@ -53,38 +59,77 @@ class Finder:
         Raises SourceError, SelectionError and the exception of a load that failed.
         """
         location = spec.flow_location or ""
-        if location not in self.outcomes:
-            script = self.read(spec, location)
-            self.outcomes[location] = self.outcomes.get(script.filename) or self.run(script)
-        flows = checked(self.outcomes[location]).flows
-        return select_flow(flows, spec.flow_name, f"in script {location!r}")
+        outcome = self.outcomes.get(location)
+        if outcome is None:
+            outcome = self.loader.run(self.script(spec, location), timeout=self.timeout, wake=self.wake)
+            while len(self.outcomes) >= KEPT:
+                del self.outcomes[next(iter(self.outcomes))]
+            self.outcomes[location] = outcome
+        return select_flow(checked(outcome).flows, spec.flow_name, f"in script {sources.display(location)!r}")
 
     def content(self, spec: DeploymentSpec) -> bytes:
         """The bytes at a spec's location: those that were run, if any were. Raises SourceError."""
         location = spec.flow_location or ""
-        for script in self.scripts.values():
-            found = file_of(script, location)
-            if found is not None:
-                return found
-        return self.read(spec, location).content
+        own = file_of(self.main, location) if self.main is not None else None
+        return self.script(spec, location).content if own is None else own
 
-    def read(self, spec: DeploymentSpec, location: str) -> Script:
+    def script(self, spec: DeploymentSpec, location: str) -> Script:
         """The script at a location that a spec names. Raises SourceError."""
-        if location not in self.scripts:
-            root = permitted(location, self.access, self.root, spec.origin, author(spec))
-            script = sources.read(location, root, self.access)
-            self.scripts[location] = self.scripts[script.filename] = script
-        return self.scripts[location]
+        held = self.scripts.get(location)
+        if held is not None:
+            return held
+        root = permitted(location, self.access, self.root, spec.origin, author(spec))
+        script = self.of_project(location) or self.read(location, root)
+        if self.digests.setdefault(location, script.digest) != script.digest:
+            raise SourceError(
+                f"cannot load {sources.redacted(location)}: it has changed since it was loaded; try again"
+            )
+        self.keep(location, script)
+        return script
+
+    def read(self, location: str, root: str | None) -> Script:
+        """A script that is not held. Raises SourceError."""
+        same = self.home is not None and root == self.home[0]
+        identity = self.home[1] if self.home is not None and same else None
+        return sources.read(location, root, self.access, identity=identity)
+
+    def of_project(self, location: str) -> Script | None:
+        """The script, if it is a file of a project that is held already: an archive is fetched once."""
+        for held in (*self.scripts.values(), *([self.main] if self.main else [])):
+            name = name_in(held.project, location) if held.project is not None else None
+            if name is not None and held.project is not None:
+                project = replace(held.project, entry=name)
+                stem, content = PurePosixPath(name).stem, project.files[name]
+                return replace(
+                    held, location=location, filename=location, module=stem, content=content, project=project
+                )
+        return None
+
+    def keep(self, location: str, script: Script) -> None:
+        """Remember a script, as far as all that is kept may be large."""
+        self.scripts[location] = script
+        while len(self.scripts) > 1 and held_bytes(self.scripts) > self.access.project_size:
+            del self.scripts[next(iter(self.scripts))]
+
+
+def held_bytes(scripts: dict[str, Script]) -> int:
+    """How much scripts and their projects hold, each project once."""
+    projects = {id(item.project.files): item.project for item in scripts.values() if item.project}
+    files = sum(len(content) for project in projects.values() for content in project.files.values())
+    return files + sum(len(item.content) for item in scripts.values() if item.project is None)
+
+
+def name_in(project: Project, location: str) -> str | None:
+    """The name under which a project has the file at a location."""
+    return next((name for name in project.files if project.display(name) == location), None)
 
 
 def file_of(script: Script, location: str) -> bytes | None:
     """The bytes of the file at ``location``, if it is the script or one of its project."""
     if location in (script.filename, script.location):
         return script.content
-    if script.project is None:
-        return None
-    named = (name for name in script.project.files if script.project.display(name) == location)
-    return next((script.project.files[name] for name in named), None)
+    name = name_in(script.project, location) if script.project is not None else None
+    return None if name is None or script.project is None else script.project.files[name]
 
 
 def permitted(location: str, access: Access, root: str | None, origin: str | None, who: str) -> str | None:
@@ -93,20 +138,25 @@ def permitted(location: str, access: Access, root: str | None, origin: str | Non
     ``who`` names it, who may name what lies below ``origin``: nothing where that is empty, and everything
     where it is None, for then it is the caller. Raises SourceError for what it may not name.
     """
+    schemes = sources.schemes_of(location)
     if root is not None and sources.below(location, root):
         return root
     if origin is None:
         return None
     if origin and sources.below(location, origin):
         return origin
-    scheme = urlsplit(location).scheme.lower() if "://" in location else "file"
-    if scheme in access.linked:
+    missing = schemes - access.linked
+    if not missing:
         return None
-    remedy = f"the scheme {scheme} (--allow-scheme)" if scheme != "file" else "a root that holds it (--root)"
+    remedy = "a root that holds it (--root)"
+    if "file" not in missing:
+        named = " and ".join(sorted(missing))
+        remedy = f"the scheme {named} (--allow-scheme)"
     outside = f", and it lies outside {origin}" if origin else ""
-    raise SourceError(f"cannot load {location}: {who} names it{outside}; if you trust that, allow {remedy}")
+    shown = sources.redacted(location)
+    raise SourceError(f"cannot load {shown}: {who} names it{outside}; if you trust that, allow {remedy}")
 
 
 def author(spec: DeploymentSpec) -> str:
     """Who names a spec's location."""
-    return f"{spec.file}:{spec.line}" if spec.file else "the deployment spec"
+    return f"{line(spec.file)}:{spec.line}" if spec.file else "the deployment spec"

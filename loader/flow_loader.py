@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
 from loader import sources
 from loader.access import DEFAULT, Access
+from loader.errors import LoaderClosed
 from loader.models import Outcome
 from loader.profiles import load_profile, with_timeout
 from loader.supervisor import Supervisor
@@ -55,6 +57,12 @@ def wanted(script: sources.Script, details: bool) -> sources.Script:
     return replace(script, details=details)
 
 
+def closed(descriptor: int, lock: threading.Lock) -> None:
+    """Close a descriptor that nobody uses who does not hold the lock."""
+    with lock:
+        os.close(descriptor)
+
+
 class FlowLoader:
     """Loads flow scripts in sandboxed workers.
 
@@ -69,6 +77,7 @@ class FlowLoader:
         self.policy = load_profile(profile)
         self.supervisor = Supervisor(self.policy, python or sys.executable)
         self.executor: ThreadPoolExecutor | None = None
+        self.lock = threading.Lock()
 
     def load(
         self,
@@ -181,28 +190,37 @@ class FlowLoader:
 
     def close(self) -> None:
         """End every worker."""
-        self.supervisor.close()
-        if self.executor is not None:
-            self.executor.shutdown(wait=True)
+        with self.lock:
+            self.supervisor.close()
+            executor = self.executor
+        if executor is not None:
+            executor.shutdown(wait=True)
 
     def _run(self, script: sources.Script, timeout: float | None, wake: int | None = None) -> Outcome:
         policy = self.policy if timeout is None else with_timeout(self.policy, timeout)
         return self.supervisor.load(script, policy=policy, wake=wake)
 
     async def _in_thread(self, run: Callable[[int], T], stop: Callable[[], None] | None = None) -> T:
-        if self.executor is None:
-            self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader")
-        wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        work = asyncio.get_running_loop().run_in_executor(self.executor, run, wake)
-        work.add_done_callback(lambda _: os.close(wake))
+        with self.lock:
+            if self.supervisor.closed:
+                raise LoaderClosed("cannot load: this FlowLoader is closed; open another")
+            if self.executor is None:
+                self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader")
+            wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            work = self.executor.submit(run, wake)
+        # The loop may be closed before the work is done, so nothing of it is relied on here.
+        open_still = threading.Lock()
+        work.add_done_callback(lambda _: closed(wake, open_still))
+        waited = asyncio.wrap_future(work)
         try:
-            return await asyncio.shield(work)
+            return await asyncio.shield(waited)
         except asyncio.CancelledError:
-            if not work.done():
-                os.eventfd_write(wake, 1)
+            with open_still:
+                if not work.done():
+                    os.eventfd_write(wake, 1)
             if stop is not None:
                 stop()
-                await asyncio.wait([work])
+                await asyncio.wait([waited])
             raise
 
     def __enter__(self) -> Self:

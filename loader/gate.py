@@ -19,8 +19,11 @@ Claim = Ready | Refused | Found | Loaded | Failed
 
 DEPTH = 100
 """How deeply a claim may nest; an honest worker cuts at far less."""
-CONTAINERS = 1 << 17
-"""Lists and maps in all that one worker says: an empty one is a byte on the wire and sixty-four in memory."""
+PARTS = 1 << 19
+"""What all that one worker says may weigh: a value is one part. It can be a byte on the wire, and a hundred
+in memory as the key of a map."""
+CONTAINER = 4
+"""Parts that a list or map counts for: an empty one is a byte on the wire and sixty-four in memory."""
 FAILURES = ("script_failed", "out_of_memory", "output_exceeded")
 """The statuses that a worker may claim; the others are for the supervisor to see."""
 
@@ -73,7 +76,7 @@ class Gate:
     """What one worker may still say."""
 
     def __init__(self) -> None:
-        self.left = CONTAINERS
+        self.left = PARTS
 
     def claim(self, body: bytes) -> Claim:
         """One frame's body as the message it claims to be. Raises Violation, Excess when it is too much."""
@@ -104,13 +107,13 @@ def checked(body: bytes) -> Claim:
     return message
 
 
-def weigh(body: bytes, most: int = CONTAINERS) -> int:
+def weigh(body: bytes, most: int = PARTS) -> int:
     """Walk a frame without building it; refuse what JSON cannot carry and what would cost too much.
 
     Bytes, extensions and numbers without a value are no JSON. Every item that is announced must be there.
     Raises Violation.
     """
-    position, end, containers = 0, len(body), 0
+    position, end, parts = 0, len(body), 0
     left = [1]
     while left:
         if not left[-1]:
@@ -119,6 +122,7 @@ def weigh(body: bytes, most: int = CONTAINERS) -> int:
         if position >= end:
             raise Violation("cannot read a frame: it announces more than it holds")
         left[-1] -= 1
+        parts += 1
         lead = body[position]
         size = SIZES.get(lead)
         if size is not None:
@@ -129,15 +133,15 @@ def weigh(body: bytes, most: int = CONTAINERS) -> int:
             position += 1 + TEXTS[lead] + count(body, position, TEXTS[lead])
         else:
             items, position = opened(body, position, lead)
-            containers += 1
+            parts += CONTAINER - 1
             left.append(items)
             if len(left) > DEPTH:
                 raise Violation("cannot take a message: it nests too deeply")
-            if containers > most:
-                raise Excess("cannot take a message: it has too many parts")
+        if parts > most:
+            raise Excess("cannot take a message: it has too many parts")
     if position != end:
         raise Violation("cannot read a frame: it does not end where it should")
-    return containers
+    return parts
 
 
 def opened(body: bytes, position: int, lead: int) -> tuple[int, int]:

@@ -8,8 +8,8 @@ collections ``prefect-aws``, ``prefect-gcp`` and ``prefect-azure``.
 from __future__ import annotations
 
 import hashlib
-import posixpath
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from loader.client.interface import DataDocument, DeploymentRequest, Json, Sched
 from loader.errors import SpecValidationError
 from loader.flow_runners import KINDS as RUNNERS
 from loader.flow_runners import FlowRunnerBase
-from loader.sources import folder_of
+from loader.sources import basename_of, folder_of
 from loader.validation import ValidSpec
 
 STEPS = "prefect.deployments.steps"
@@ -39,6 +39,8 @@ EXPANDED = ("{{", "}}")
 """What a Prefect worker takes for a place in a pull step that is to be filled in."""
 KIND = "__prefect_kind"
 """The key by which a Prefect server takes a parameter for something that it is to work out."""
+FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+"""The name of a function, or of a method with its class."""
 DIGITS = 16
 """Of a script's digest, in the name of the folder that it is kept in."""
 Step = Mapping[str, Json]
@@ -69,10 +71,17 @@ def request(
         flow_runner=valid.runner.settings(),
         flow_data=flow_data,
         path=folder or folder_of(location),
-        entrypoint=f"{posixpath.basename(location)}:{flow.function or flow.name}",
+        entrypoint=entrypoint(location, flow.function),
         job_variables=job_variables(valid.runner),
         **more,
     )
+
+
+def entrypoint(location: str, function: str | None) -> str | None:
+    """``file.py:function``; None where the function has no name by which it could be found."""
+    if function is None or not FUNCTION.fullmatch(function):
+        return None
+    return f"{basename_of(location)}:{function}"
 
 
 def told(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,17 +96,29 @@ def job_variables(runner: FlowRunnerBase) -> dict[str, Any]:
     return {name: value for name, value in config.items() if value != usual[name]}
 
 
-def check_parameters(valid: ValidSpec) -> None:
-    """Raise SpecValidationError for parameters that a Prefect server would work out and not keep."""
-    waiting: list[Any] = [valid.spec.parameters]
+def check_for_server(valid: ValidSpec) -> None:
+    """Raise SpecValidationError for what a Prefect server or its workers would not take as it is written."""
+    cannot = f"cannot deploy {valid.spec.name!r} to a Prefect server"
+    if entrypoint(valid.spec.flow_location or "", valid.flow.function) is None:
+        raise SpecValidationError(f"{cannot}: its flow's function has no name; define it with def")
+    if any(KIND in item for item in parts(valid.spec.parameters) if isinstance(item, Mapping)):
+        raise SpecValidationError(
+            f"{cannot}: it would work out the parameter that has the key {KIND!r}; give its value"
+        )
+    settings = [item for item in parts(job_variables(valid.runner)) if isinstance(item, str)]
+    if any(mark in item for item in settings for mark in EXPANDED):
+        raise SpecValidationError(
+            f"{cannot}: it would fill in what stands between braces in a setting of its flow runner; give it"
+        )
+
+
+def parts(value: Any) -> Iterator[Any]:
+    """A plain value, and everything in it."""
+    waiting = [value]
     while waiting:
         item = waiting.pop()
+        yield item
         if isinstance(item, Mapping):
-            if KIND in item:
-                raise SpecValidationError(
-                    f"cannot deploy {valid.spec.name!r} to a Prefect server: it would work out the parameter"
-                    f" that has the key {KIND!r}; give its value"
-                )
             waiting += item.values()
         elif isinstance(item, (list, tuple)):
             waiting += item
@@ -106,7 +127,7 @@ def check_parameters(valid: ValidSpec) -> None:
 def kept_as(valid: ValidSpec, content: bytes) -> str:
     """The name under which a script is kept for a worker to pull: in a folder of its own."""
     digest = hashlib.sha256(content).hexdigest()[:DIGITS]
-    return f"{digest}/{posixpath.basename(valid.spec.flow_location or '') or 'flow.py'}"
+    return f"{digest}/{basename_of(valid.spec.flow_location or '') or 'flow.py'}"
 
 
 def steps_to(location: str, spec: ValidSpec) -> tuple[Step, ...]:

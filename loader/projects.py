@@ -25,32 +25,37 @@ from loader.models import Outcome
 from loader.sources import Project, Root, Script
 
 T = TypeVar("T")
+GROWTH = 4 << 20
+"""Characters by which an outcome may become longer when the files in it get their names."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a script lies while it is loaded. ``owner`` is whose its folder shall be: a uid and a gid."""
+    """Where a script lies while it is loaded. ``group`` is who beside this user may read what is there."""
 
     script: Script
     temporary: bool = False
-    owner: tuple[int, int] | None = None
+    group: int | None = None
 
     def fill(self) -> None:
-        """Write the project's files, which only this user and the worker may read."""
+        """Write the project's files, which only this user and the worker may read. Raises SourceError."""
         project, root = self.script.project, self.script.root
         if project is None or root is None:
             return
         folders = {PurePosixPath(name).parents[0] for name in project.files}
         folders |= {parent for folder in folders for parent in folder.parents}
-        for folder in sorted(folders - {PurePosixPath()}):
-            os.mkdir(os.path.join(root.path, folder), 0o700)
-        for name, content in project.files.items():
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(os.path.join(root.path, name), flags, 0o600), "wb") as file:
-                file.write(content)
-        if self.owner is not None:
-            for path in ("", *map(str, folders), *project.files):
-                os.chown(os.path.join(root.path, path), *self.owner)
+        try:
+            for folder in sorted(folders - {PurePosixPath()}):
+                path = os.path.join(root.path, folder)
+                os.mkdir(path, 0o700)
+                share(path, self.group, 0o750)
+            for name, content in project.files.items():
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                with os.fdopen(os.open(os.path.join(root.path, name), flags, 0o600), "wb") as file:
+                    share(file.fileno(), self.group, 0o640)
+                    file.write(content)
+        except OSError as error:
+            raise unplaced(self.script, error) from None
 
     def shown(self, outcome: Outcome) -> Outcome:
         """The outcome with the project's own locations in it."""
@@ -59,26 +64,42 @@ class Place:
         return Namer(self.script.root.path, self.script.project).rename(outcome)
 
 
+def share(path: str | int, group: int | None, mode: int) -> None:
+    """Let a group read what is this user's and stays so."""
+    if group is not None:
+        os.chown(path, -1, group)
+        os.chmod(path, mode)
+
+
+def unplaced(script: Script, error: OSError) -> SourceError:
+    """The error for a project that this machine has no place for."""
+    reason = error.strerror or type(error).__name__
+    return SourceError(
+        f"cannot load {script.filename}: its project cannot be written to {tempfile.gettempdir()}: {reason};"
+        " make room, or name another folder with TMPDIR"
+    )
+
+
 @contextmanager
-def placed(script: Script, owner: tuple[int, int] | None = None) -> Iterator[Place]:
-    """A place for the script: its own, or if it is part of a fetched project, a folder that vanishes."""
+def placed(script: Script, group: int | None = None) -> Iterator[Place]:
+    """A place for the script: its own, or if it is part of a fetched project, a folder that vanishes.
+
+    Raises SourceError.
+    """
     if script.project is None:
         yield Place(script)
         return
-    folder = tempfile.mkdtemp(prefix="flow-loader-")
     try:
+        folder = tempfile.mkdtemp(prefix="flow-loader-")
+    except OSError as error:
+        raise unplaced(script, error) from None
+    try:
+        share(folder, group, 0o750)
         status = os.stat(folder)
         path = os.path.join(folder, script.project.entry)
-        yield Place(
-            replace(
-                script,
-                filename=path,
-                folder=os.path.dirname(path),
-                root=Root(folder, status.st_dev, status.st_ino),
-            ),
-            temporary=True,
-            owner=owner,
-        )
+        root = Root(folder, status.st_dev, status.st_ino)
+        lying = replace(script, filename=path, folder=os.path.dirname(path), root=root)
+        yield Place(lying, temporary=True, group=group)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -87,7 +108,7 @@ class Namer:
     """Calls the files of one folder what they are called in their project."""
 
     def __init__(self, folder: str, project: Project) -> None:
-        self.project = project
+        self.project, self.left = project, GROWTH
         self.pattern = re.compile(re.escape(folder) + r"(?:/([^\s\"'<>|:,;()\[\]{}]*))?")
 
     def rename(self, value: T) -> T:
@@ -117,6 +138,8 @@ class Namer:
         path = (found[1] or "").rstrip(".")
         rest = (found[1] or "")[len(path) :]
         try:
-            return (self.project.display(path) if path else self.project.url) + rest
+            name = (self.project.display(path) if path else self.project.url) + rest
         except SourceError:  # no file of the project has such a name
             return found[0]
+        self.left -= max(0, len(name) - len(found[0]))
+        return name if self.left >= 0 else found[0]

@@ -18,6 +18,8 @@ from loader.errors import (
 )
 from worker.protocol import Flow
 
+LONGEST = 200
+"""Characters of a name that a message shows."""
 NOTHING_FOUND_OUT: Mapping[str, str] = MappingProxyType({})
 
 
@@ -69,9 +71,9 @@ def select_flow(flows: Iterable[Flow], flow_name: str | None = None, from_messag
         )
     left = [flow for flow in found if flow_name in (None, flow.name)]
     if len(left) > 1:
-        shown = candidates((repr(flow.name), flow.file, flow.line) for flow in left)
+        shown = candidates((label(flow.name), flow.file, flow.line) for flow in left)
         raise UnspecifiedFlowError(
-            f"cannot select one of {len(left)} flows named {left[0].name!r}{source}: {shown}."
+            f"cannot select one of {len(left)} flows named {label(left[0].name)}{source}: {shown}."
             " Rename all but one.",
             left,
         )
@@ -185,7 +187,7 @@ def listed(names: Iterable[str | None]) -> str:
 
 def label(name: str | None) -> str:
     """A name as it is shown."""
-    return "(unknown)" if name is None else repr(name)
+    return "(unknown)" if name is None else repr(name if len(name) <= LONGEST else name[:LONGEST] + "…")
 
 
 def candidates(places: Iterable[tuple[str, str | None, int | None]]) -> str:

@@ -24,6 +24,8 @@ FOUND_CAP = 10_000
 """``Found`` messages kept; a script that defines more flows is cut, not believed for ever."""
 FRAME_COST = 64
 """Bytes that a frame counts for beside its own: the least of them still has to be taken in."""
+READ_COST = 32
+"""Bytes that a read counts for: a pipe can be made to give them up one by one."""
 SAID_SHARE = 4
 """How many times the largest reply a worker may say in all: an honest one says everything at most twice."""
 
@@ -96,11 +98,9 @@ class Session:
             return []
         actions: list[Action] = []
         try:
+            self.charge(READ_COST)
             for body in self.reader.feed(data):
-                self.said += len(body) + FRAME_COST
-                if self.said > SAID_SHARE * self.policy.result:
-                    self.overfull = True
-                    return self.kill(now)
+                self.charge(len(body) + FRAME_COST)
                 actions += self.take(self.gate.claim(body), now)
                 if self.deaf():
                     break
@@ -110,6 +110,12 @@ class Session:
         except Violation as violation:
             return self.violated(str(violation), now)
         return actions
+
+    def charge(self, cost: int) -> None:
+        """Count what a worker says. Raises Excess when it is more than it may say."""
+        self.said += cost
+        if self.said > SAID_SHARE * self.policy.result:
+            raise gate.Excess("cannot take more from a worker: it has said too much")
 
     def take(self, claim: gate.Claim, now: float) -> list[Action]:
         """One well-formed message, legal or not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 from uuid import UUID
 
@@ -20,18 +21,28 @@ if TYPE_CHECKING:
 
 KeyPath = tuple[str | int, ...]
 """Keys and list indices from a spec's own keys."""
+MOST, CUT = 20, 500
+"""Mistakes of one kind that are told, and characters of each."""
 NESTED = "nested"
 """The type of an error that stands for several of a part, which ``mistakes`` takes apart."""
 
 
 def part(kind: type[Shared], values: Any, info: ValidationInfo, under: KeyPath = ()) -> Any:
     """One part of a spec as a model; its mistakes keep the keys under which they are."""
+    if not isinstance(values, Mapping):
+        raise refused(PLAINER["dict_type"])
+    known = {name: value for name, value in values.items() if name in kind.model_fields}
+    made, found = None, []
     try:
-        return kind.model_validate(values, context=info.context)
+        made = kind.model_validate(known, context=info.context)
     except ValidationError as error:
-        found = [((*under, *path), message) for path, message in mistakes(error)]
+        found += [((*under, *path), message) for path, message in mistakes(error)]
+    strange = (name for name in values if name not in kind.model_fields)
+    found += [((*under, str(name)[:CUT]), PLAINER["extra_forbidden"]) for name in islice(strange, MOST)]
+    if found:
         said = "; ".join(f"{dotted(path)}: {message}" if path else message for path, message in found)
-        raise PydanticCustomError(NESTED, "{said}", {"said": said, "found": found}) from None
+        raise PydanticCustomError(NESTED, "{said}", {"said": said, "found": found})
+    return made
 
 
 def a_schedule(value: Any, info: ValidationInfo) -> Any:
@@ -220,7 +231,7 @@ class SpecBase(Shared):
         return deploying.create(self, client, **options)
 
     async def create_deployment_async(self, client: Client | None = None, **options: Any) -> UUID:
-        """As ``create_deployment``, without blocking the event loop."""
+        """As ``create_deployment``, without blocking the event loop. What has begun is not cancelled."""
         from loader import deploying  # noqa: PLC0415 - it needs this module
 
         return await deploying.in_thread(deploying.create, self, client, **options)
@@ -243,13 +254,13 @@ else:
 def mistakes(error: ValidationError) -> list[tuple[KeyPath, str]]:
     """What is wrong with a spec: for each mistake the keys that lead to it, and a message."""
     found: list[tuple[KeyPath, str]] = []
-    for item in error.errors(include_url=False, include_input=False):
+    for item in error.errors(include_url=False, include_input=False)[:MOST]:
         place = tuple(item["loc"])
         if item["type"] == NESTED:
             found += [((*place, *path), message) for path, message in item["ctx"]["found"]]
         else:
             found.append((place, PLAINER.get(item["type"], item["msg"])))
-    return found
+    return [(path, message if len(message) <= CUT else message[:CUT] + "…") for path, message in found]
 
 
 def dotted(path: KeyPath) -> str:

@@ -138,14 +138,21 @@ class Supervisor:
 
     def attempt(self, script: Script, policy: Policy, wake: int | None) -> tuple[projects.Place, Ended]:
         """One worker's whole life with this script. Raises HostFailure."""
-        # A folder that cannot be mounted for its reader must be its reader's.
-        owner = None if policy.asks("filesystem", "full") else identity()
-        with projects.placed(script, owner) as place:
+        # A folder that cannot be mounted for its reader must be readable to the reader's group.
+        group = None if policy.asks("filesystem", "full") else identity()[1]
+        if script.project is not None:
+            with self.lock:
+                self.current()  # who removes the folder if we cannot must be there before it is
+        with projects.placed(script, group) as place:
             worker, folder = self.take(place.script.root, temporary=place.temporary)
             try:
-                place.fill()
-                session = Session.begin(policy, time.monotonic())
-                self.configure(worker, place.script.root.path if place.script.root else None, folder)
+                try:
+                    place.fill()
+                    session = Session.begin(policy, time.monotonic())
+                    self.configure(worker, place.script.root.path if place.script.root else None, folder)
+                finally:
+                    if folder is not None:
+                        os.close(folder)
                 ended = Conversation(worker, session, place.script, wake).run()
             finally:
                 worker.close()
@@ -159,6 +166,3 @@ class Supervisor:
                 worker.pass_folder(folder)
         except (BrokenPipeError, ConnectionResetError):
             pass
-        finally:
-            if folder is not None:
-                os.close(folder)

@@ -11,11 +11,11 @@ rrule          by the clock; a repeated time is its first, a skipped one is as l
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import heapq
 import itertools
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -30,6 +30,8 @@ from loader.schedules import CronSchedule, IntervalBase, RRuleSchedule, Schedule
 
 SECONDS = 0.7
 """How long a question may take."""
+GRACE = 1.0
+"""How much longer a search is waited for that should have ended."""
 COUNT_CAP = 1_000
 """How many runs may be asked for."""
 DAY = dt.timedelta(days=1)
@@ -41,58 +43,78 @@ PROBES = tuple(dt.timedelta(hours=hours) for hours in range(-26, 27))
 Resolve = Callable[[dt.datetime, dt.tzinfo], tuple[dt.datetime, ...]]
 
 
-def next_runs(schedule: Schedule, count: int, after: dt.datetime | None = None) -> tuple[dt.datetime, ...]:
+def next_runs(
+    schedule: Schedule, count: int, after: dt.datetime | None = None, *, seconds: float = SECONDS
+) -> tuple[dt.datetime, ...]:
     """The next ``count`` runs of ``schedule``, in its zone and strictly after ``after``, now by default.
 
-    They are fewer when it ends before, or where so many cannot be found in bounded time. ``count`` is cut to
+    They are fewer when it ends before, or where so many cannot be found in ``seconds``. ``count`` is cut to
     COUNT_CAP. A moment without a zone is UTC.
 
-    Raises SpecValidationError when none can be found in bounded time.
+    Raises SpecValidationError when none can be found in that time.
     """
     after = dt.datetime.now(dt.UTC) if after is None else after
     after = after if after.tzinfo is not None else after.replace(tzinfo=dt.UTC)
-    found: list[dt.datetime] = []
-    try:
-        with within(SECONDS):
-            found.extend(itertools.islice(runs_of(schedule, after), max(0, min(count, COUNT_CAP))))
-    except TooLong:
-        if not found:
-            raise SpecValidationError(f"cannot say when {repr(schedule)[:200]} runs: {NEVER}") from None
-    except OverflowError:
-        reason = "it leads out of the calendar; give it a later date, or an earlier one"
-        raise SpecValidationError(f"cannot say when {repr(schedule)[:200]} runs: {reason}") from None
-    return tuple(found)
+    search = Search(schedule, after, max(0, min(count, COUNT_CAP)))
+    search.run(seconds)
+    if search.failure is not None and not search.found:
+        raise SpecValidationError(f"cannot say when {repr(schedule)[:200]} runs: {search.failure}")
+    return tuple(search.found)
 
 
 NEVER = (
     "no time that it names was found in all the steps that a search may take; correct it, or begin it later"
 )
+BEYOND = "it leads out of the calendar; give it a later date, or an earlier one"
 
 
 class TooLong(Exception):
     """The time for a search is over."""
 
 
-@contextlib.contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Raise TooLong in the block when it has taken that long, wherever it is.
+class Search:
+    """Looks for runs until there are enough, or until it takes too long.
 
     The libraries that know the rules search without end for what never comes, and cannot be asked to stop. As
-    they are written in Python, the interpreter's hook for profilers is called at every step; the one that was
-    there before is put back.
+    they are written in Python, the interpreter's hook for profilers is called at every step. A thread has one
+    of its own, which ends with it: neither the caller's nor an interrupt of the caller meets this one.
     """
-    end = time.monotonic() + seconds
 
-    def check(*_: object) -> None:
-        if time.monotonic() > end:
-            raise TooLong
+    def __init__(self, schedule: Schedule, after: dt.datetime, count: int) -> None:
+        self.schedule, self.after, self.count = schedule, after, count
+        self.found: list[dt.datetime] = []
+        self.failure: str | None = None
+        self.error: BaseException | None = None
 
-    before = sys.getprofile()
-    sys.setprofile(check)
-    try:
-        yield
-    finally:
-        sys.setprofile(before)
+    def run(self, seconds: float) -> None:
+        """Search for so long at most. Raises what the search raises."""
+        end = time.monotonic() + seconds
+        thread = threading.Thread(target=self.look, args=(end,), name="flow-loader-next-runs", daemon=True)
+        thread.start()
+        thread.join(seconds + GRACE)
+        if self.error is not None:
+            raise self.error
+        if thread.is_alive():
+            self.failure = NEVER
+
+    def look(self, end: float) -> None:
+        """In the thread: fill ``found``."""
+
+        def check(*_: object) -> None:
+            if time.monotonic() > end:
+                raise TooLong
+
+        try:
+            sys.setprofile(check)
+            self.found.extend(itertools.islice(runs_of(self.schedule, self.after), self.count))
+        except TooLong:
+            self.failure = NEVER
+        except OverflowError:
+            self.failure = BEYOND
+        except BaseException as error:  # it is the caller's
+            self.error = error
+        finally:
+            sys.setprofile(None)
 
 
 def runs_of(schedule: Schedule, after: dt.datetime) -> Iterator[dt.datetime]:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from loader.client.interface import BlockRecord
 from loader.errors import SpecValidationError
+from loader.escape import line
 from loader.flow_runners import FlowRunnerBase
 from loader.keeping import block_of
 from loader.specs import DeploymentSpec, mistakes
@@ -25,6 +26,8 @@ NO_STORAGE = (
 )
 LOCAL_STORAGE = "You have configured local storage"
 THIS_MACHINE = "this deployment will only be usable from the current machine"
+PROBLEMS = 20
+"""What is told of all that a worker may say is wrong with one spec."""
 BASE_RUNNER = (
     "The base `FlowRunner` type cannot be used. Provide a flow runner implementation or flow runner settings"
     " instead."
@@ -78,7 +81,7 @@ def validated(spec: DeploymentSpec, given: Surroundings) -> ValidSpec:
     storage, block_id, trusted = storage_of(spec, given)
     storage, warnings = judged(runner.kind, storage)
     if spec.problems:
-        raise SpecValidationError("; ".join(spec.problems))
+        raise SpecValidationError("; ".join(map(line, spec.problems[:PROBLEMS])))
     filled = spec.with_values(
         name=name, flow=flow, flow_name=flow.name, flow_location=location, flow_storage=block_id or storage
     )

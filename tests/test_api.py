@@ -19,6 +19,7 @@ import pytest
 import loader
 from loader import (
     Flow,
+    LoaderClosed,
     LoadError,
     MissingDeploymentError,
     MissingFlowError,
@@ -639,3 +640,35 @@ def test_a_profile_that_leaves_the_host_open_warns_at_every_use(tmp_path):
     for _ in range(2):
         with pytest.warns(UserWarning, match="limits time and memory only"):
             loader.load_flow_from_script(script, profile="development")
+
+
+def test_cancelled_loads_leave_no_descriptor(script):
+    """Also where the event loop is closed before their workers are dead."""
+    path = script("import time; time.sleep(20)\n")
+
+    async def cancel(held):
+        loads = [asyncio.ensure_future(held.load_async(path)) for _ in range(4)]
+        await asyncio.sleep(0.3)
+        for load in loads:
+            load.cancel()
+        await asyncio.gather(*loads, return_exceptions=True)
+
+    with loader.FlowLoader() as held:
+        held.warm()
+        counts = []
+        for _ in range(3):
+            asyncio.run(cancel(held))
+            time.sleep(0.5)
+            counts.append(len(os.listdir("/proc/self/fd")))
+    assert counts[0] == counts[1] == counts[2]
+
+
+def test_a_closed_loader_says_so_to_event_loops_too(script):
+    """And leaves nothing open."""
+    held = loader.FlowLoader()
+    held.close()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(LoaderClosed):
+            asyncio.run(held.load_async(script(FLOW)))
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -9,6 +9,14 @@ from pydantic import ValidationError
 
 from loader import declared, storage
 from loader.declared import Shared, plain
+from loader.schedules import RRuleSchedule
+from loader.storage import (
+    AzureBlobStorageBlock,
+    FileStorageBlock,
+    KVServerStorageBlock,
+    LocalStorageBlock,
+    S3StorageBlock,
+)
 from worker.dialects.orion import model as scripts
 from worker.dialects.orion import storage as script_storage
 from worker.fields import BLOCKS, RUNNERS, SCHEDULES, SPEC, Declared
@@ -167,3 +175,33 @@ def test_models_are_of_the_module_that_names_them():
     """They can be copied and pickled by whoever trusts them."""
     for kind in storage.KINDS.values():
         assert pickle.loads(pickle.dumps(kind)) is kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (FileStorageBlock, {"base_path": "/x\0"}),
+        (FileStorageBlock, {"base_path": "s3://k:hush-hush@b/x"}),
+        (LocalStorageBlock, {"storage_path": "a\n"}),
+        (S3StorageBlock, {"bucket": "b\x1b"}),
+        (AzureBlobStorageBlock, {"container": "c\0", "connection_string": "x"}),
+        (KVServerStorageBlock, {"api_address": "http://u:hush-hush@h"}),
+    ],
+)
+def test_a_place_holds_no_control_characters_and_no_passwords(kind, fields):
+    """It is shown to people and handed to the system, so it is refused where it is first said."""
+    with pytest.raises(ValidationError) as caught:
+        kind(**fields)
+    assert "hush-hush" not in str(caught.value)
+    assert "control character" in str(caught.value) or "no user and no password" in str(caught.value)
+
+
+def test_a_rule_names_no_more_times_than_a_day_has_minutes():
+    """More are seconds of a day, which take long to list."""
+    hours, minutes = (",".join(map(str, range(count))) for count in (24, 60))
+    most = f"FREQ=DAILY;BYHOUR={hours};BYMINUTE={minutes};BYSECOND=0"
+    assert RRuleSchedule(rrule=most)
+    with pytest.raises(ValidationError, match="times of the day, and 1440 are the most"):
+        RRuleSchedule(rrule=most + ",30")
+    with pytest.raises(ValidationError, match="times of the day, and 1440 are the most"):
+        RRuleSchedule(rrule=f"RRULE:FREQ=DAILY\nEXRULE:{most},30")

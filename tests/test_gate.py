@@ -284,8 +284,8 @@ MANY = 1 << 18
         with_parameters(b"\xdc\xff\xff" * 90 + bytes(MANY)),
         with_parameters(b"\xdf\xff\xff\xff\xff"),
         with_parameters(b"\xdb\xff\xff\xff\xff"),
-        with_parameters(b"\xdd" + gate.CONTAINERS.to_bytes(4) + b"\x90" * gate.CONTAINERS),
-        with_parameters(b"\xdd" + gate.CONTAINERS.to_bytes(4) + b"\x80" * gate.CONTAINERS),
+        with_parameters(b"\xdd" + gate.PARTS.to_bytes(4) + b"\x90" * gate.PARTS),
+        with_parameters(b"\xdd" + gate.PARTS.to_bytes(4) + b"\x80" * gate.PARTS),
         msgpack.packb([[]] * MANY),
         b"\x90" * MANY,
         b"\x91" * MANY,
@@ -301,23 +301,34 @@ def test_a_frame_that_wants_to_be_large_in_memory_is_refused_cheaply(data):
     assert isinstance(judged(data), Violation)
 
 
-@pytest.mark.parametrize("item", [b"\x90", b"\x80"])
-def test_parts_are_bounded_to_the_last_one(item):
-    """A frame may have as many lists and maps as one worker has in all; one more is too much."""
-    around = gate.weigh(with_parameters(b"\xc0"))
+@pytest.mark.parametrize(
+    ("item", "weight"), [(b"\x90", gate.CONTAINER), (b"\x80", gate.CONTAINER), (b"\x01", 1)]
+)
+def test_parts_are_bounded_to_the_last_one(item, weight):
+    """A frame may weigh as much as all that one worker says; one more part is too much."""
+    around = gate.weigh(with_parameters(b"\xc0")) - 1 + gate.CONTAINER
+    items, rest = divmod(gate.PARTS - around, weight)
     for more in (0, 1):
-        items = gate.CONTAINERS - around - 1 + more
-        data = with_parameters(b"\xdd" + items.to_bytes(4) + item * items)
+        filling = b"\x01" * (rest + more)
+        data = with_parameters(b"\xdd" + (items + len(filling)).to_bytes(4) + item * items + filling)
         answer = judged(data)
         assert type(answer) is (gate.Excess if more else Loaded)
     assert issubclass(gate.Excess, Violation)
     assert "too many parts" in str(answer)
 
 
+def test_a_map_of_many_keys_is_refused():
+    """Each costs a hundred bytes in memory, whatever it is on the wire."""
+    keys = b"".join(b"\xa4" + b"%04x" % number + b"\x01" for number in range(1 << 16))
+    maps = b"\xdf" + (1 << 16).to_bytes(4) + keys
+    assert isinstance(judged(with_parameters(maps)), Loaded)
+    assert isinstance(judged(with_parameters(b"\x95" + maps * 5)), gate.Excess)
+
+
 def test_what_a_worker_says_has_one_budget(monkeypatch):
     """Lists and maps of all its frames are counted together, to the last one."""
     found, ready = body(Found(flow=FLOW)), body(HONEST[0])
-    monkeypatch.setattr(gate, "CONTAINERS", 3 * gate.weigh(found) + gate.weigh(ready))
+    monkeypatch.setattr(gate, "PARTS", 3 * gate.weigh(found) + gate.weigh(ready))
     one = gate.Gate()
     for data in (found, ready, found, found):
         one.claim(data)
@@ -330,7 +341,7 @@ def test_what_a_worker_says_has_one_budget(monkeypatch):
 def test_another_worker_has_a_budget_of_its_own(monkeypatch):
     """A single claim has a fresh one each time, too."""
     found = body(Found(flow=FLOW))
-    monkeypatch.setattr(gate, "CONTAINERS", gate.weigh(found))
+    monkeypatch.setattr(gate, "PARTS", gate.weigh(found))
     for _ in range(3):
         assert gate.Gate().claim(found) == gate.claim(found) == Found(flow=FLOW)
 

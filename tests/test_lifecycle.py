@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from loader import FlowLoader, LoaderClosed
+from loader.conversation import Conversation
 
 ROOT = Path(__file__).parent.parent
 GONE_SECONDS = 2.0
@@ -22,7 +24,7 @@ SLOW = FLOW + "import time\ntime.sleep(0.05)\n"
 SUPERVISOR = f"""
 import sys, threading
 sys.path.insert(0, {str(ROOT)!r})
-from loader import FlowLoader
+from loader import FlowLoader, LoaderClosed
 held = FlowLoader().warm()
 print("warm", flush=True)
 def work():
@@ -159,6 +161,24 @@ def test_a_killed_worker_is_reported_and_the_next_load_is_unaffected():
         assert outcomes[0].exit.signal == "SIGKILL"
         assert [flow.name for flow in outcomes[0].flows] == ["answer"]
         assert loader.load_text(FLOW).status == "loaded"
+
+
+def test_a_zygote_that_dies_before_the_script_is_sent_is_replaced(monkeypatch):
+    """Also at the moment when its worker is looked at: nothing was sent, so the load is tried again."""
+    attest, killed = Conversation.attest, []
+
+    def late(self):
+        if not killed:
+            killed.append(children(loader.supervisor.zygote.process.pid)[0])
+            os.kill(killed[0], signal.SIGKILL)
+            select.select([self.worker.pidfd], [], [], 10)
+        attest(self)
+
+    with FlowLoader() as loader:
+        loader.warm()
+        monkeypatch.setattr(Conversation, "attest", late)
+        assert loader.load_text(FLOW).status == "loaded"
+    assert killed
 
 
 def test_closing_ends_every_process_and_returns_every_descriptor():

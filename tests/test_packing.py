@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from loader import DeploymentSpec, DockerFlowRunner, Flow, SpecValidationError, TempStorageBlock
-from loader.packing import check_parameters, job_variables, kept_as, request, steps_to
+from loader.packing import check_for_server, job_variables, kept_as, request, steps_to
 from loader.validation import Surroundings, validated
 
 STEPS = "prefect.deployments.steps"
@@ -102,9 +102,34 @@ def test_a_place_that_a_worker_would_fill_in_is_refused(valid, location):
 
 def test_parameters_that_a_server_would_work_out_are_refused(valid):
     """At any depth."""
-    check_parameters(valid(parameters={"a": [{"b": "{{ x }}"}]}))
+    check_for_server(valid(parameters={"a": [{"b": "{{ x }}"}]}))
     with pytest.raises(SpecValidationError, match="would work out the parameter"):
-        check_parameters(valid(parameters={"a": [{"b": {"__prefect_kind": "jinja", "template": "x"}}]}))
+        check_for_server(valid(parameters={"a": [{"b": {"__prefect_kind": "jinja", "template": "x"}}]}))
+
+
+def test_settings_that_a_worker_would_fill_in_are_refused(valid):
+    """A spec's author does not read the worker's secrets by their names."""
+    runner = {"type": "subprocess", "config": {"env": {"KEY": "{{ prefect.blocks.secret.key }}"}}}
+    with pytest.raises(SpecValidationError, match="setting of its flow runner"):
+        check_for_server(valid(flow_runner=runner))
+
+
+def test_a_flow_whose_function_has_no_name_cannot_be_found_by_a_worker(valid):
+    """Nor can a name that a script only claims lead elsewhere."""
+    for function in ("<lambda>", "a; import os", "a:b", None, ""):
+        claimed = Flow("f", function=function, file="/flows/a.py")
+        spec = DeploymentSpec(flow=claimed, flow_storage=TempStorageBlock(), flow_runner="subprocess")
+        made = validated(spec, Surroundings(None, None, None))
+        assert request(made, UUID(int=1)).entrypoint is None
+        with pytest.raises(SpecValidationError, match="function has no name"):
+            check_for_server(made)
+
+
+def test_a_query_is_no_part_of_a_files_name(valid):
+    """It may be a key."""
+    spec = valid("https://example.org/flows/a.py?signature=hush")
+    assert request(spec, UUID(int=1)).entrypoint == "a.py:f"
+    assert kept_as(spec, b"1").endswith("/a.py")
 
 
 def test_settings_that_are_not_the_usual_ones_are_job_variables():

@@ -1,6 +1,7 @@
 """Fetched projects: their scripts find their siblings, tell their own names, and nothing is left behind."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from loader import FlowLoader, Status
+from loader import FlowLoader, SourceError, Status
 from loader.process import FIXED_ENVIRONMENT
+from loader.projects import GROWTH, Namer, placed
+from loader.sources import Project, read
 
 ROOT = Path(__file__).parents[1]
 MAIN = """\
@@ -171,3 +174,55 @@ def test_a_killed_supervisor_leaves_no_project_behind(archive, tmp_path):
     while any(folder.iterdir()) and time.monotonic() < until:
         time.sleep(0.02)
     assert list(folder.iterdir()) == []
+
+
+def test_a_project_is_this_users_and_its_readers_cannot_change_it(archive, temporary):
+    """Who may read it as a group can neither write into it nor rename in it: nothing there is given away."""
+    script = read(f"zip://flows/main.py::{archive()}")
+    group = 65534 if os.geteuid() == 0 else os.getegid()
+    with placed(script, group) as place:
+        place.fill()
+        for path in (temporary / place.script.root.path, *Path(place.script.root.path).rglob("*")):
+            status = path.stat()
+            assert (status.st_uid, status.st_gid) == (os.geteuid(), group)
+            assert status.st_mode & 0o777 == (0o750 if path.is_dir() else 0o640)
+
+
+def test_a_project_that_cannot_be_written_is_said(archive, tmp_path, monkeypatch):
+    """A machine without room for it is no crash."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with FlowLoader() as loader, pytest.raises(SourceError, match=r"cannot be written to .*TMPDIR"):
+        loader.load(f"zip://flows/main.py::{archive()}")
+
+
+def test_long_locations_do_not_make_outcomes_without_end():
+    """What a script says of its folder grows by its name, up to a bound."""
+    project = Project(url="memory://" + "a" * 1900, entry="m.py", files={"m.py": b""})
+    said = "/tmp/x/m.py " * 200_000
+    told = Namer("/tmp/x", project).rename(said)
+    assert len(told) <= len(said) + GROWTH
+    assert told.startswith("memory://")
+    assert told.endswith("/tmp/x/m.py ")
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_project_that_does_not_fit_leaves_nothing_open(archive, temporary):
+    """A disk that is full, or a limit on files: said each time, and the next load is unaffected."""
+    location = f"zip://flows/main.py::{archive({'flows/main.py': '#' * 50_000})}"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with FlowLoader() as loader:
+        loader.warm()
+        held = descriptors()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        try:
+            for _ in range(3):
+                with pytest.raises(SourceError, match="cannot be written"):
+                    loader.load(location)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert descriptors() == held
+        assert loader.load(location).status is Status.SCRIPT_FAILED
+    assert list(temporary.iterdir()) == []

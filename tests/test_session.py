@@ -163,7 +163,8 @@ def test_a_worker_that_says_too_much_in_all_is_ended(policy):
     """Many frames below the cap are bounded by their sum, to which each adds a cost beside its own bytes."""
     session = started(State.LOADING, policy(result=5000))
     ready, data = (encode(MESSAGES[name]) for name in ("Ready", "Found"))
-    first, each = (len(frame) - HEADER.size + module.FRAME_COST for frame in (ready, data))
+    cost = module.FRAME_COST + module.READ_COST - HEADER.size
+    first, each = (len(frame) + cost for frame in (ready, data))
     times = (module.SAID_SHARE * 5000 - first) // each
     for _ in range(times):
         assert session.received(data, NOW) == []
@@ -181,7 +182,7 @@ def parts(name):
 
 def test_a_worker_that_says_too_many_parts_in_all_is_ended(monkeypatch):
     """Its frames have one budget of lists and maps; to spend it is too much, and no violation."""
-    monkeypatch.setattr(gate, "CONTAINERS", parts("Ready") + 3 * parts("Found"))
+    monkeypatch.setattr(gate, "PARTS", parts("Ready") + 3 * parts("Found"))
     session = started(State.LOADING)
     data = encode(MESSAGES["Found"])
     for _ in range(3):
@@ -194,7 +195,7 @@ def test_a_worker_that_says_too_many_parts_in_all_is_ended(monkeypatch):
 
 def test_each_worker_has_a_budget_of_its_own(monkeypatch):
     """What one says is not counted for another."""
-    monkeypatch.setattr(gate, "CONTAINERS", parts("Ready") + parts("Loaded"))
+    monkeypatch.setattr(gate, "PARTS", parts("Ready") + parts("Loaded"))
     for _ in range(3):
         session = started(State.REPLIED)
         assert (session.reply, session.overfull) == (MESSAGES["Loaded"], False)
@@ -202,7 +203,7 @@ def test_each_worker_has_a_budget_of_its_own(monkeypatch):
 
 def test_too_much_right_behind_ready_keeps_the_script_at_home(monkeypatch):
     """Who says too much in one breath with its first word is not looked at, and gets no script."""
-    monkeypatch.setattr(gate, "CONTAINERS", parts("Ready"))
+    monkeypatch.setattr(gate, "PARTS", parts("Ready"))
     session = started(State.CONFINING)
     assert session.received(encode(MESSAGES["Ready"]) + encode(MESSAGES["Found"]), NOW) == [Action.KILL]
     assert (session.overfull, session.violation, session.sent) == (True, None, False)
@@ -374,3 +375,15 @@ class AnySequence(RuleBasedStateMachine):
 
 
 TestAnySequence = AnySequence.TestCase
+
+
+def test_a_worker_that_speaks_byte_by_byte_is_ended(policy):
+    """Each read costs its supervisor more than the byte in it."""
+    session = started(State.LOADING, policy(result=5000))
+    data = encode(MESSAGES["Found"])
+    reads = 0
+    while session.state is State.LOADING and reads < 5000:
+        session.received(data[reads % len(data) :][:1], NOW)
+        reads += 1
+    assert session.overfull
+    assert reads <= module.SAID_SHARE * 5000 / module.READ_COST + 1

@@ -28,6 +28,8 @@ INNER = (
     | kernel.CLONE_NEWUTS
 )
 ROOT = 0
+DYING_SECONDS = 0.5
+"""How long after the end of its channel a supervisor may still be seen alive that is not."""
 
 
 def run(broker_descriptor: int, zygote_descriptor: int, supervisor: int) -> NoReturn:
@@ -195,8 +197,9 @@ class Broker:
             signal.pidfd_send_signal(child, signal.SIGKILL)
             os.waitid(os.P_PIDFD, child, os.WEXITED)
             orphans.end(set())
-            for path in self.temporary:
-                shutil.rmtree(path, ignore_errors=True)
+            if select.select([supervisor], [], [], DYING_SECONDS)[0]:
+                for path in self.temporary:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def answer(self, wanted: protocol.OpenFolder) -> None:
         """One folder to the supervisor, or why not. What is judged is what was opened, not its path."""

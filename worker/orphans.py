@@ -30,8 +30,9 @@ def end(known: Set[int]) -> None:
         orphans = given() - known
         if not orphans:
             return
-        for orphan in orphans:
+        for orphan in orphans:  # all of them before the first is waited for: they may go on forking
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(orphan, signal.SIGKILL)
+        for orphan in orphans:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(orphan, 0)

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from loader import escape
-from loader.batches import Batch, Verdict
+from loader.batches import Batch, Verdict, unexpected
 from loader.cli import formats, load, registering, specs, verdicts, words
 from loader.cli.arguments import UsageError
 from loader.cli.terminal import Style, of, wrapped
@@ -77,6 +77,8 @@ def result(verdict: Verdict, deployer: Deployer, dry_run: bool) -> Result:
         created = deployer.create(verdict.valid)
     except NOT_DONE as error:
         return Result("failed", failure=str(error))
+    except Exception as error:  # what was done before must be told
+        return Result("failed", failure=unexpected(error))
     return Result("created" if created.new else "updated", created.id)
 
 

@@ -12,6 +12,7 @@ from loader.cli.arguments import UsageError
 from loader.client.interface import Client
 from loader.client.prefect import PrefectServer
 from loader.deploying import registry
+from loader.sources import redacted
 from loader.storage import KINDS, StorageBlock
 
 KEY = "PREFECT_API_KEY"
@@ -33,4 +34,5 @@ def storage(values: argparse.Namespace) -> StorageBlock | None:
     try:
         return KINDS["File Storage"].model_validate({"base_path": place})
     except ValidationError as error:
-        raise UsageError(f"cannot use the storage {place}: {error.errors()[0]['msg']}") from None
+        said = error.errors(include_input=False)[0]["msg"]
+        raise UsageError(f"cannot use the storage {redacted(place)}: {said}") from None

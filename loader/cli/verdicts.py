@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from loader import escape
@@ -11,10 +13,13 @@ from loader.batches import Batch, Verdict
 from loader.cli import listing, words
 from loader.cli.places import Places
 from loader.cli.terminal import Style, fields, wrapped
+from loader.errors import SpecValidationError
 from loader.upcoming import next_runs
 
 RUNS = 3
 """Next runs that are told of a spec with a schedule."""
+EACH, SECONDS = 0.7, 5.0
+"""How long finding those of one spec may take, and those of all."""
 SHOWN = 200
 """Specs that are listed."""
 PROBLEMS = 10
@@ -29,23 +34,37 @@ def data(batch: Batch, more: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]
 
     ``more`` is added to each spec's, in order.
     """
-    specs = []
+    specs, clock = [], Clock()
     for place, verdict in enumerate(batch.verdicts):
         told = {
             **asdict(verdict.listed),
             "valid": verdict.valid is not None,
             "problems": list(verdict.problems),
             "warnings": list(verdict.warnings),
-            "next_runs": [moment.isoformat() for moment in upcoming(verdict)],
+            "next_runs": [moment.isoformat() for moment in clock.upcoming(verdict)],
         }
         specs.append({**told, **(more[place] if more else {})})
     return {**batch.outcome.model_dump(mode="json"), "specs": specs}
 
 
-def upcoming(verdict: Verdict) -> tuple[Any, ...]:
-    """When a valid spec with a schedule runs next."""
-    schedule = verdict.valid.spec.schedule if verdict.valid else None
-    return next_runs(schedule, RUNS) if schedule is not None else ()
+class Clock:
+    """Says when specs run next, for as long as that may take for all of a batch together."""
+
+    def __init__(self) -> None:
+        self.left = SECONDS
+
+    def upcoming(self, verdict: Verdict) -> tuple[datetime, ...]:
+        """The next runs of a valid spec with a schedule; none where they cannot be found in time."""
+        schedule = verdict.valid.spec.schedule if verdict.valid else None
+        if schedule is None or self.left <= 0:
+            return ()
+        begun = time.monotonic()
+        try:
+            return next_runs(schedule, RUNS, seconds=min(self.left, EACH))
+        except SpecValidationError:
+            return ()
+        finally:
+            self.left -= time.monotonic() - begun
 
 
 def table(
@@ -67,10 +86,10 @@ def table(
         return []
     heads = ("", "deployment", "flow", "")
     widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(3)]
-    lines = [style.dim(line_of(heads, widths))]
+    lines, clock = [style.dim(line_of(heads, widths))], Clock()
     for place, (row, verdict) in enumerate(zip(rows, batch.verdicts, strict=False)):
         mark = style.bad if row[0] in BAD else style.good
-        lines += [line_of(row, widths, mark), *(more[place] if more else ()), *details(verdict, style)]
+        lines += [line_of(row, widths, mark), *(more[place] if more else ()), *details(verdict, style, clock)]
     left = len(batch.verdicts) - SHOWN
     return [*lines, words.more(left, "spec")] if left > 0 else lines
 
@@ -87,7 +106,7 @@ def line_of(row: Sequence[str], widths: Iterable[int], mark: Any = str) -> str:
     return "  ".join([mark(first), *rest, row[-1]]).rstrip()
 
 
-def details(verdict: Verdict, style: Style) -> list[str]:
+def details(verdict: Verdict, style: Style, clock: Clock) -> list[str]:
     """What is wrong with a spec, or what it sets and when it runs."""
     lines = []
     for problem in verdict.problems[:PROBLEMS]:
@@ -97,17 +116,17 @@ def details(verdict: Verdict, style: Style) -> list[str]:
     for warning in verdict.warnings:
         lines += wrapped(escape.line(warning, 1000), style, "note: ", INDENT)
     if verdict.valid is not None:
-        lines += fields(listing.escaped(rows(verdict)), style, INDENT)
+        lines += fields(listing.escaped(rows(verdict, clock)), style, INDENT)
     return lines
 
 
-def rows(verdict: Verdict) -> listing.Rows:
+def rows(verdict: Verdict, clock: Clock) -> listing.Rows:
     """What a valid spec sets."""
     listed = verdict.listed
     if listed.schedule is not None:
         yield "schedule", words.schedule(listed.schedule)
-        moments = [f"{moment:%Y-%m-%d %H:%M:%S %Z}" for moment in upcoming(verdict)]
-        yield "next", ", ".join(moments) or "never"
+        moments = [f"{moment:%Y-%m-%d %H:%M:%S %Z}" for moment in clock.upcoming(verdict)]
+        yield "next", ", ".join(moments) or "never, or not to be found in time"
     yield from listing.parameter_rows(words.mapping(listed.parameters), len(listed.parameters))
     if listed.tags:
         yield "tags", words.tags(listed.tags)

@@ -1,10 +1,11 @@
 """A location becomes bytes, read once: what is digested is what is sent."""
 
+from loader.sources.local import identity_of
 from loader.sources.locations import Location
-from loader.sources.parsing import parse
+from loader.sources.parsing import parse, redacted
 from loader.sources.paths import local_path
 from loader.sources.reading import fetch, read
-from loader.sources.relations import below, beside, display, folder_of
+from loader.sources.relations import basename_of, below, beside, display, folder_of, schemes_of
 from loader.sources.script import SIZE_CAP, Project, Root, Script, from_text, too_large
 
 __all__ = [
@@ -13,14 +14,18 @@ __all__ = [
     "Project",
     "Root",
     "Script",
+    "basename_of",
     "below",
     "beside",
     "display",
     "fetch",
     "folder_of",
     "from_text",
+    "identity_of",
     "local_path",
     "parse",
     "read",
+    "redacted",
+    "schemes_of",
     "too_large",
 ]

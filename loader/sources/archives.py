@@ -5,40 +5,32 @@ Nothing is written. Links, devices and other entries that are no regular files a
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import stat
-import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
-from typing import IO, Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 from loader.access import Access
 from loader.errors import SourceError
+from loader.sources import compressed, tars
 from loader.sources.deadline import Deadline
 from loader.sources.files import Files
 
-COMPRESSIONS: tuple[tuple[bytes, Callable[[IO[bytes]], Any]], ...] = (
-    (b"\x1f\x8b", gzip.open),
-    (b"BZh", bz2.open),
-    (b"\xfd7zXZ\0", lzma.open),
-)
-"""How a tar archive may be compressed, by its first bytes."""
 ENCRYPTED = 0x1
 ZIP_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 """Those whose output the standard library bounds while it is read."""
-HEADERS = 4096
-"""Bytes that a tar archive may use for each file beside the file's own."""
+DIRECTORY = 512
+"""Bytes that a zip archive's directory may use for each file and each folder."""
 
 
 class Entry(NamedTuple):
-    """One entry: its name, why it is left out if it is, and what opens it."""
+    """One entry: its name, why it is left out if it is, and what reads at most so many of its bytes."""
 
     name: str
     left_out: str
-    opened: Callable[[], IO[bytes] | None]
+    read: Callable[[int], bytes]
 
 
 def unpack(shown: str, scheme: str, content: bytes, access: Access, deadline: Deadline) -> Files:
@@ -46,14 +38,13 @@ def unpack(shown: str, scheme: str, content: bytes, access: Access, deadline: De
     files = Files(shown, access)
     kinds = {"zip": zip_entries, "tar": tar_entries}
     try:
-        for entry in kinds[scheme](shown, content, access):
+        for entry in kinds[scheme](shown, content, access, deadline):
             deadline.left()
             if entry.left_out:
                 files.leave_out(entry.name, entry.left_out)
                 continue
             name = files.start(entry.name)
-            with entry.opened() or io.BytesIO() as file:
-                files.add(name, file.read(files.room + 1))
+            files.add(name, entry.read(files.room + 1))
     except SourceError:
         raise
     # Whatever these modules raise for what somebody made by hand, it is the archive's fault.
@@ -64,56 +55,63 @@ def unpack(shown: str, scheme: str, content: bytes, access: Access, deadline: De
     return files
 
 
-def zip_entries(shown: str, content: bytes, _: Access) -> Iterator[Entry]:
+class Directory(io.BytesIO):
+    """A zip archive's bytes, of which no piece larger than ``most`` is read while it is opened.
+
+    Its directory is read as one piece, and takes the standard library many times its size in memory.
+    """
+
+    def __init__(self, shown: str, content: bytes, most: int) -> None:
+        super().__init__(content)
+        self.shown = shown
+        self.most = most
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As any file. Raises SourceError."""
+        found = super().read(size)
+        if len(found) > self.most:
+            raise SourceError(f"cannot load {self.shown}: it holds too many entries; pack fewer")
+        return found
+
+
+def zip_entries(shown: str, content: bytes, access: Access, _: Deadline) -> Iterator[Entry]:
     """The entries of a zip archive. Raises SourceError."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    raw = Directory(shown, content, DIRECTORY * 2 * access.project_files + (1 << 16) + 64)
+    with zipfile.ZipFile(raw) as archive:
+        raw.most = len(content)
         for info in archive.infolist():
             if "\0" in info.orig_filename:
                 raise SourceError(f"cannot load {shown}: the name of its entry {info.filename!r} holds NUL")
             kind = stat.S_IFMT(info.external_attr >> 16)
             if info.is_dir():
                 continue
-            if kind not in {0, stat.S_IFREG}:
-                yield Entry(info.filename, left_out(stat.S_ISLNK(kind)), io.BytesIO)
-                continue
-            if info.flag_bits & ENCRYPTED:
+            reason = left_out(kind)
+            if not reason and info.flag_bits & ENCRYPTED:
                 raise SourceError(f"cannot load {shown}: it is encrypted; pack it without a password")
-            if info.compress_type not in ZIP_METHODS:
+            if not reason and info.compress_type not in ZIP_METHODS:
                 raise SourceError(
                     f"cannot load {shown}: {info.filename!r} is compressed by method {info.compress_type};"
                     f" pack it with deflate"
                 )
-            yield Entry(info.filename, "", lambda info=info: archive.open(info))  # type: ignore[misc]
+            yield Entry(info.filename, reason, partial(zip_content, archive, info))
 
 
-def tar_entries(shown: str, content: bytes, access: Access) -> Iterator[Entry]:
+def zip_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
+    """The bytes of an entry, at most as many."""
+    with archive.open(info) as file:
+        return file.read(most)
+
+
+def left_out(kind: int) -> str:
+    """Why an entry of that mode is left out; empty for a regular file."""
+    if kind in {0, stat.S_IFREG}:
+        return ""
+    return "it is a link" if stat.S_ISLNK(kind) else "it is not a regular file"
+
+
+def tar_entries(shown: str, content: bytes, access: Access, deadline: Deadline) -> Iterator[Entry]:
     """The entries of a tar archive, whatever it is compressed with. Raises SourceError."""
-    raw = io.BytesIO(expanded(shown, content, access))
-    with tarfile.open(fileobj=raw, mode="r:") as archive:
-        for info in archive:
-            if info.isdir():
-                continue
-            if not info.isreg() or info.issparse():
-                yield Entry(info.name, left_out(info.issym() or info.islnk()), io.BytesIO)
-                continue
-            yield Entry(info.name, "", lambda info=info: archive.extractfile(info))  # type: ignore[misc]
-
-
-def left_out(link: bool) -> str:
-    """Why an entry is left out."""
-    return "it is a link" if link else "it is not a regular file"
-
-
-def expanded(shown: str, content: bytes, access: Access) -> bytes:
-    """The tar archive's bytes, uncompressed. Raises SourceError."""
-    for magic, opened in COMPRESSIONS:
-        if content.startswith(magic):
-            cap = access.project_size + HEADERS * access.project_files
-            with opened(io.BytesIO(content)) as file:
-                found: bytes = file.read(cap + 1)
-            if len(found) > cap:
-                raise SourceError(
-                    f"cannot load {shown}: its files are larger than {access.project_size} bytes"
-                )
-            return found
-    return content
+    source = compressed.opened(shown, content, tars.space(access), deadline)
+    reader = tars.Reader(shown, source, access, deadline)
+    for member in reader:
+        yield Entry(member.name, member.left_out, reader.read)

@@ -8,25 +8,31 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from loader.access import LOCAL_SCHEMES
 from loader.errors import SourceError
+from loader.sources.parsing import parse
 from loader.sources.paths import local_path
 from loader.sources.script import SIZE_CAP, Root, Script, too_large
 
 
 def read(
-    location: str | os.PathLike[str], root: str | os.PathLike[str] | None = None, cap: int = SIZE_CAP
+    location: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    cap: int = SIZE_CAP,
+    identity: tuple[int, int] | None = None,
 ) -> Script:
     """The script at a path or ``file://`` URL. ``root`` is what it may read; its own folder by default.
 
     The root is opened once, the script is opened below it, and its identity goes with the script: whoever
-    may rename folders can exchange neither for another afterwards.
+    may rename folders can exchange neither for another afterwards. Nor before, if ``identity`` is given:
+    the device and the inode that the root must have.
 
     Raises SourceError for what is not there, not a regular file, larger than ``cap`` bytes, outside ``root``
-    by its path or by a symbolic link, or of another scheme.
+    by its path or by a symbolic link, or of another scheme, and for a root of another identity.
     """
     path = local_path(os.fspath(location))
     folder = str(Path(path).parent)
-    shown = folder if root is None else os.path.abspath(os.fspath(root))
+    shown = folder if root is None else root_path(path, os.fspath(root))
     if folder != shown and not folder.startswith(shown.rstrip("/") + "/"):
         raise SourceError(
             f"cannot load {path}: it lies outside the root {shown}; name a folder that holds it"
@@ -35,6 +41,10 @@ def read(
     below = open_root(shown, path)
     try:
         status = os.fstat(below)
+        if identity not in {None, (status.st_dev, status.st_ino)}:
+            raise SourceError(
+                f"cannot load {path}: the folder {shown} was exchanged while it was in use; try again"
+            )
         content = read_file(path, os.path.relpath(path, shown), below, cap)
     finally:
         os.close(below)
@@ -46,6 +56,26 @@ def read(
         folder=folder,
         root=Root(shown, status.st_dev, status.st_ino),
     )
+
+
+def root_path(path: str, root: str) -> str:
+    """The absolute path of the root that the script at ``path`` is to have. Raises SourceError."""
+    place = parse(root)
+    if place.scheme not in LOCAL_SCHEMES:
+        raise SourceError(
+            f"cannot load {path}: it lies outside the root {place.shown}; name a folder that holds it"
+        )
+    return place.path
+
+
+def identity_of(folder: str) -> tuple[int, int]:
+    """The device and the inode of a folder of this machine, for ``read``. Raises SourceError."""
+    path = local_path(folder)
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot load {path}: {reason(error)}") from None
+    return status.st_dev, status.st_ino
 
 
 def open_root(root: str, path: str) -> int:

@@ -69,6 +69,11 @@ class Location:
         path = posixpath.normpath("/" + self.decoded).strip("/")
         return tuple(path.split("/")) if path else ()
 
+    @property
+    def schemes(self) -> frozenset[str]:
+        """Its scheme, and that of its archive's location."""
+        return frozenset({self.scheme}) | (self.archive.schemes if self.archive else frozenset())
+
     def at(self, path: str) -> Location:
         """The location in the same place at another path, given as names of files."""
         path = quote(path, safe=SAFE, errors="surrogateescape") if self.scheme in PORTS else path

@@ -11,14 +11,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 
 from loader.access import ARCHIVE_SCHEMES, SCHEMES
 from loader.errors import SourceError
 from loader.sources.locations import CHAIN, PORTS, Location
-from loader.sources.paths import local_path, unknown_scheme
+from loader.sources.paths import absolute, check_length, local_path, unknown_scheme
+from loader.sources.redaction import struck
 from loader.sources.weburls import Odd, web
 
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
@@ -29,13 +29,23 @@ GIT = re.compile(r"([^:@]+):(?:([^@:]+)@)?([^@:]*)")
 
 def parse(text: str) -> Location:
     """The parts of a path or URL. Raises SourceError, whose message repeats no password."""
-    matched = URL.fullmatch(text)
+    matched = URL.fullmatch(check_length(text))
     if matched is None or matched[1].lower() == "file":
         return Location(scheme="file", path=local_path(text))
     try:
-        return parsed(matched[1], matched[2])
+        found = parsed(matched[1], matched[2])
     except Odd as error:
-        raise SourceError(f"cannot load {redacted(text)}: {error}") from None
+        raise SourceError(f"cannot load {struck(text)}: {error}") from None
+    check_length(found.text)
+    return found
+
+
+def redacted(location: str) -> str:
+    """A location for messages: without password and query. Never raises."""
+    try:
+        return parse(location).shown
+    except SourceError:
+        return struck(location)
 
 
 def parsed(scheme: str, rest: str) -> Location:
@@ -52,24 +62,14 @@ def parsed(scheme: str, rest: str) -> Location:
     return PARSERS.get(scheme, stored)(scheme, rest)
 
 
-def redacted(text: str) -> str:
-    """A location that could not be taken apart, for messages: without what may be a password or a key."""
-    scheme, found, rest = text.partition("://")
-    if scheme.lower() in ARCHIVE_SCHEMES and CHAIN in rest:
-        member, _, inner = rest.partition(CHAIN)
-        return f"{scheme}://{member}{CHAIN}{redacted(inner)}"
-    if found and "@" in rest and scheme.lower() not in {"github", "git"}:
-        rest = "…@" + rest.rpartition("@")[2]
-    return scheme + found + rest.partition("?")[0] if found else text
-
-
 def archive_member(scheme: str, rest: str) -> Location:
     """The parts of ``zip://member::LOCATION``. Raises Odd, SourceError."""
     member, found, inner = rest.partition(CHAIN)
     if not found or not inner:
         raise Odd(f"a member of an archive is written {scheme}://folder/flow.py::LOCATION")
-    archive = parse(inner)
-    if archive.archive is not None or (CHAIN in inner and archive.scheme not in PORTS):
+    nested = URL.match(inner)
+    archive = None if nested and nested[1].lower() in ARCHIVE_SCHEMES else parse(inner)
+    if archive is None or (CHAIN in inner and archive.scheme not in PORTS):
         raise Odd("an archive's location is a path or a URL without another :: in it")
     if any(char == "\\" or not char.isprintable() for char in member):
         raise Odd("its member's name holds a control character or a backslash")
@@ -119,7 +119,7 @@ def git(scheme: str, rest: str) -> Location:
         raise Odd(
             "a file of a repository on this machine is written git:///srv/repository:ref@folder/flow.py"
         )
-    place, path = f"{os.path.abspath(matched[1])}:{matched[2] or 'HEAD'}", matched[3]
+    place, path = f"{absolute(matched[1])}:{matched[2] or 'HEAD'}", matched[3]
     return Location(scheme=scheme, place=place, path=names(path), folder=not path or path.endswith("/"))
 
 

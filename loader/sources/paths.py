@@ -1,4 +1,4 @@
-"""A path or ``file://`` URL becomes an absolute path."""
+"""A path or ``file://`` URL becomes an absolute path; what no location may be is refused."""
 
 from __future__ import annotations
 
@@ -8,29 +8,66 @@ from urllib.parse import unquote, urlsplit
 
 from loader.access import LOCAL_SCHEMES, SCHEMES
 from loader.errors import SourceError
+from loader.sources.redaction import LONG, struck
 
 SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 KNOWN = ", ".join(f"{item}://" for item in ("file", *sorted(SCHEMES - LOCAL_SCHEMES)))
 
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def check_length(text: str) -> str:
+    """The text, which is not too long for a location, be it given or normalised. Raises SourceError."""
+    if len(text) > LONG:
+        raise SourceError(
+            f"cannot load {struck(text)}: it has {len(text)} characters, and a location may have {LONG};"
+            f" give it a shorter name"
+        )
+    return text
+
+
 def local_path(location: str) -> str:
     """The absolute path behind a path or ``file://`` URL. Raises SourceError."""
+    check_length(location)
+    path = named(location)
+    if CONTROL.search(location) or CONTROL.search(path):
+        raise SourceError(f"cannot load {struck(location)}: its name holds a control character; rename it")
+    return check_length(absolute(path))
+
+
+def absolute(path: str) -> str:
+    """The path from the top. Raises SourceError when it is relative to a folder that is gone."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise SourceError(
+            f"cannot load {struck(path)}: the working directory is gone; give an absolute path"
+        ) from None
+
+
+def named(location: str) -> str:
+    """The path that a location spells. Raises SourceError."""
     scheme = SCHEME.match(location)
+    if scheme is None and SCHEME.match(location.strip()) and "://" in location:
+        raise SourceError(f"cannot load {struck(location)}: a blank stands before it; write it without")
     if scheme is None or (not location[scheme.end() :].startswith("//") and os.path.exists(location)):
-        return os.path.abspath(location)
-    if scheme[1].lower() in SCHEMES - LOCAL_SCHEMES:
-        raise SourceError(f"cannot load {location}: a URL of its kind begins with {scheme[1].lower()}://")
-    if scheme[1].lower() not in LOCAL_SCHEMES:
-        raise SourceError(f"cannot load {location}: {unknown_scheme(scheme[1])}")
+        return location
+    name = scheme[1].lower()
+    if name in SCHEMES - LOCAL_SCHEMES:
+        raise SourceError(f"cannot load {struck(location)}: a URL of its kind begins with {name}://")
+    if name not in LOCAL_SCHEMES:
+        raise SourceError(f"cannot load {struck(location)}: {unknown_scheme(scheme[1])}")
     try:
         parts = urlsplit(location)
-    except ValueError as error:
-        raise SourceError(f"cannot load {location}: {error}") from None
-    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
+        fine = parts.netloc in ("", "localhost") and not parts.query and not parts.fragment
+    except ValueError:
+        fine = False
+    if not fine:
         raise SourceError(
-            f"cannot load {location}: a file URL names a path on this machine, as in file:///a/b.py"
+            f"cannot load {struck(location)}: a file URL names a path on this machine, as in file:///a/b.py"
         )
-    return os.path.abspath(unquote(parts.path, errors="surrogateescape"))
+    return unquote(parts.path, errors="surrogateescape")
 
 
 def unknown_scheme(scheme: str) -> str:

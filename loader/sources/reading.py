@@ -11,7 +11,7 @@ from loader.errors import SourceError
 from loader.sources import local
 from loader.sources.deadline import Deadline
 from loader.sources.files import Files
-from loader.sources.locations import Location
+from loader.sources.locations import PORTS, Location
 from loader.sources.parsing import parse
 from loader.sources.script import Project, Script
 
@@ -22,19 +22,22 @@ def read(
     location: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
     access: Access = DEFAULT,
+    *,
+    identity: tuple[int, int] | None = None,
 ) -> Script:
     """The script at a path or URL. ``root`` is what it may read.
 
     For a path that is its own folder by default, for an archive's member the whole archive; a script from
-    elsewhere is alone unless ``root`` is the URL of a folder that holds it. ``access`` says what may be
-    reached, how large it may be and how long it may take.
+    elsewhere is alone unless ``root`` is the URL of a folder that holds it. A web server does not say what
+    a folder holds: its script is alone even then. ``access`` says what may be reached, how large it may be
+    and how long it may take. ``identity`` is what ``identity_of`` said of a local root before.
 
     Raises SourceError for what is not there, not a regular file, too large, outside ``root``, of a scheme
-    or at a host that is not allowed, or whose driver is missing.
+    or at a host that is not allowed, or whose driver is missing, and when ``root`` is another folder now.
     """
     place = allowed(os.fspath(location), access)
     if place.scheme in LOCAL_SCHEMES:
-        return local.read(location, root, access.size)
+        return local.read(location, root, access.size, identity)
     if not place.path or place.folder:
         raise SourceError(f"cannot load {place.shown}: it is a folder; name a script in it")
     deadline = Deadline(place.shown, access.seconds)
@@ -65,12 +68,12 @@ def fetch(location: str | os.PathLike[str], access: Access = DEFAULT) -> bytes:
 def allowed(text: str, access: Access) -> Location:
     """The parts of a location whose schemes are allowed. Raises SourceError."""
     place = parse(text)
-    for item in filter(None, (place, place.archive)):
-        if item.scheme not in access.schemes:
-            known = ", ".join(f"{scheme}://" for scheme in sorted(access.schemes)) or "none"
-            raise SourceError(
-                f"cannot load {place.shown}: the scheme {item.scheme} is not allowed; allowed are {known}"
-            )
+    refused = sorted(place.schemes - access.schemes)
+    if refused:
+        known = ", ".join(f"{scheme}://" for scheme in sorted(access.schemes)) or "none"
+        raise SourceError(
+            f"cannot load {place.shown}: the scheme {refused[0]} is not allowed; allowed are {known}"
+        )
     return place
 
 
@@ -99,7 +102,7 @@ def gathered(place: Location, top: Location | None, access: Access, deadline: De
             files=kept,
             left_out=cut(files.left_out, prefix),
         )
-    if top is None:
+    if top is None or top.scheme in PORTS:
         entry = place.parts[-1]
         alone = Files(place.shown, access)
         alone.add(alone.start(entry), contents(place, access, deadline, access.size))

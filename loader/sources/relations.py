@@ -1,4 +1,4 @@
-"""Where one location lies, seen from another: its folder, what is beside it, whether it is below. Pure."""
+"""What the text of locations says: folders, names, schemes, and which lies below which. Pure."""
 
 from __future__ import annotations
 
@@ -43,3 +43,16 @@ def below(location: str, root: str) -> bool:
 def display(location: str) -> str:
     """What tracebacks call the file at a location: an absolute path, or a URL without its query."""
     return parse(location).shown
+
+
+def schemes_of(location: str) -> frozenset[str]:
+    """Every scheme that a location uses, its archive's included; a path is ``file``. Raises SourceError."""
+    return parse(location).schemes
+
+
+def basename_of(location: str) -> str:
+    """The last name of a location's path, decoded and without its query; empty if it has none.
+
+    Raises SourceError.
+    """
+    return next(reversed(parse(location).parts), "")

@@ -50,11 +50,6 @@ def fetch(location: Location, access: Access, deadline: Deadline, cap: int) -> b
 
 def fetch_folder(location: Location, access: Access, deadline: Deadline) -> Files:
     """All regular files below a folder. Raises SourceError."""
-    if location.scheme in PORTS:
-        raise SourceError(
-            f"cannot use {location.shown} as root: a web server does not say what a folder holds;"
-            f" load the script from an archive, as in zip://flow.py::https://host/project.zip"
-        )
     files = Files(location.shown, access)
 
     def work() -> None:

@@ -28,7 +28,7 @@ STATUSES = {
     429: "the server was asked too often (429); try again later",
 }
 PIECE = 1 << 16
-OPTIONS = {"headers"}
+OPTIONS = {"headers", "origin"}
 
 
 async def fetch(location: Location, access: Access, cap: int) -> bytes:
@@ -47,14 +47,34 @@ async def fetch(location: Location, access: Access, cap: int) -> bytes:
 
 
 def own_headers(location: Location, access: Access) -> dict[str, str]:
-    """The headers that the caller configured for a scheme. Raises SourceError."""
-    options = access.options.get(location.scheme, {})
+    """The headers that the caller configured for the server of a location; none if for another.
+
+    Raises SourceError for headers that do not say for which server they are.
+    """
+    scheme = location.scheme
+    options = access.options.get(scheme, {})
     unknown = sorted(set(options) - OPTIONS)
     if unknown:
         raise SourceError(
-            f"cannot load {location.shown}: the option {unknown[0]!r} of {location.scheme} is not headers"
+            f"cannot load {location.shown}: the option {unknown[0]!r} of {scheme} is not headers or origin"
         )
-    return dict(options.get("headers", {}))
+    headers = options.get("headers", {})
+    if not isinstance(headers, Mapping) or not all(
+        isinstance(item, str) for pair in headers.items() for item in pair
+    ):
+        raise SourceError(
+            f"cannot load {location.shown}: the headers of {scheme} are no names with a text each"
+        )
+    if not headers:
+        return {}
+    origin = options.get("origin")
+    place = parse(origin) if isinstance(origin, str) else None
+    if place is None or place.scheme != scheme or place.path or place.query:
+        raise SourceError(
+            f"cannot load {location.shown}: the headers of {scheme} do not say for which server they are;"
+            f' give {scheme} the option "origin" beside them, as in {scheme}://host:port'
+        )
+    return dict(headers) if place.place == location.place else {}
 
 
 async def request(place: Location, access: Access, cap: int, headers: Mapping[str, str]) -> bytes | str:
@@ -117,7 +137,12 @@ async def body(place: Location, answer: aiohttp.ClientResponse, cap: int) -> byt
 
 def redirected(location: Location, place: Location, target: str, access: Access) -> Location:
     """Where a redirect leads. Raises SourceError for one that may not be followed."""
-    following = parse(urljoin(place.text, target))
+    try:
+        following = parse(urljoin(place.text, target))
+    except SourceError:
+        raise
+    except ValueError:
+        raise SourceError(f"cannot load {location.shown}: it is redirected to what is no URL") from None
     if following.scheme not in access.schemes & {place.scheme, "https"}:
         raise SourceError(
             f"cannot load {location.shown}: it is redirected to {following.shown},"

@@ -92,6 +92,39 @@ def test_a_server_that_is_not_there_is_told(command):
     assert "nothing listens there" in told["specs"][0]["failure"]
 
 
+def test_a_schedule_that_never_comes_stops_nothing(command, place, tmp_path):
+    """A spec with one is deployed like the others, and says that it never runs."""
+    (tmp_path / "report.py").write_text("from prefect import flow\n@flow\ndef report(): pass\n")
+    path = tmp_path / "never.yaml"
+    path.write_text(
+        "".join(
+            f"---\nname: {name}\nflow_location: report.py\nschedule: {schedule}\n"
+            for name, schedule in (
+                ("a", "{cron: '0 0 30 2 *'}"),
+                ("b", "{rrule: 'FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30'}"),
+                ("c", "{cron: '0 0 * * *'}"),
+            )
+        )
+    )
+    code, told = command.json("deploy", path, *place)
+    assert (code, results(told)) == (0, [("a", "created"), ("b", "created"), ("c", "created")])
+    assert [len(spec["next_runs"]) for spec in told["specs"]] == [0, 0, 3]
+    assert "never, or not to be found in time" in command("specs", path, *place).stdout
+
+
+def test_a_storage_block_that_a_server_cannot_know_is_its_specs_own_mistake(command, tmp_path):
+    """The others have their verdicts."""
+    (tmp_path / "report.py").write_text("from prefect import flow\n@flow\ndef report(): pass\n")
+    path = tmp_path / "uuid.yaml"
+    path.write_text(
+        "- {name: a, flow_location: report.py, flow_storage: 00000000-0000-0000-0000-000000000001}\n"
+        "- {name: b, flow_location: report.py, flow_runner: subprocess}\n"
+    )
+    code, told = command.json("specs", path, "--api", "http://127.0.0.1:9/api")
+    assert (code, [spec["valid"] for spec in told["specs"]]) == (1, [False, True])
+    assert "keeps no scripts" in told["specs"][0]["problems"][0]
+
+
 def test_the_table_says_it_all(command, place):
     """Results, places and ids; the last line counts, and says where."""
     done = command("deploy", "manifests/deployments.yaml", *place)

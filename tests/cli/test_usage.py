@@ -111,22 +111,25 @@ def test_standard_input_that_cannot_be_read(command):
 
 def test_file_name_that_is_no_text(command, tmp_path):
     """A name of bytes that are not UTF-8 is refused by name, in each format, without spoiling a terminal."""
-    script = os.fsencode(tmp_path) + b"/\xff\x1b[31m.py"
+    script = os.fsencode(tmp_path) + b"/\xff\xe2\x80\xae.py"
     with open(script, "w") as file:
         file.write("from prefect import flow\n\n@flow\ndef found():\n    pass\n")
     name = os.fsdecode(script)
     code, answer = command.json("load", name)
     assert (code, answer["status"]) == (2, "usage")
-    assert "\\udcff\\x1b[31m.py: its name is not UTF-8 text" in command("load", name).stderr
+    assert "\\udcff\\u202e.py: its name is not UTF-8 text" in command("load", name).stderr
     assert command("load", name, "--format", "msgpack", text=False).returncode == 2
 
 
-def test_file_name_with_control_characters(command, tmp_path):
-    """A name may be any text, and is shown without effect."""
-    script = tmp_path / "\x1b[31m\u202eyp.py"
+def test_file_name_that_acts_on_a_terminal(command, tmp_path):
+    """What turns the reading order is shown without effect; control characters are refused."""
+    script = tmp_path / "\u202eyp.py"
     script.write_text("from prefect import flow\n\n@flow\ndef found():\n    pass\n")
-    assert "\\x1b[31m\\u202eyp.py:3" in command("load", script).stdout
+    assert "\\u202eyp.py:3" in command("load", script).stdout
     assert command.json("load", script)[1]["source"]["location"] == str(script)
+    refused = command("load", script.rename(tmp_path / "\x1b[31m.py"))
+    assert refused.returncode == 2
+    assert "\\x1b[31m.py: its name holds a control character; rename it" in refused.stderr
 
 
 def test_help_lists_commands_and_exit_codes(command):

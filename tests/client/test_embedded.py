@@ -232,6 +232,51 @@ def test_what_is_not_there_is_not_found(registry):
     assert registry.get_default_storage_block() is None
 
 
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda registry: registry.create_flow(5), "its name is of type int, not text"),
+        (lambda registry: registry.create_flow(b"f"), "its name is of type bytes, not text"),
+        (lambda registry: registry.create_block(5, "x", {}), "its name is of type int, not text"),
+        (lambda registry: registry.create_block("b", None, {}), "its type is of type NoneType, not text"),
+        (lambda registry: registry.create_block("b", "x", [1]), "of type list: give a Mapping"),
+        (lambda registry: registry.create_deployment({}), "of type dict: give a DeploymentRequest"),
+        (lambda registry: registry.read_block_by_name([]), "its name is of type list, not text"),
+        (lambda registry: registry.read_block_spec_by_name([]), "its name is of type list, not text"),
+        (lambda registry: registry.read_deployment_by_name(5, "d"), "its flow is of type int, not text"),
+        (lambda registry: registry.read_flow(["x"]), """cannot find the flow with id "['x']":"""),
+    ],
+)
+def test_arguments_of_other_types_are_refused_in_words(registry, act, words):
+    """Whatever comes from somewhere else than a type-checked program; nothing is made."""
+    registry.create_flow("first")
+    with pytest.raises(ClientError) as caught:
+        act(registry)
+    assert str(caught.value).startswith("cannot ")
+    assert words in str(caught.value)
+    assert [flow.name for flow in registry.read_flows()] == ["first"]
+    assert registry.create_flow("second").new
+
+
+def test_long_names_are_cut_in_messages(registry):
+    """Names are foreign: those of scripts and manifests."""
+    long = "n" * 5000
+    registry.create_block(long, "Local Storage", {})
+    for act in (
+        lambda: registry.create_flow(long + "/"),
+        lambda: registry.create_block(long, "Local Storage", {}),
+        lambda: registry.read_block_by_name(long + "x"),
+        lambda: registry.read_block_spec_by_name(long),
+        lambda: registry.read_deployment_by_name(long, long),
+        lambda: registry.read_flow(long),
+        lambda: registry.delete_block(long),
+    ):
+        with pytest.raises(ClientError) as caught:
+            act()
+        assert "n" * 90 in str(caught.value)
+        assert len(str(caught.value)) < 600
+
+
 def test_reading_makes_no_file(tmp_path):
     """Who only looks leaves nothing behind; the first write makes the file."""
     path = tmp_path / "new" / "registry.db"

@@ -212,6 +212,23 @@ def test_what_is_no_file_is_refused(tmp_path, path, refused):
         EmbeddedRegistry("nul\0byte").create_flow("x")
 
 
+def test_a_path_may_be_bytes(tmp_path):
+    """As it may be wherever files are opened, with names that are no UTF-8."""
+    with EmbeddedRegistry(os.fsencode(tmp_path) + b"/\xff.db") as registry:
+        registry.create_flow("hello")
+        assert registry.address == f"{tmp_path}/\udcff.db"
+    assert os.listdir(os.fsencode(tmp_path)) == [b"\xff.db"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"path": 5}, {"path": []}, {"wait": "5"}, {"wait": float("nan")}, {"wait": -1}]
+)
+def test_arguments_of_other_types_are_refused_in_words(tmp_path, arguments):
+    """Before anything is made."""
+    with pytest.raises(ClientError, match=r"^cannot (open a registry at what is of type|wait) .*: give "):
+        EmbeddedRegistry(**{"path": tmp_path / "registry.db", **arguments})
+
+
 @pytest.mark.parametrize("content", [b"hello", b"x" * 100_000, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_what_is_no_database_is_refused_and_left_alone(path, refused, content):
     """Whatever begins like one, too."""

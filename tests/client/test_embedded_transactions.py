@@ -14,13 +14,14 @@ from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import DeploymentRequest
 from loader.errors import ClientError, ObjectAlreadyExists, ObjectNotFound
 
+pytestmark = pytest.mark.slow
+
 PRELUDE = """
 import os, sys
 from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import DeploymentRequest
 from loader.errors import ClientError
 
-pytestmark = pytest.mark.slow
 path, *arguments = sys.argv[1:]
 def create(registry, flow, name="d"):
     return registry.create_deployment(DeploymentRequest(name=name, flow_id=registry.create_flow(flow).id))
@@ -270,6 +271,41 @@ print(len(found), sum(name.startswith("child") for name in found))
 """
     )
     assert run_program(code, path) == "101 10\n"
+    assert is_sound(path)
+
+
+def test_a_fork_among_threads_that_never_rest_is_not_kept_waiting(run_program, path):
+    """Those who want a connection wait for the fork, so that it comes to pass with none in use."""
+    code = (
+        PRELUDE
+        + """
+import threading, time, warnings
+warnings.simplefilter("ignore")
+registry = EmbeddedRegistry(path)
+ended, counts = threading.Event(), [0] * 4
+def work(number):
+    while not ended.is_set():
+        registry.create_flow(f"thread-{number}-{counts[number]}")
+        counts[number] += 1
+threads = [threading.Thread(target=work, args=[number]) for number in range(4)]
+for thread in threads: thread.start()
+try:
+    for number in range(8):
+        began = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            EmbeddedRegistry(path).create_flow(f"child-{number}")
+            os._exit(0)
+        assert time.monotonic() - began < 0.9, "the fork gave up waiting"
+        assert os.waitpid(child, 0)[1] == 0, number
+finally:
+    ended.set()
+    for thread in threads: thread.join()
+found = [flow.name for flow in registry.read_flows()]
+print(len(found) - sum(counts), min(counts) > 0)
+"""
+    )
+    assert run_program(code, path) == "8 True\n"
     assert is_sound(path)
 
 

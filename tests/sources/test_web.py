@@ -60,19 +60,52 @@ def test_a_request_tells_nothing_about_us(server, reply, near, monkeypatch, tmp_
         assert b"Accept-Encoding: identity" in request
 
 
+def keyed(server, **changes):
+    """Options by which a header with a key is for a server."""
+    return {"headers": {"Authorization": "Bearer secret-key"}, "origin": server.url, **changes}
+
+
 def test_headers_of_the_caller_are_sent_to_the_host_they_are_for(servers_on, reply):
     """A redirect to another host, or to another port, takes none along."""
     first, second = servers_on(), servers_on()
     second.answers["/flow.py"] = reply(TEXT)
     first.answers["/a"] = reply(status="302 Found", Location="/b")
     first.answers["/b"] = reply(status="307 Temporary Redirect", Location=f"{second.url}/flow.py")
-    access = Access(
-        hosts=frozenset({"127.0.0.1"}), options={"http": {"headers": {"Authorization": "Bearer secret-key"}}}
-    )
+    access = Access(hosts=frozenset({"127.0.0.1"}), options={"http": keyed(first)})
     assert fetch(f"{first.url}/a", access) == TEXT
     assert all(b"secret-key" in request for request in first.requests)
     assert b"secret-key" not in second.requests[0]
     assert "secret-key" not in repr(access)
+
+
+def test_headers_of_the_caller_are_sent_to_no_other_host(servers_on, reply):
+    """Whoever is named first, as by somebody's manifest: another port of the same host is another."""
+    first, second = servers_on(), servers_on()
+    first.answers["/flow.py"] = reply(TEXT)
+    second.answers["/a"] = reply(status="302 Found", Location=f"{first.url}/flow.py")
+    access = Access(hosts=frozenset({"127.0.0.1"}), options={"http": keyed(first, origin=f"{first.url}/")})
+    assert fetch(f"{second.url}/a", access) == TEXT
+    assert not any(b"secret-key" in request for request in first.requests + second.requests)
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "", 1, "127.0.0.1", "https://127.0.0.1", "http://h/flows", "http://h/?a=b", "/srv"]
+)
+def test_headers_for_no_server_are_refused(server, refused, near, origin):
+    """What has a key must say whose it is: the scheme and the host, no path."""
+    access = near(options={"http": keyed(server, origin=origin)})
+    message = refused(f"{server.url}/flow.py", access=access)
+    assert 'give http the option "origin" beside them, as in http://host:port' in message
+    assert "secret-key" not in message
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("headers", ["Authorization: secret-key", {"A": 1}, {1: "secret-key"}])
+def test_headers_that_are_none_are_refused(server, refused, near, headers):
+    """Before anything is asked, and without repeating them."""
+    message = refused(f"{server.url}/flow.py", access=near(options={"http": keyed(server, headers=headers)}))
+    assert "the headers of http are no names with a text each" in message
+    assert "secret-key" not in message
 
 
 def test_an_unknown_option_is_refused(server, refused, near):
@@ -108,6 +141,18 @@ def test_the_query_is_not_repeated_in_messages(server, refused, near):
     """It may hold the key of a signed URL."""
     assert "secret" not in refused(f"{server.url}/flow.py?signature=secret", access=near())
     assert b"signature=secret" in server.requests[0]
+
+
+def test_locations_that_differ_by_their_query_have_one_name(server, reply, near):
+    """Yet each keeps its own location, as it was given."""
+    for version in ("1", "2"):
+        server.answers[f"/flow.py?v={version}"] = reply(version.encode())
+    found = [read(f"{server.url}/flow.py?v={version}", access=near()) for version in ("1", "2")]
+    assert {item.filename for item in found} == {f"{server.url}/flow.py"}
+    assert [item.location for item in found] == [
+        f"{server.url}/flow.py?v={version}" for version in ("1", "2")
+    ]
+    assert [item.content for item in found] == [b"1", b"2"]
 
 
 def test_a_large_file_is_refused(server, reply, refused, near):
@@ -176,6 +221,8 @@ def test_redirects_share_one_time(server, reply, refused, near):
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.9\r\n",
+        b"\x1b[31mGARBAGE \xff\xfe\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFF\r\nabc\r\n",
         b"\0" * 100,
         b"",
     ],
@@ -183,9 +230,11 @@ def test_redirects_share_one_time(server, reply, refused, near):
 def test_a_broken_answer_is_an_error(server, refused, near, answer):
     """Cut, contradictory, or no HTTP at all."""
     server.answers["/flow.py"] = answer
-    message = refused(f"{server.url}/flow.py", access=near())
-    assert len(message) < 500
+    message = refused(f"{server.url}/flow.py?signature=hunter2&b=c%20d", access=near())
+    assert len(message) < 200
     assert message.isprintable()
+    for word in ("hunter2", "signature", "c%20d", "c d", "GARBAGE"):
+        assert word not in message
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "identity, gzip", "x"])
@@ -308,11 +357,20 @@ def test_nothing_stays_behind(server, reply, near, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_a_web_server_is_no_root(server, reply, refused, near):
-    """It does not say what it holds; an archive does."""
-    message = refused(f"{server.url}/p/flow.py", f"{server.url}/p", near())
-    assert "a web server does not say what a folder holds" in message
-    assert "zip://" in message
+def test_a_folder_of_a_web_server_may_be_the_root(server, reply, refused, near):
+    """It does not say what it holds: a script below it is read alone, and no other is."""
+    server.answers["/p/q/flow.py"] = reply(TEXT)
+    found = read(f"{server.url}/p/q/flow.py", f"{server.url}/p", near())
+    assert found == read(f"{server.url}/p/q/flow.py", access=near())
+    assert dict(found.project.files) == {"flow.py": TEXT}
+    server.requests.clear()
+    for root in (f"{server.url}/p/r", f"{server.url}/p?a=b", "http://127.0.0.2/p", "/srv"):
+        assert "lies outside the root" in refused(f"{server.url}/p/q/flow.py", root, near())
+    assert server.requests == []
+
+
+def test_a_folder_of_a_web_server_is_no_script(server, refused, near):
+    """With a slash at its end, or without any path."""
     assert "it is a folder" in refused(f"{server.url}/p/", access=near())
     assert "it is a folder" in refused(server.url, access=near())
     assert server.connections == 0
@@ -330,6 +388,6 @@ def test_a_header_of_basic_authentication_is_a_header(server, reply, near):
     """The way for those who would write a password into a URL."""
     word = base64.b64encode(b"ann:secret").decode()
     server.answers["/flow.py"] = reply(TEXT)
-    access = near(options={"http": {"headers": {"Authorization": f"Basic {word}"}}})
+    access = near(options={"http": keyed(server, headers={"Authorization": f"Basic {word}"})})
     assert fetch(f"{server.url}/flow.py", access) == TEXT
     assert f"Authorization: Basic {word}".encode() in server.requests[0]

@@ -286,6 +286,7 @@ def test_schedules_are_told_in_full(run, given, told):
         ("IntervalSchedule(interval=-1)", "The interval must be positive"),
         ("IntervalSchedule()", "interval: field required"),
         ("IntervalSchedule(interval='soon')", "a length of time is due"),
+        ("IntervalSchedule(interval='9999999999 1:00')", "a length of time is due"),
         ("IntervalSchedule(interval=1, timezone='Mars')", 'Invalid timezone: "Mars"'),
         ("IntervalSchedule(interval=1, timezone='../etc/passwd')", "Invalid timezone"),
         (

@@ -36,6 +36,7 @@ class Connections:
         self._idle: list[sqlite3.Connection] = []
         self._lent: set[sqlite3.Connection] = set()
         self._changed = threading.Condition()
+        self._forking: int | None = None
         self._thread = threading.local()
         _EVERY.add(self)
 
@@ -127,6 +128,8 @@ class Connections:
     def _borrowed(self) -> Iterator[sqlite3.Connection]:
         """An idle connection, or a new one, until the block is left."""
         with self._changed:
+            # The thread that forks waits for those who have a connection: nobody else may get one meanwhile.
+            self._changed.wait_for(lambda: self._forking in {None, threading.get_ident()})
             if self._closed:
                 raise self._refusal("it was closed; make another client")
             if os.path.realpath(self.path) in _INHERITED:
@@ -160,13 +163,15 @@ class Connections:
         """Close what is idle and let nobody have a connection; false where that takes too long."""
         if not self._changed.acquire(timeout=FORK_WAIT):
             return False
-        own = {self._own()}
+        self._forking, own = threading.get_ident(), {self._own()}
         self._changed.wait_for(lambda: self._lent <= own, FORK_WAIT)
         self._close_idle()
         return True
 
     def after_fork(self) -> None:
         """Let threads have connections again."""
+        self._forking = None
+        self._changed.notify_all()
         self._changed.release()
 
     def in_child(self, *, waited: bool) -> None:
@@ -177,7 +182,7 @@ class Connections:
         if inherited or not waited:
             _INHERITED.add(os.path.realpath(self.path))
         self._idle, self._lent = [], set()
-        self._changed, self._thread = threading.Condition(), threading.local()
+        self._changed, self._thread, self._forking = threading.Condition(), threading.local(), None
 
 
 class _Forks:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from loader.errors import ClientError
 
+AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
 VARIABLE = "FLOW_LOADER_REGISTRY"
 """Environment variable: the path of the registry's file."""
 COMPANIONS = ("-wal", "-shm", "-journal")
@@ -33,6 +35,17 @@ def default_path() -> str:
                 f"cannot find the registry: this user has no home folder; name a file with {VARIABLE}"
             ) from None
     return os.path.join(data, "flow-loader", "registry.db")
+
+
+def absolute(path: AnyPath) -> str:
+    """A registry's absolute path. Raises ClientError for what is no path."""
+    try:
+        return os.path.abspath(os.fsdecode(path))
+    except TypeError:
+        pass
+    raise ClientError(
+        f"cannot open a registry at what is of type {type(path).__name__}: give a path, as text or bytes"
+    )
 
 
 def refusal(path: str, why: str) -> ClientError:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from loader.client.documents import read_json, write_json
 from loader.client.interface import BlockRecord, DeploymentRecord, DeploymentRequest, FlowRecord, Record
+from loader.client.names import check_texts, quoted
 from loader.errors import ClientError
 
 INVALID_CHARACTERS = ["/", "%", "&", ">", "<"]
@@ -31,11 +32,12 @@ Found = TypeVar("Found", bound=Record)
 
 def check_name(kind: str, name: str) -> None:
     """Raise ClientError for a name that a flow or deployment may not have."""
+    check_texts(f"create a {kind}", name=name)
     if not name:
         raise ClientError(f"cannot create a {kind}: its name is empty; give it one")
     if any(character in name for character in INVALID_CHARACTERS):
         raise ClientError(
-            f"cannot create {kind} {name!r}: Name {name!r} contains an invalid character."
+            f"cannot create {kind} {quoted(name)}: Name {quoted(name)} contains an invalid character."
             f" Must not contain any of: {INVALID_CHARACTERS}; rename it"
         )
 

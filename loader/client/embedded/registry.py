@@ -7,7 +7,6 @@ as it is; that only its owner can read the file is all that protects it.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -17,7 +16,7 @@ from uuid import UUID, uuid4, uuid5
 from loader.client import documents
 from loader.client.embedded import records
 from loader.client.embedded.connections import Connections, Row
-from loader.client.embedded.place import default_path, real_path
+from loader.client.embedded.place import AnyPath, absolute, default_path, real_path
 from loader.client.embedded.records import BLOCKS, DEPLOYMENTS, FLOWS, body_of, check_name, now
 from loader.client.interface import (
     BlockRecord,
@@ -29,6 +28,7 @@ from loader.client.interface import (
     FlowRecord,
     Json,
 )
+from loader.client.names import check_texts, check_type, quoted, shown_id
 from loader.errors import ClientError, ObjectAlreadyExists, ObjectNotFound
 from worker.protocol import BLOCKS as KINDS
 
@@ -58,13 +58,15 @@ class EmbeddedRegistry:
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | None = None,
+        path: AnyPath | None = None,
         *,
         read_storage: ReadStorage = read_storage_block,
         wait: float = WAIT,
     ) -> None:
-        self._address = default_path() if path is None else os.path.abspath(path)
+        self._address = default_path() if path is None else absolute(path)
         self._read_storage = read_storage
+        if not isinstance(wait, int | float) or not wait >= 0:
+            raise ClientError(f"cannot wait {wait!r} seconds for the registry: give 0 or more")
         self._file = Connections(real_path(self._address), wait)
         weakref.finalize(self, self._file.close)
 
@@ -112,7 +114,7 @@ class EmbeddedRegistry:
     def read_flow(self, flow_id: UUID) -> FlowRecord:
         """The flow of that id. Raises ObjectNotFound."""
         rows = self._file.read(f"{FLOWS} WHERE id = ?", [str(flow_id)])
-        return records.flow(self._only(rows, f"flow with id {flow_id}"))
+        return records.flow(self._only(rows, f"flow with id {shown_id(flow_id)}"))
 
     def read_flows(self) -> tuple[FlowRecord, ...]:
         """Every flow, by name."""
@@ -120,14 +122,16 @@ class EmbeddedRegistry:
 
     def create_block(self, name: str, type: str, config: Mapping[str, Json]) -> UUID:  # noqa: A002
         """Register a storage block. Raises ObjectAlreadyExists for a name that is taken."""
+        check_texts("create a storage block", name=name, type=type)
         if not name:
             raise ClientError("cannot create a storage block: its name is empty; give it one")
+        check_type(f"create storage block {quoted(name)}", config, Mapping)
         text, block_id = documents.write_json(config), uuid4()
         with self.transaction():
             if self._file.read("SELECT 1 FROM blocks WHERE name = ?", [name]):
                 raise ObjectAlreadyExists(
-                    f"cannot create storage block {name!r}: there is one of that name in {self._address};"
-                    f" take another"
+                    f"cannot create storage block {quoted(name)}: there is one of that name in"
+                    f" {self._address}; take another"
                 )
             values = [str(block_id), name, type, text, now()]
             self._file.write("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", values)
@@ -136,27 +140,29 @@ class EmbeddedRegistry:
     def read_block(self, block_id: UUID) -> BlockRecord:
         """The storage block of that id. Raises ObjectNotFound."""
         rows = self._file.read(f"{BLOCKS} WHERE id = ?", [str(block_id)])
-        return records.block(self._only(rows, f"storage block with id {block_id}"))
+        return records.block(self._only(rows, f"storage block with id {shown_id(block_id)}"))
 
     def read_block_by_name(self, name: str) -> BlockRecord:
         """The storage block of that name. Raises ObjectNotFound."""
+        check_texts("find a storage block", name=name)
         rows = self._file.read(f"{BLOCKS} WHERE name = ?", [name])
-        return records.block(self._only(rows, f"storage block {name!r}"))
+        return records.block(self._only(rows, f"storage block {quoted(name)}"))
 
     def delete_block(self, block_id: UUID) -> None:
         """Forget a storage block; if it was the default there is none. Raises ObjectNotFound."""
         with self.transaction():
             self._only(
                 self._file.read("SELECT 1 FROM blocks WHERE id = ?", [str(block_id)]),
-                f"storage block with id {block_id}",
+                f"storage block with id {shown_id(block_id)}",
             )
             self._file.write("DELETE FROM blocks WHERE id = ?", [str(block_id)])
 
     def read_block_spec_by_name(self, name: str) -> BlockSpec:
         """The kind of storage block with that name, such as ``S3 Storage``. Raises ObjectNotFound."""
+        check_texts("find a kind of storage block", name=name)
         if name not in KINDS:
             raise ObjectNotFound(
-                f"cannot find a kind of storage block called {name!r}; there are {', '.join(KINDS)}"
+                f"cannot find a kind of storage block called {quoted(name)}; there are {', '.join(KINDS)}"
             )
         fields = tuple(KINDS[name])
         return BlockSpec(id=uuid5(_KIND_NAMESPACE, name), name=name, fields=fields)
@@ -174,6 +180,7 @@ class EmbeddedRegistry:
 
     def create_deployment(self, deployment: DeploymentRequest) -> Created:
         """Register a deployment, or update the one of the same flow and name. Raises ObjectNotFound."""
+        check_type("create a deployment", deployment, DeploymentRequest)
         check_name("deployment", deployment.name)
         body, time = body_of(deployment), now()
         flow_id = str(deployment.flow_id)
@@ -195,14 +202,15 @@ class EmbeddedRegistry:
     def read_deployment(self, deployment_id: UUID) -> DeploymentRecord:
         """The deployment of that id. Raises ObjectNotFound."""
         rows = self._file.read(f"{DEPLOYMENTS} WHERE deployments.id = ?", [str(deployment_id)])
-        return records.deployment(self._only(rows, f"deployment with id {deployment_id}"))
+        return records.deployment(self._only(rows, f"deployment with id {shown_id(deployment_id)}"))
 
     def read_deployment_by_name(self, flow_name: str, name: str) -> DeploymentRecord:
         """The deployment of that flow and name. Raises ObjectNotFound."""
+        check_texts("find a deployment", name=name, flow=flow_name)
         rows = self._file.read(
             f"{DEPLOYMENTS} WHERE flows.name = ? AND deployments.name = ?", [flow_name, name]
         )
-        return records.deployment(self._only(rows, f"deployment {name!r} of flow {flow_name!r}"))
+        return records.deployment(self._only(rows, f"deployment {quoted(name)} of flow {quoted(flow_name)}"))
 
     def read_deployments(self) -> tuple[DeploymentRecord, ...]:
         """Every deployment, by its flow's name and its own."""
@@ -214,7 +222,7 @@ class EmbeddedRegistry:
         with self.transaction():
             self._only(
                 self._file.read("SELECT 1 FROM deployments WHERE id = ?", [str(deployment_id)]),
-                f"deployment with id {deployment_id}",
+                f"deployment with id {shown_id(deployment_id)}",
             )
             self._file.write("DELETE FROM deployments WHERE id = ?", [str(deployment_id)])
 

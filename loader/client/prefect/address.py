@@ -14,6 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 from pydantic import SecretStr
 
+from loader.client.names import check_texts
 from loader.client.prefect.words import shown
 from loader.errors import ClientError
 
@@ -67,6 +68,7 @@ class Address:
 
 def address(url: str, *, trust_env: bool = True) -> Address:
     """The parts of ``url``. Raises ClientError for one that names no API, without repeating passwords."""
+    check_texts("use a Prefect server", URL=url)
     parts = split(url)
     if "@" in url:
         raise ClientError(
@@ -125,6 +127,8 @@ def proxy(scheme: str, host: str) -> Proxy | None:
 
 def checked_key(key: SecretStr | str | None, where: Address, *, unencrypted: bool) -> SecretStr | None:
     """``key`` if it may be sent to ``where``. Raises ClientError, which does not repeat it."""
+    if key is not None and not isinstance(key, SecretStr):
+        check_texts("use an API key", value=key)
     secret = SecretStr(key) if isinstance(key, str) else key
     if secret is None or not secret.get_secret_value():
         return None

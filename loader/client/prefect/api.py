@@ -6,12 +6,14 @@ import re
 import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 from pydantic import SecretStr
 
 from loader.client.prefect.address import Address
 from loader.client.prefect.http import NOT_JSON, Answer, Connection
 from loader.client.prefect.refusals import refusal
+from loader.client.prefect.words import without
 from loader.errors import ClientError, ObjectNotFound
 
 MAJOR: Final = 3
@@ -42,7 +44,7 @@ class Api:
         answer = self._connection.ask(what, method, path, body)
         if 200 <= answer.status < 300 and answer.data is not NOT_JSON:
             return answer
-        if unless is not None and 300 <= answer.status < 500:
+        if unless is not None and 300 <= answer.status < 500 and not answer.maybe_done:
             unless()
         raise refusal(what, answer, self.address, self._key)
 
@@ -73,6 +75,19 @@ class Api:
             " check that the URL is a Prefect server's"
         )
 
+    def matching(self, what: str, data: Any, **asked: str | UUID) -> dict[str, Any]:
+        """``data`` if its fields are those that were ``asked`` for. Raises ClientError otherwise."""
+        if self.made(lambda raw: all(same(raw[key], value) for key, value in asked.items()), what, data):
+            return dict(data)
+        raise ClientError(
+            f"cannot {what} on {self.address}: it does not answer what it was asked;"
+            " check that the URL is a Prefect server's"
+        )
+
+    def clean(self, said: str) -> str:
+        """What the server ``said``, for a message: without the key, should it repeat that."""
+        return without(said, "" if self._key is None else self._key.get_secret_value())
+
     def close(self) -> None:
         """Let go of connections."""
         self._connection.close()
@@ -88,10 +103,16 @@ class Api:
                 raise refusal(what, answer, self.address, self._key, is_first=True)
             if int(found[1]) != MAJOR:
                 raise ClientError(
-                    f"cannot {what} on {self.address}: it is a Prefect server of version {found[0]},"
+                    f"cannot {what} on {self.address}: it is a Prefect server of version"
+                    f" {self.clean(found[0])},"
                     f" and only version {MAJOR} is known; name a server of that version"
                 )
             self._checked = True
+
+
+def same(found: Any, asked: str | UUID) -> bool:
+    """Whether a field is what was asked for. Raises what ``UUID`` raises for what is none."""
+    return bool((UUID(found) if isinstance(asked, UUID) else found) == asked)
 
 
 def list_of_dicts(data: Any) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from random import uniform
 from typing import Any, Final
@@ -28,6 +28,8 @@ WAITS: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 PATIENCE: Final = 30.0
 """Longest wait in seconds that a server may ask for."""
 BUSY: Final = (429, 503)
+UNSURE: Final = 503
+"""A proxy may answer so when the server behind it did what was asked for, and was slow to say it."""
 KEEPALIVE: Final = 2.0
 """Seconds that a connection is kept for the next request: less than servers keep theirs."""
 NOT_JSON: Final = object()
@@ -35,12 +37,17 @@ NOT_JSON: Final = object()
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server said. ``data`` is NOT_JSON for anything else; ``wait`` is in seconds."""
+    """What a server said. ``data`` is NOT_JSON for anything else; ``wait`` is in seconds.
+
+    ``maybe_done`` says that an earlier try of the same request failed in a way that leaves open whether the
+    server did what it asks for.
+    """
 
     status: int
     data: Any
     location: str = ""
     wait: float = 0.0
+    maybe_done: bool = False
 
 
 class Connection:
@@ -63,13 +70,14 @@ class Connection:
             raise ClientError(f"cannot {what} in a forked process: make a PrefectServer of its own there")
         if self._closed:
             raise ClientError(f"cannot {what} on {self.address}: this client is closed; make another")
-        content = None if body is None else encoded(what, body)
+        content, maybe_done = None if body is None else encoded(what, body), False
         for pause in (*WAITS, None):
             answer = self._exchange(method, path, content)
             if isinstance(answer, str):
                 raise ClientError(f"cannot {what} on {self.address}: {answer}")
             if answer.status not in BUSY or pause is None or answer.wait > PATIENCE:
-                return answer
+                return replace(answer, maybe_done=maybe_done)
+            maybe_done = maybe_done or answer.status == UNSURE
             time.sleep(max(pause * uniform(0.5, 1.5), answer.wait))  # noqa: S311  # apart from its other clients
         raise AssertionError(method)
 

@@ -7,7 +7,7 @@ users set there and no request speaks of, such as whether a deployment is paused
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final, Self
 from uuid import UUID
@@ -15,12 +15,13 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from loader.client.interface import Created, DeploymentRecord, DeploymentRequest, FlowRecord
+from loader.client.names import check_texts, check_type, checked_id, quoted
 from loader.client.prefect import bodies
 from loader.client.prefect.address import address, checked_key
 from loader.client.prefect.api import Api
 from loader.client.prefect.blocks import NoBlocks
 from loader.client.prefect.undo import Journal
-from loader.client.prefect.words import quoted, shown
+from loader.client.prefect.words import shown
 from loader.errors import ClientError, ObjectNotFound
 
 FORBIDDEN: Final = "/%&><"
@@ -49,7 +50,7 @@ class PrefectServer(NoBlocks):
         trust_env: bool = True,
         unencrypted_key: bool = False,
     ) -> None:
-        if not 0 < timeout <= TIMEOUT_CAP:
+        if not isinstance(timeout, int | float) or not 0 < timeout <= TIMEOUT_CAP:
             raise ClientError(f"cannot wait {timeout!r} seconds for a Prefect server: use up to 3600")
         where = address(url, trust_env=trust_env)
         self._api = Api(where, checked_key(api_key, where, unencrypted=unencrypted_key), float(timeout))
@@ -92,30 +93,41 @@ class PrefectServer(NoBlocks):
         found, new = self._find_flow(what, name), False
         if found is None:
             with self.transaction():
-                step = self._journal.note(f"flow {quoted(name)}", lambda: self._take_back_flow(name))
+                step = self._journal.note(
+                    f"flow {quoted(name)}", lambda made: self._take_back_flow(name, made)
+                )
                 answer = self._api.ask(what, "POST", "/flows/", {"name": name}, unless=step.forget)
-                new = answer.status == 201
+                new = answer.status == 201 or answer.maybe_done
                 if not new:
                     step.forget()  # somebody else was faster
-                found = self._api.made(bodies.flow, what, answer.data)
-        self._flow_names[found.id] = found.name
+                found = self._flow(what, answer.data, name=name)
+                step.made = found.id
         return Created(id=found.id, new=new)
 
     def read_flow(self, flow_id: UUID) -> FlowRecord:
         """The flow of that id."""
-        found = self._api.ask_for(bodies.flow, f"read flow {flow_id}", "GET", f"/flows/{flow_id}")
+        flow_id = checked_id("read flow", flow_id)
+        what = f"read flow {flow_id}"
+        return self._flow(what, self._api.ask(what, "GET", f"/flows/{flow_id}").data, id=flow_id)
+
+    def _flow(self, what: str, data: Any, **asked: str | UUID) -> FlowRecord:
+        """The flow that a server was asked for."""
+        found = self._api.made(bodies.flow, what, self._api.matching(what, data, **asked))
         self._flow_names[found.id] = found.name
         return found
 
     def _find_flow(self, what: str, name: str) -> FlowRecord | None:
         found = self._api.first(what, "/flows/filter", {"flows": named(name)})
-        return None if found is None else self._api.made(bodies.flow, what, found)
+        return None if found is None else self._flow(what, found, name=name)
 
-    def _take_back_flow(self, name: str) -> None:
-        """Delete the flow of that name if there is one and it has no deployments."""
+    def _take_back_flow(self, name: str, made: UUID | None) -> None:
+        """Delete the flow that was made if it is there and has no deployments.
+
+        Where its id was never learned it is that of this name, which was not there before.
+        """
         what = f"delete flow {quoted(name)}"
         found = self._find_flow(what, name)
-        if found is None:
+        if found is None or made not in {None, found.id}:
             return
         of_flow = {"flows": identified(found.id)}
         if self._api.ask(what, "POST", "/deployments/count", of_flow).data == 0:
@@ -130,30 +142,36 @@ class PrefectServer(NoBlocks):
         Parameters must fit ``parameter_schema`` if there is one. Raises ObjectNotFound for a flow or work
         pool that is not there, and ClientError for ``flow_data``, which a server cannot keep.
         """
+        check_type("create a deployment", deployment, DeploymentRequest)
         flow_id, name = deployment.flow_id, deployment.name
-        what = f"create deployment {quoted(name)} of flow {quoted(self._flow_name(flow_id))}"
+        of_flow = self._api.clean(self._flow_name(flow_id))
+        what = f"create deployment {quoted(name)} of flow {quoted(of_flow)}"
         checked_name(what, name)
         if deployment.flow_data is not None:
             raise ClientError(
                 f"cannot {what}: a Prefect server keeps no scripts; give path and entrypoint, or pull steps"
             )
         body = created(what, deployment)
-        before = self._find_deployment(what, identified(flow_id), name)
+        before = self._find_deployment(what, flow_id, name)
         with self.transaction():
             made = self._upsert(what, body, before)
         return Created(id=made, new=before is None)
 
     def read_deployment(self, deployment_id: UUID) -> DeploymentRecord:
         """The deployment of that id."""
+        deployment_id = checked_id("read deployment", deployment_id)
         what = f"read deployment {deployment_id}"
-        raw = self._api.ask(what, "GET", f"/deployments/{deployment_id}").data
+        answer = self._api.ask(what, "GET", f"/deployments/{deployment_id}")
+        raw = self._api.matching(what, answer.data, id=deployment_id)
         flow_name = self._flow_name(self._api.made(lambda item: UUID(item["flow_id"]), what, raw))
         return self._api.made(lambda item: bodies.deployment(item, flow_name), what, raw)
 
     def read_deployment_by_name(self, flow_name: str, name: str) -> DeploymentRecord:
         """The deployment of that flow and name."""
         what = f"read deployment {quoted(name)} of flow {quoted(flow_name)}"
-        raw = self._find_deployment(what, named(flow_name), name)
+        check_texts(what, name=name, flow=flow_name)
+        flow = self._find_flow(what, flow_name)
+        raw = None if flow is None else self._find_deployment(what, flow.id, name)
         if raw is None:
             raise ObjectNotFound(f"cannot {what} on {self.address}: there is none; check both names")
         return self._api.made(lambda item: bodies.deployment(item, flow_name), what, raw)
@@ -161,37 +179,49 @@ class PrefectServer(NoBlocks):
     def _flow_name(self, flow_id: UUID) -> str:
         return self._flow_names.get(flow_id) or self.read_flow(flow_id).name
 
-    def _find_deployment(self, what: str, flow: dict[str, Any], name: str) -> dict[str, Any] | None:
+    def _find_deployment(self, what: str, flow_id: UUID, name: str) -> dict[str, Any] | None:
         """What the server says of a deployment."""
-        wanted = {"flows": flow, "deployments": named(name)}
-        return self._api.first(what, "/deployments/filter", wanted)
+        wanted = {"flows": identified(flow_id), "deployments": named(name)}
+        raw = self._api.first(what, "/deployments/filter", wanted)
+        return None if raw is None else self._api.matching(what, raw, name=name, flow_id=flow_id)
 
     def _upsert(self, what: str, body: dict[str, Any], before: Mapping[str, Any] | None) -> UUID:
         """Create a deployment, or update what was there ``before``; its id."""
-        flow_id, name = body["flow_id"], body["name"]
+        flow_id, name = UUID(body["flow_id"]), body["name"]
         step = self._journal.note(
-            f"deployment {quoted(name)}", lambda: self._take_back_deployment(flow_id, name, before)
+            f"deployment {quoted(name)}", lambda made: self._take_back_deployment(flow_id, name, before, made)
         )
-        answer = self._api.ask(what, "POST", "/deployments/", body, unless=step.forget)
-        made = self._api.made(lambda raw: UUID(raw["id"]), what, answer.data)
-        self._clear_work_pool(what, body, answer.data)
+        step.made = self._make(what, body, unless=step.forget)
+        return step.made
+
+    def _make(self, what: str, body: Mapping[str, Any], *, unless: Callable[[], None] | None = None) -> UUID:
+        """Make a deployment what ``body`` says; its id."""
+        answer = self._api.ask(what, "POST", "/deployments/", body, unless=unless)
+        asked = {"name": body["name"], "flow_id": UUID(body["flow_id"])}
+        raw = self._api.matching(what, answer.data, **asked)
+        made = self._api.made(identity, what, raw)
+        if "work_pool_name" not in body and "work_queue_name" not in body and raw.get("work_queue_name"):
+            # Creating a deployment again does not take it out of its work pool.
+            self._api.ask(what, "PATCH", f"/deployments/{made}", {"work_pool_name": None})
         return made
 
-    def _clear_work_pool(self, what: str, body: Mapping[str, Any], raw: Mapping[str, Any]) -> None:
-        """Take a deployment out of its work pool when its body names none: creating it again does not."""
-        if "work_pool_name" not in body and "work_queue_name" not in body and raw.get("work_queue_name"):
-            self._api.ask(what, "PATCH", f"/deployments/{UUID(raw['id'])}", {"work_pool_name": None})
-
-    def _take_back_deployment(self, flow_id: str, name: str, before: Mapping[str, Any] | None) -> None:
-        """Make a deployment again what it was, or delete it if it was not there."""
+    def _take_back_deployment(
+        self, flow_id: UUID, name: str, before: Mapping[str, Any] | None, made: UUID | None
+    ) -> None:
+        """Make a deployment again what it was, or delete the one that was made if it was not there."""
         what = f"restore deployment {quoted(name)}"
         if before is not None:
-            body = bodies.restoration(before)
-            self._clear_work_pool(what, body, self._api.ask(what, "POST", "/deployments/", body).data)
+            self._make(what, bodies.restoration(before))
             return
-        now = self._find_deployment(what, identified(flow_id), name)
-        if now is not None:
-            self._api.delete(what, f"/deployments/{self._api.made(UUID, what, now.get('id'))}")
+        now = self._find_deployment(what, flow_id, name)
+        found = None if now is None else self._api.made(identity, what, now)
+        if found is not None and made in {None, found}:
+            self._api.delete(what, f"/deployments/{found}")
+
+
+def identity(raw: Mapping[str, Any]) -> UUID:
+    """The id of what a server gave. Raises KeyError, or what ``UUID`` raises for what is none."""
+    return UUID(raw["id"])
 
 
 def named(name: str) -> dict[str, Any]:
@@ -199,13 +229,14 @@ def named(name: str) -> dict[str, Any]:
     return {"name": {"any_": [name]}}
 
 
-def identified(identity: UUID | str) -> dict[str, Any]:
+def identified(found: UUID) -> dict[str, Any]:
     """A filter by id."""
-    return {"id": {"any_": [str(identity)]}}
+    return {"id": {"any_": [str(found)]}}
 
 
 def checked_name(what: str, name: str) -> None:
     """Raises ClientError for a name that no flow or deployment may have."""
+    check_texts(what, name=name)
     if not name or any(character in name for character in FORBIDDEN):
         raise ClientError(f"cannot {what}: a name must not be empty or hold any of {' '.join(FORBIDDEN)}")
 

@@ -6,14 +6,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 
 @dataclass(eq=False)
 class Step:
-    """Something that was done: what it is called, and how it is taken back."""
+    """Something that was done: what it is called, and how it is taken back.
+
+    ``undo`` is given the id of what was ``made``, or None where that was never learned.
+    """
 
     name: str
-    undo: Callable[[], None] | None
+    undo: Callable[[UUID | None], None] | None
+    made: UUID | None = None
 
     def forget(self) -> None:
         """There is nothing to take back: it did not happen, or was not ours."""
@@ -26,7 +31,7 @@ class Journal(threading.local):
     def __init__(self) -> None:
         self.depth, self.steps = 0, list[Step]()
 
-    def note(self, name: str, undo: Callable[[], None]) -> Step:
+    def note(self, name: str, undo: Callable[[UUID | None], None]) -> Step:
         """Say how something is taken back, before it is done: whether it was may never be known for sure."""
         step = Step(name, undo)
         if self.depth:
@@ -48,7 +53,7 @@ class Journal(threading.local):
                 step = self.steps.pop()
                 try:
                     if step.undo is not None:
-                        step.undo()
+                        step.undo(step.made)
                 except Exception as failure:
                     error.add_note(f"cannot take back {step.name}: {failure}")
             raise

@@ -28,11 +28,6 @@ def shown(text: str, cap: int = TEXT_CAP) -> str:
     return safe[:cap] + (" …" if len(text) > cap or len(safe) > cap else "")
 
 
-def quoted(name: str, cap: int = 100) -> str:
-    """A name as Python writes it, cut."""
-    return repr(name if len(name) <= cap else name[:cap] + "…")
-
-
 def detail(data: Any, secret: str = "") -> str:
     """What the server says is wrong, or nothing where it says nothing. ``secret`` is never part of it."""
     if not isinstance(data, Mapping):

@@ -170,16 +170,16 @@ def interval(value: Any) -> dt.timedelta:
     """A length of time."""
     if isinstance(value, dt.timedelta):
         return value
-    if isinstance(value, str):
-        found = CLOCK.fullmatch(value) or ISO_SPAN.fullmatch(value)
-        if found is not None:
-            return parts(found.groupdict())
-        value = seconds(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
+    try:
+        if isinstance(value, str):
+            found = CLOCK.fullmatch(value) or ISO_SPAN.fullmatch(value)
+            if found is not None:
+                return parts(found.groupdict())
+            value = seconds(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
             return dt.timedelta(seconds=value)
-        except (OverflowError, ValueError):
-            pass
+    except (OverflowError, ValueError):
+        pass
     raise ValueError(f"a length of time is due, like 3600 or '1:00:00', not {shown(value)}")
 
 

@@ -20,6 +20,20 @@ OPTIONS: Mapping[str, frozenset[str]] = {
 }
 """What a spec may tell a driver: who asks. What could name a host, file or program is the caller's."""
 
+KERNEL, MEMORY = frozenset({"proc", "sys", "dev"}), "shm"
+"""Folders of the root that hold the kernel's and the machine's own, and one in them that holds files."""
+
+
+def check_kernel(path: str) -> str:
+    """An absolute path, resolved, that leads to none of the kernel's own files. Raises StorageError."""
+    parts = [part for part in path.split("/") if part]
+    if KERNEL.intersection(parts[:1]) and parts[:2] != ["dev", MEMORY]:
+        raise StorageError(
+            f"cannot use {path} as storage: below /{parts[0]} are no files to keep, but what the kernel says"
+            f" of this machine; choose another folder"
+        )
+    return path
+
 
 def writable(base: str) -> Location:
     """The place that a File Storage block names. Raises StorageError, SourceError."""

@@ -5,8 +5,9 @@ What a driver says of a failure is put into our own words: it may quote what it 
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,6 +19,12 @@ from loader.sources.locations import Location
 
 T = TypeVar("T")
 GOOGLE_TOKENS = "https://oauth2.googleapis.com/token"
+GOOGLE = "googleapis.com"
+GOOGLE_ACCOUNT = frozenset(
+    "type project_id private_key_id private_key client_email client_id auth_uri token_uri"
+    " auth_provider_x509_cert_url client_x509_cert_url universe_domain".split()
+)
+"""What a key file of a service account holds."""
 AZURE_HOSTS = "core.windows.net"
 
 
@@ -52,6 +59,14 @@ class Objects:
             system.pipe_file(path, data)
 
         self._run("write", name, plain, lambda system: sent(system, path, data))
+
+    @contextlib.contextmanager
+    def shared(self, name: str, data: bytes) -> Iterator[None]:
+        """Keep bytes under a name that means just these bytes. They are never taken back: who else uses them
+        by now cannot be known. Raises StorageError.
+        """
+        self.write(name, data)
+        yield
 
     def remove(self, name: str) -> None:
         """Remove an object, if it is there. Raises StorageError."""
@@ -140,8 +155,16 @@ def in_words(error: Exception) -> str:
 # --- what blocks say to drivers ------------------------------------------------------------------
 
 
-def s3_options(held: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of an S3 Storage block. Raises StorageError."""
+def s3_options(held: Mapping[str, Any], *, trusted: bool) -> dict[str, Any]:
+    """The options of an S3 Storage block. Raises StorageError.
+
+    A profile stands for credentials of the caller's own: only a ``trusted`` block may choose one.
+    """
+    if not trusted and held["profile_name"] is not None:
+        raise StorageError(
+            "cannot use the S3 Storage: a spec may not choose a profile_name, for that is one of the caller's"
+            " own; leave it out, or register the block as the caller"
+        )
     names = {
         "aws_access_key_id": "key",
         "aws_secret_access_key": "secret",
@@ -157,10 +180,11 @@ def s3_options(held: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def google_options(held: Mapping[str, Any]) -> dict[str, Any]:
+def google_options(held: Mapping[str, Any], *, trusted: bool) -> dict[str, Any]:
     """The options of a Google Cloud Storage block. Raises StorageError.
 
-    The account's data names where tokens are fetched: only Google's own place is taken.
+    The account's data names where tokens are fetched: only Google's own place is taken. Unless it is
+    ``trusted``, it may say nothing that could name another host.
     """
     options: dict[str, Any] = {} if held["project"] is None else {"project": held["project"]}
     account = held["service_account_info"]
@@ -170,6 +194,14 @@ def google_options(held: Mapping[str, Any]) -> dict[str, Any]:
             raise StorageError(
                 f"cannot use the Google Cloud Storage: its service_account_info must be of the type"
                 f" service_account, with the token_uri {GOOGLE_TOKENS}"
+            )
+        if not trusted and (
+            set(account) - GOOGLE_ACCOUNT or account.get("universe_domain", GOOGLE) != GOOGLE
+        ):
+            raise StorageError(
+                f"cannot use the Google Cloud Storage: the spec's service_account_info may hold what Google's"
+                f" key files do, with the universe_domain {GOOGLE}, and nothing else; register the block as"
+                f" the caller"
             )
         options["token"] = {"token_uri": GOOGLE_TOKENS, **account}
     return options

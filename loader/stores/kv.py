@@ -6,10 +6,11 @@ Its address is resolved once, each address that it has is judged, and the one th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -60,6 +61,14 @@ class KeyValues:
                 f"cannot write {name} to {self.shown}: a KV server keeps UTF-8 text only; use other storage"
             ) from None
         self._ask("write", name, "POST", body)
+
+    @contextlib.contextmanager
+    def shared(self, name: str, data: bytes) -> Iterator[None]:
+        """Keep bytes under a name that means just these bytes. They are never taken back: who else uses them
+        by now cannot be known. Raises StorageError.
+        """
+        self.write(name, data)
+        yield
 
     def remove(self, name: str) -> None:
         """Remove a key, where the server can. Raises StorageError."""

@@ -1,19 +1,22 @@
-"""A folder of this machine as storage: nothing is written half, and no symbolic link below it is followed."""
+"""A folder of this machine as storage: nothing is written half, and no symbolic link below it is followed.
+
+A name that means just its bytes may be wanted by several at once. Whoever finds them there already puts a
+copy in their place, so that the file is no longer the one that the first made: it will not take it back.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
 
 from loader.access import Access
 from loader.errors import StorageError
+from loader.stores.files import FOLDER, file_system, is_there, locked, replace_file, take_back, walked
 
-FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 REASONS = {
     errno.ENOENT: "it is not there",
     errno.EACCES: "this user may not do that there; check the rights of the folder",
@@ -24,8 +27,14 @@ REASONS = {
     errno.ENOSPC: "there is no space left; make some",
     errno.EDQUOT: "there is no space left; make some",
     errno.EROFS: "it cannot be written to; choose another folder",
+    errno.EAGAIN: "another process has locked its folder; try again",
     errno.ENAMETOOLONG: "its name is too long; choose a shorter one",
 }
+KERNEL = frozenset(
+    "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl mqueue nsfs proc"
+    " pstore rpc_pipefs securityfs selinuxfs sysfs tracefs".split()
+)
+"""File systems whose files are the kernel's own."""
 
 
 class Folder:
@@ -44,17 +53,7 @@ class Folder:
             self._base(make=False) as base,
             walked(base, parents, make=False) as folder,
         ):
-            place = os.open(last, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            try:
-                if not stat.S_ISREG(os.fstat(place).st_mode):
-                    raise StorageError(
-                        f"cannot read {name} of {self.shown}: it is no regular file; remove it"
-                    )
-                opened = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
-            finally:
-                os.close(place)
-            with os.fdopen(opened, "rb") as file:
-                content = file.read(self._access.size + 1)
+            content = self._content(folder, last, name)
         if len(content) > self._access.size:
             raise StorageError(
                 f"cannot read {name} of {self.shown}: it is larger than {self._access.size} bytes; allow more"
@@ -65,7 +64,30 @@ class Folder:
         """Keep bytes in a file of that name: all of them or none. Raises StorageError."""
         *parents, last = name.split("/")
         with self._in_words("write", name), self._base(make=True) as base, walked(base, parents) as folder:
-            replace_file(folder, last, data)
+            self._check_kind(folder)
+            os.close(replace_file(folder, last, data))
+
+    @contextlib.contextmanager
+    def shared(self, name: str, data: bytes) -> Iterator[None]:
+        """Keep bytes under a name that means just these bytes. After an exception inside they are taken back,
+        unless they were there before or others have asked for them since. Raises StorageError.
+        """
+        *parents, last = name.split("/")
+        with contextlib.ExitStack() as held:
+            with self._in_words("write", name):
+                folder = held.enter_context(walked(held.enter_context(self._base(make=True)), parents))
+                self._check_kind(folder)
+                with locked(folder):
+                    new = not is_there(folder, last)
+                    made = replace_file(folder, last, data)
+                held.callback(os.close, made)  # while it is open, no other file can have its number
+            try:
+                yield
+            except BaseException:
+                if new:
+                    with contextlib.suppress(OSError), locked(folder):
+                        take_back(folder, last, made)
+                raise
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there. Raises StorageError."""
@@ -76,7 +98,29 @@ class Folder:
             self._base(make=False) as base,
             walked(base, parents, make=False) as folder,
         ):
+            self._check_kind(folder)
             os.unlink(last, dir_fd=folder)
+
+    def _content(self, folder: int, last: str, name: str) -> bytes:
+        """The bytes of a regular file, or one more than may be."""
+        place = os.open(last, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            if not stat.S_ISREG(os.fstat(place).st_mode):
+                raise StorageError(f"cannot read {name} of {self.shown}: it is no regular file; remove it")
+            self._check_kind(place)
+            opened = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(place)
+        with os.fdopen(opened, "rb") as file:
+            return file.read(self._access.size + 1)
+
+    def _check_kind(self, place: int) -> None:
+        kind = file_system(place)
+        if kind in KERNEL:
+            raise StorageError(
+                f"cannot use {self.shown} as storage: its file system is of the kind {kind}, whose files are"
+                f" the kernel's own; choose another folder"
+            )
 
     @contextlib.contextmanager
     def _base(self, *, make: bool) -> Iterator[int]:
@@ -116,43 +160,3 @@ class PrivateFolder(Folder):
                     f" remove it"
                 )
             yield base
-
-
-@contextlib.contextmanager
-def walked(top: int, names: list[str], *, make: bool = True) -> Iterator[int]:
-    """A descriptor of the folder that ``names`` lead to from ``top``. Missing ones are made."""
-    here = os.dup(top)
-    try:
-        for name in names:
-            if make:
-                with contextlib.suppress(OSError):  # whether it is there now is found out by opening it
-                    os.mkdir(name, 0o700, dir_fd=here)
-            following = os.open(name, FOLDER, dir_fd=here)
-            os.close(here)
-            here = following
-        yield here
-    finally:
-        os.close(here)
-
-
-def replace_file(folder: int, name: str, data: bytes) -> None:
-    """Write a file beside ``name`` and let it take its place once it is on the disk."""
-    fresh = f".{secrets.token_hex(16)}"
-    descriptor = os.open(
-        fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
-    )
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(fresh, dir_fd=folder)
-        raise
-    opened = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

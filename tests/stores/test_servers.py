@@ -24,7 +24,7 @@ from loader.storage import (
     S3StorageBlock,
 )
 from loader.stores import store_of
-from loader.stores_drivers import in_words
+from loader.stores.drivers import in_words
 from tests.servers import s3_server  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.slow
@@ -171,7 +171,7 @@ for block in (
 
 def test_a_missing_driver_is_named():
     """Without its driver a block says what to install."""
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parent.parent.parent)
     done = subprocess.run([sys.executable, "-c", NO_DRIVER], capture_output=True, text=True, cwd=root)
     lines = done.stdout.splitlines()
     assert [line.partition("pip install ")[2] for line in lines] == [

@@ -1,0 +1,63 @@
+"""The identity of a root: a folder that was exchanged while it was in use is not read."""
+
+import pytest
+
+from loader.errors import SourceError
+from loader.sources import identity_of, read
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "flows"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "flow.py").write_bytes(b"good")
+    return folder
+
+
+def test_a_root_of_the_identity_is_read(folder, tmp_path):
+    """By its own name or by another, or by none where the script's folder is the root."""
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    assert identity_of(str(link)) == identity_of(f"file://{folder}") == identity_of(str(folder))
+    for root in (folder, link):
+        found = read(root / "sub" / "flow.py", root, identity=identity_of(str(folder)))
+        assert found.content == b"good"
+        assert (found.root.device, found.root.inode) == identity_of(str(folder))
+    assert read(folder / "sub" / "flow.py", identity=identity_of(str(folder / "sub"))).content == b"good"
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_root_that_was_exchanged_is_refused(folder, tmp_path, by_link):
+    """For another folder of that name, or for a link to one."""
+    before = identity_of(str(folder))
+    folder.rename(tmp_path / "kept")
+    other = tmp_path / "other" if by_link else folder
+    (other / "sub").mkdir(parents=True)
+    (other / "sub" / "flow.py").write_bytes(b"evil")
+    if by_link:
+        folder.symlink_to(other)
+    with pytest.raises(SourceError, match=f"the folder {folder} was exchanged while it was in use"):
+        read(folder / "sub" / "flow.py", folder, identity=before)
+
+
+def test_a_folder_above_the_root_may_be_exchanged(folder, tmp_path):
+    """The same folder in another place is the same."""
+    before = identity_of(str(folder / "sub"))
+    folder.rename(tmp_path / "moved")
+    found = read(tmp_path / "moved" / "sub" / "flow.py", identity=before)
+    assert found.content == b"good"
+
+
+def test_a_folder_that_is_not_there_has_no_identity(tmp_path):
+    """It is said."""
+    with pytest.raises(SourceError, match="there is no such file"):
+        identity_of(str(tmp_path / "gone"))
+    with pytest.raises(SourceError):
+        identity_of("s3://bucket")
+
+
+def test_a_root_may_be_a_file_url(folder):
+    """As a location may; one of another scheme holds no file of this machine."""
+    assert read(folder / "sub" / "flow.py", f"file://{folder}").root.path == str(folder)
+    with pytest.raises(SourceError, match="lies outside the root s3://bucket/flows"):
+        read(folder / "sub" / "flow.py", "s3://bucket/flows")

@@ -1,0 +1,210 @@
+"""Where specs may lead: below the folder that they came from, and further only where the caller says so."""
+
+import http.server
+import os
+import threading
+import zipfile
+
+import pytest
+
+from loader import Access, DeploymentSpec, FlowLoader, SourceError
+from loader.finding import KEPT, Finder
+from loader.sources import identity_of
+
+SCRIPT = "from prefect import flow\n@flow\ndef {name}(): pass\n"
+
+
+@pytest.fixture(scope="module")
+def loader():
+    with FlowLoader() as made:
+        yield made
+
+
+@pytest.fixture
+def finder(loader):
+    """A callable: a finder under some access."""
+    return lambda **access: Finder(loader, Access(**access))
+
+
+def spec(location, origin=None):
+    return DeploymentSpec(name="d", flow_location=location).at("/m.yaml", 3, origin=origin)
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A folder with a script, and a script outside it."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "flow.py").write_text(SCRIPT.format(name="inside"))
+    (tmp_path / "outside.py").write_text(SCRIPT.format(name="outside"))
+    return tmp_path / "home"
+
+
+ELSEWHERE = [
+    "{outside}",
+    "{home}/../outside.py",
+    " https://../../../..{outside}",
+    "ht\ttps://../../../..{outside}",
+    "\nhttps://x{outside}",
+    "file://{outside}",
+    "FILE://{outside}",
+    "file://localhost{outside}",
+    "zip://a.py::{outside}",
+    "git://{home}:main@a.py",
+    "memory://outside.py",
+]
+
+
+@pytest.mark.parametrize("location", ELSEWHERE)
+@pytest.mark.parametrize("linked", [frozenset(), frozenset({"https", "http", "zip"})], ids=["none", "web"])
+def test_somebody_elses_words_lead_nowhere_else(finder, home, location, linked):
+    """However they are spelt, and whatever other schemes are linked."""
+    written = location.format(outside=home.parent / "outside.py", home=home)
+    with pytest.raises(SourceError):
+        finder(linked=linked).flow(spec(written, str(home)))
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://[x",
+        "x://[",
+        "file://[x/y.py",
+        "github://[",
+        "http://\u2100/",
+        "",
+        " ",
+        "\0",
+        "/a\0b",
+        "a" * 5000,
+    ],
+)
+def test_what_is_no_location_is_an_error_of_its_own_kind(finder, home, location):
+    """Never a raw one."""
+    for origin in (str(home), "", None):
+        with pytest.raises(SourceError) as caught:
+            finder().flow(spec(location, origin))
+        assert str(caught.value).startswith("cannot ")
+
+
+def test_an_archives_own_location_must_be_linked_too(finder, home, tmp_path):
+    """The outer scheme says nothing of where the archive lies."""
+    path = tmp_path / "other.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("a.py", SCRIPT.format(name="zipped"))
+    written = spec(f"zip://a.py::{path}", str(home))
+    with pytest.raises(SourceError, match="--root"):
+        finder(linked=frozenset({"zip"})).flow(written)
+    assert finder(linked=frozenset({"zip", "file"})).flow(written).name == "zipped"
+
+
+def test_the_callers_own_words_lead_anywhere(finder, home):
+    assert finder().flow(spec(str(home.parent / "outside.py"))).name == "outside"
+    assert finder().flow(spec(str(home / "flow.py"), str(home))).name == "inside"
+
+
+def test_a_folder_that_is_exchanged_is_refused(finder, home, tmp_path):
+    """Whoever may rename it cannot have another folder's scripts run in its stead."""
+    found = finder()
+    found.home = (str(home), identity_of(str(home)))
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "flow.py").write_text(SCRIPT.format(name="stolen"))
+    assert found.flow(spec(str(home / "flow.py"), str(home))).name == "inside"
+    home.rename(tmp_path / "old")
+    (tmp_path / "home").symlink_to(tmp_path / "victim")
+    later = finder()
+    later.home = found.home
+    with pytest.raises(SourceError, match="exchanged"):
+        later.flow(spec(str(home / "flow.py"), str(home)))
+
+
+def test_an_archive_is_read_once(finder, tmp_path):
+    """Its scripts share one project, however many of them are named."""
+    path = tmp_path / "project.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        for name in ("one", "two", "three"):
+            made.writestr(f"{name}.py", SCRIPT.format(name=name))
+    found = finder()
+    for name in ("one", "two", "three"):
+        assert found.flow(spec(f"zip://{name}.py::{path}")).name == name
+        path.unlink(missing_ok=True)
+    assert len({id(script.project.files) for script in found.scripts.values()}) == 1
+
+
+def test_what_is_kept_is_bounded_and_what_is_read_again_must_be_the_same(loader, tmp_path):
+    """A script that was forgotten is read again; another in its place is an error."""
+    found = Finder(loader, Access(project_size=300))
+    paths = [tmp_path / f"f{number}.py" for number in range(KEPT + 5)]
+    for path in paths:
+        path.write_text(SCRIPT.format(name=path.stem))
+        assert found.flow(spec(str(path))).name == path.stem
+    assert len(found.scripts) < 10
+    assert len(found.outcomes) == KEPT
+    assert found.content(spec(str(paths[0]))) == paths[0].read_bytes()
+    paths[1].write_text(SCRIPT.format(name="other"))
+    with pytest.raises(SourceError, match="has changed since it was loaded"):
+        found.content(spec(str(paths[1])))
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers with a script whose flow is named after the query."""
+
+    def do_GET(self):
+        body = SCRIPT.format(name=self.path.partition("?")[2] or "none").encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web():
+    """The URL of a small server."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_two_queries_are_two_scripts(finder, web):
+    """One script's answer is not given for another's bytes."""
+    found = finder(hosts=frozenset({"127.0.0.1"}))
+    for name in ("first", "second"):
+        written = spec(f"{web}/flow.py?{name}")
+        assert found.flow(written).name == name
+        assert name.encode() in found.content(written)
+
+
+def test_a_web_manifests_scripts_lie_beside_it(finder, web):
+    """Below its folder they are its own; no listing is asked for."""
+    found = finder(hosts=frozenset({"127.0.0.1"}))
+    assert found.flow(spec(f"{web}/team/flow.py?f", f"{web}/team")).name == "f"
+    with pytest.raises(SourceError, match="--allow-scheme"):
+        found.flow(spec(f"{web}/other/flow.py?f", f"{web}/team"))
+
+
+def test_a_refusal_tells_no_password_and_no_key(finder, home):
+    """Locations are quoted without them."""
+    for location in (
+        "https://u:HUNTER2@h/x.py",
+        "https://h/x.py?sig=HUNTER2",
+        "zip://a::https://h/x?HUNTER2",
+    ):
+        with pytest.raises(SourceError) as caught:
+            finder().flow(spec(location, str(home)))
+        assert "HUNTER2" not in str(caught.value)
+
+
+def test_nothing_special_is_opened(finder, home):
+    """What a spec names beside itself is a script, or refused before it is opened."""
+    os.mkfifo(home / "fifo.py")
+    (home / "folder.py").mkdir()
+    (home / "link.py").symlink_to("/proc/self/environ")
+    for name in ("fifo.py", "folder.py", "link.py"):
+        with pytest.raises(SourceError):
+            finder().flow(spec(str(home / name), str(home)))
