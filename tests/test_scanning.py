@@ -220,11 +220,15 @@ def test_nothing_is_opened_that_is_no_file(loader, registry, tmp_path):
 
 
 def test_names_of_any_kind(loader, registry, tmp_path):
-    """Control characters are a name's own affair; what is no UTF-8 cannot be told to a worker."""
-    made(tmp_path, **{"a\x1b[31m\n_dot_py": FLOW.format(name="a")})
+    """What turns the reading order is a name's own affair; control characters are refused, each by itself."""
+    made(tmp_path, **{"a\u202e_dot_py": FLOW.format(name="a"), "c\x1b[31m_dot_py": FLOW.format(name="c")})
     (tmp_path / os.fsdecode(b"\xff.py")).write_text(FLOW.format(name="b"))
     found = relative(tmp_path, loader.scan(tmp_path, client=registry))
-    assert found == [("a\x1b[31m\n.py", "loaded", True), ("\udcff.py", "usage", False)]
+    assert found == [
+        ("a\u202e.py", "loaded", True),
+        ("c\x1b[31m.py", "usage", False),
+        ("\udcff.py", "usage", False),
+    ]
 
 
 def test_huge_files_are_not_read(loader, registry, tmp_path):
