@@ -47,7 +47,7 @@ def pytest_make_collect_report(collector):
 def reaches(python, uid):
     """Whether ``uid`` can run ``python`` and import what the project needs."""
     identity = {"user": uid, "group": uid, "extra_groups": []} if os.geteuid() == 0 else {}
-    needs = "import croniter, fsspec, httpx, msgpack, multiprocess, pydantic, yaml, sys"
+    needs = "import croniter, fsspec, httpx, jsonschema, msgpack, multiprocess, pydantic, yaml, sys"
     needs += "; sys.exit(sys.version_info < (3, 11))"
     try:
         subprocess.run([python, "-c", needs], check=True, capture_output=True, cwd="/", **identity)
