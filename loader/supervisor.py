@@ -19,16 +19,16 @@ import threading
 import time
 import weakref
 
-from loader import projects
+from loader import interpreters, projects
 from loader.conversation import Conversation, Ended
-from loader.errors import LoaderClosed
-from loader.models import Outcome, Source
+from loader.errors import LoaderClosed, ProfileError
+from loader.models import Interpreter, Outcome, Source
 from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
 from loader.process import HostFailure, Worker, Zygote, ZygoteLost, identity
 from loader.session import Session
 from loader.sources import Root, Script
-from worker.protocol import Configure, Policy, encode
+from worker.protocol import AUTO, Configure, Launched, Policy, encode
 
 AHEAD = 2
 """Workers kept waiting; each costs a few megabytes, and a load that finds none waits for a fork."""
@@ -39,9 +39,12 @@ ATTEMPTS = 5
 class Supervisor:
     """Loads scripts under one policy with one interpreter. Safe to use from many threads."""
 
-    def __init__(self, policy: Policy, python: str = sys.executable, ahead: int = AHEAD) -> None:
+    def __init__(
+        self, policy: Policy, python: str = sys.executable, ahead: int = AHEAD, dialect: str = AUTO
+    ) -> None:
         self.policy = policy
-        self.python = python
+        self.python = Interpreter(path=python)
+        self.dialect = dialect
         self.pool = Pool(ahead)
         self.lock = threading.Lock()
         self.zygote: Zygote | None = None
@@ -50,17 +53,30 @@ class Supervisor:
     # --- zygote and workers ---
 
     def current(self) -> Zygote:
-        """The zygote, started if there is none; call with the lock held. Raises HostFailure."""
+        """The zygote, started if there is none; call with the lock held.
+
+        Raises HostFailure, and ProfileError when its interpreter has not the Prefect that is asked for.
+        """
         if self.closed:
             raise LoaderClosed("cannot load: this FlowLoader is closed; open another")
         if self.zygote is not None and self.zygote.owner != os.getpid():
             # This process was forked from the one that started it, which goes on using it.
             self.drop(self.zygote)
         if self.zygote is None:
-            self.zygote = Zygote(self.policy, self.python)
+            self.zygote = Zygote(self.policy, self.python.path, self.dialect)
+            launched = self.zygote.launched
+            self.python = Interpreter(path=self.python.path, version=launched.python)
             # A loader that nobody closes ends its processes when it is forgotten, or at exit.
             self.abandoned = weakref.finalize(self, self.zygote.close)
+            self.judge(self.zygote, launched)
         return self.zygote
+
+    def judge(self, zygote: Zygote, launched: Launched) -> None:
+        """Whether the interpreter has the Prefect that scripts are to be read with. Raises ProfileError."""
+        reason = interpreters.unfit(self.python.path, self.dialect, launched.prefect, launched.trouble)
+        if reason is not None:
+            self.drop(zygote)
+            raise ProfileError(reason)
 
     def drop(self, zygote: Zygote) -> None:
         """Forget a zygote that is of no more use; call with the lock held."""
@@ -128,12 +144,12 @@ class Supervisor:
             except HostFailure as failure:
                 if isinstance(failure, ZygoteLost) and attempt < ATTEMPTS:
                     continue
-                return unavailable(source, policy, failure)
+                return unavailable(source, policy, failure, self.python)
             failure_now = host_failure(ended)
             if failure_now is None:
-                return place.shown(outcome(source, policy, place.script, ended))
+                return place.shown(outcome(source, policy, place.script, ended, self.python))
             if ended.session.sent or ended.session.refused or ended.objections or attempt == ATTEMPTS:
-                return unavailable(source, policy, failure_now)
+                return unavailable(source, policy, failure_now, self.python)
         raise AssertionError("the last attempt returns")
 
     def attempt(self, script: Script, policy: Policy, wake: int | None) -> tuple[projects.Place, Ended]:
@@ -146,7 +162,7 @@ class Supervisor:
                 place.fill()
                 session = Session.begin(policy, time.monotonic())
                 self.configure(worker, place.script.root.path if place.script.root else None, folder)
-                ended = Conversation(worker, session, place.script, wake).run()
+                ended = Conversation(worker, session, place.script, wake, self.dialect).run()
             finally:
                 worker.close()
         return place, ended

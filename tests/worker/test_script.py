@@ -270,7 +270,7 @@ def test_rehearsal_leaves_no_trace():
         """
         import builtins, linecache, logging, os, sys, warnings
         from worker import protocol, script
-        from worker.dialects.orion import registry
+        from worker.dialects import registry
 
         def state():
             return (
