@@ -85,7 +85,7 @@ class Detail:
 class Notice:
     """Something the author should know that did not stop the load.
 
-    ``kind`` is one of ``warning``, ``flow_called``, ``denied``, ``parameter``, ``profile``, ``flow``,
+    ``kind`` is one of ``warning``, ``flow_called``, ``not_done``, ``denied``, ``parameter``, ``profile``, ``flow``,
     ``spec``.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Dict, List
 
 from worker.dialects import functions
@@ -10,6 +11,7 @@ from worker.pristine import BUILTINS
 
 __builtins__ = BUILTINS
 
+yields, yields_later = inspect.isgeneratorfunction, inspect.isasyncgenfunction
 HOOKS = ("on_completion", "on_failure", "on_cancellation", "on_crashed", "on_running")
 DEPTH = 3
 """Levels of classes in classes that are searched for flows."""
@@ -29,11 +31,17 @@ def facts(flow: Any) -> Dict[str, Any]:
         "retries": held.get("retries"),
         "timeout_seconds": held.get("timeout_seconds"),
         "task_runner": None if runner is None else qualname_of(type(runner)),
-        "is_generator": held.get("isgenerator"),
+        "is_generator": is_generator(flow),
         "retry_delay_seconds": held.get("retry_delay_seconds"),
         "persist_result": held.get("persist_result"),
         "hooks": {kind: names(hooks) for kind in HOOKS if (hooks := hooks_of(held, kind))},
     }
+
+
+def is_generator(subject: Any) -> bool:
+    """Whether a flow's or task's function yields; the second generation does not say."""
+    function = vars(subject).get("fn")
+    return yields(function) or yields_later(function)
 
 
 def hooks_of(held: Dict[str, Any], kind: str) -> Any:

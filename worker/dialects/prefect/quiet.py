@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Tuple
 
 from worker.dialects import registry
-from worker.dialects.prefect import installed, specs
+from worker.dialects.prefect import facts, installed, specs
 from worker.plain import qualname_of, text
 from worker.pristine import BUILTINS
 
@@ -57,7 +57,7 @@ def not_run(what: str) -> Doing:
         if original.__name__ not in ("__call__", "_run"):
             awaited = isasync and installed.Installed.major == SECOND
             return registry.nothing() if awaited else answer(original)
-        if getattr(subject, "isgenerator", False):
+        if facts.is_generator(subject):
             return no_items() if isasync else iter(())
         return registry.nothing() if isasync else None
 
