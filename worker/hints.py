@@ -93,7 +93,8 @@ def failing_import(case: Case) -> Optional[str]:
     if "beyond top-level package" in case.said:
         return "relative imports end at the script's folder: put what is imported below it"
     module = name_of(case.raised)
-    if case.dialect.lasting and type(module) is str and top(module) in case.dialect.modules:
+    package = module if type(module) is str else case.said.strip("`")
+    if case.dialect.lasting and package.startswith(case.dialect.modules):
         return f"the script runs with the Prefect {case.dialect.version} of {PYTHON}: {OTHER}"
     if type(module) is str and module in case.dialect.modules:
         known = sorted(name for name in vars(sys.modules[module]) if not name.startswith("_"))

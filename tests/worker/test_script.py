@@ -42,7 +42,7 @@ def test_flows_and_specs_of_a_script_are_told(run):
     )
     assert [flow["name"] for flow in ran.flows] == ["hello"]
     assert [(spec["name"], spec["flow_name"], spec["line"]) for spec in ran.specs] == [("daily", "hello", 9)]
-    assert ran.reply["dialect"] == {"name": "orion", "version": "2.0b5"}
+    assert ran.reply["dialect"] == {"name": "orion", "version": "2.0b5", "reason": "it was asked for"}
 
 
 def test_version_is_the_digest_of_the_bytes_that_were_sent(run):
