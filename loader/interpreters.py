@@ -69,7 +69,7 @@ def unusable(given: str, reason: str) -> ProfileError:
 
 
 def unfit(path: str, dialect: str, version: str | None, trouble: str | None) -> str | None:
-    """Why scripts cannot be read as ``dialect`` with the Prefect that an interpreter has; None if they can."""
+    """Why scripts cannot be read as ``dialect`` with an interpreter's Prefect; None if they can."""
     if dialect == ORION:
         return None
     remedy = f"--dialect {ORION} reads scripts without one"

@@ -133,8 +133,8 @@ def inquire(python: str) -> tuple[str, tuple[int, ...]]:
             stdin=subprocess.DEVNULL,
             timeout=INQUIRY_SECONDS,
         )
-        name, *version = done.stdout[:200].decode().split()
-        return name, tuple(map(int, version))
+        name, major, minor, micro = done.stdout[:200].decode().split()
+        return name, (int(major), int(minor), int(micro))
     except OSError as error:
         raise HostFailure(f"exec {python}", error.errno or 0) from None
     except subprocess.CalledProcessError as error:

@@ -85,8 +85,8 @@ class Detail:
 class Notice:
     """Something the author should know that did not stop the load.
 
-    ``kind`` is one of ``warning``, ``flow_called``, ``not_done``, ``denied``, ``parameter``, ``profile``, ``flow``,
-    ``spec``.
+    ``kind`` is one of ``warning``, ``flow_called``, ``not_done``, ``denied``, ``parameter``, ``profile``,
+    ``flow``, ``spec``.
     """
 
     kind: str

@@ -128,8 +128,8 @@ def of_none(case: Case) -> Optional[str]:
     called = next((notice for notice in undone if (notice.file, notice.line) in lines), undone[0])
     if called.kind == "not_done":
         return (
-            f"{called.message}; line {called.line} runs while the script is loaded, and what it gave is None: "
-            f"move it into the flow, or below `{GUARD}`"
+            f"{called.message}; line {called.line} runs while the script is loaded, and what it gave is"
+            f" None: move it into the flow, or below `{GUARD}`"
         )
     return (
         f"flows and tasks are not run while a script is loaded, so the call on line {called.line} gave None: "

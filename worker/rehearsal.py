@@ -83,13 +83,14 @@ def first(a: int, b: typing.Optional[Point] = None, *, c: typing.List[str] = [],
     step(a)
 
 @flow(name="second", timeout_seconds=5, retries=1)
-async def other(when: datetime.datetime = datetime.datetime(2020, 1, 1), path: pathlib.Path = pathlib.Path(".")):
+async def other(when: datetime.datetime = datetime.datetime(2020, 1, 1), path: pathlib.Path = None):
     await asyncio.sleep(0)
 
 step(1)
 first(1)
-RunnerDeployment(name="a", flow_name="first", schedules=[CronSchedule(cron="0 0 * * *", timezone="UTC")])
-RunnerDeployment(name="b", flow_name="first", schedules=[IntervalSchedule(interval=datetime.timedelta(hours=1))])
+daily, hourly = CronSchedule(cron="0 0 * * *"), IntervalSchedule(interval=datetime.timedelta(hours=1))
+RunnerDeployment(name="a", flow_name="first", schedules=[daily])
+RunnerDeployment(name="b", flow_name="first", schedules=[hourly])
 '''
 FAILS = b"""
 def inner():

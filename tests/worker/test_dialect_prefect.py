@@ -11,7 +11,14 @@ import pytest
 from loader import FlowLoader
 
 SAMPLES = Path(__file__).parents[1] / "samples/prefect"
-SAME = ["asynchronous.py", "methods.py", "parameters.py", "plain.py", "postponed.py", "project/load_events.py"]
+SAME = [
+    "asynchronous.py",
+    "methods.py",
+    "parameters.py",
+    "plain.py",
+    "postponed.py",
+    "project/load_events.py",
+]
 """Scripts that either generation loads."""
 GENERATIONS = ("prefect2", "prefect3")
 THIRD_ONLY = ["static.py"]
@@ -155,7 +162,9 @@ def test_flow_called_at_import_is_not_run(load):
     outcome = load("at_import/flow_called.py")
     assert outcome.status == "loaded"
     lines = [notice.line for notice in notices(outcome, "flow_called")]
-    assert lines == [line_of("at_import/flow_called.py", mark) for mark in ("compute(2)", "add.submit", "add.map")]
+    assert lines == [
+        line_of("at_import/flow_called.py", mark) for mark in ("compute(2)", "add.submit", "add.map")
+    ]
 
 
 def test_serve_at_import_registers_nothing_and_tells_what_it_would(load):
@@ -245,13 +254,17 @@ def test_script_for_the_seed_api_is_read_with_it(load, generation):
 
 def test_script_that_mixes_apis_is_read_with_the_installed_one(load_text, generation):
     """A script that the seed API could not load either fails as it would when it is run."""
-    outcome = load_text("from prefect.flow_runners import DockerFlowRunner\nfrom prefect.variables import Variable\n")
+    outcome = load_text(
+        "from prefect.flow_runners import DockerFlowRunner\nfrom prefect.variables import Variable\n"
+    )
     assert (outcome.status, outcome.dialect.name) == ("script_failed", generation)
 
 
 def test_main_block_is_not_run(load_text):
     """What stands below the guard is for those who run the script."""
-    text = "from prefect import flow\n@flow\ndef f(): ...\nif __name__ == '__main__':\n    raise SystemExit(3)\n"
+    text = (
+        "from prefect import flow\n@flow\ndef f(): ...\nif __name__ == '__main__':\n    raise SystemExit(3)\n"
+    )
     assert load_text(text).status == "loaded"
 
 
@@ -264,8 +277,8 @@ def test_neighbour_named_like_a_dependency_does_not_break_prefect(load_text, tmp
 
 def test_two_loads_share_nothing(load_text):
     """What a script does to Prefect is gone with its worker."""
-    spoil = "import prefect\nfrom prefect import flow\n@flow\ndef f(): ...\nprefect.Flow.__call__ = prefect.flow = None\n"
-    assert load_text(spoil).status == "loaded"
+    spoil = "prefect.Flow.__call__ = prefect.flow = None\n"
+    assert load_text(f"import prefect\n@prefect.flow\ndef f(): ...\n{spoil}").status == "loaded"
     outcome = load_text("from prefect import flow\n@flow\ndef f(): ...\nf()\n")
     assert (outcome.status, len(notices(outcome, "flow_called"))) == ("loaded", 1)
 

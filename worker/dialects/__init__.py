@@ -59,7 +59,10 @@ def choose(asked: str, text: str) -> Tuple[Dialect, str]:
     here = present()
     if here is None:
         other = installed.Installed.version
-        return orion.DIALECT, f"{PYTHON} has {f'Prefect {other}, which is not read' if other else 'no Prefect'}"
+        return (
+            orion.DIALECT,
+            f"{PYTHON} has {f'Prefect {other}, which is not read' if other else 'no Prefect'}",
+        )
     name = older.needed(text)
     if name is not None:
         return orion.DIALECT, f"the script imports {name}, which Prefect {here.version} does not have"

@@ -60,7 +60,7 @@ def loaded(name: str) -> Any:
 def has(module: Any, name: str) -> bool:
     """Whether a module has a name; of one that is not loaded that is not known, and supposed."""
     try:
-        return not hasattr(module, "__path__") and not hasattr(module, "__file__") or hasattr(module, name)
+        return (not hasattr(module, "__path__") and not hasattr(module, "__file__")) or hasattr(module, name)
     except Exception:
         return False
 

@@ -88,7 +88,7 @@ def registered() -> List[List[Any]]:
     registry_type = installed.thing("context:PrefectObjectRegistry")
     current = registry_type.get() if registry_type is not None else None
     kept = getattr(current, "_instance_registry", None)
-    return list(kept.values()) if type(kept) is not type(None) else []
+    return [] if kept is None else list(kept.values())
 
 
 PREFECT2, PREFECT3 = Prefect("prefect2", (2,)), Prefect("prefect3", (3,))

@@ -43,7 +43,9 @@ class Act(NamedTuple):
 
 def note(what: str, nothing: str) -> None:
     """Leave a notice of the script's line."""
-    registry.notice(NOT_DONE, f"{what} was called while the script was loaded and {nothing}", registry.caller())
+    registry.notice(
+        NOT_DONE, f"{what} was called while the script was loaded and {nothing}", registry.caller()
+    )
 
 
 def not_run(what: str) -> Doing:
@@ -66,8 +68,9 @@ def not_run(what: str) -> Doing:
 
 async def no_items() -> Any:
     """What an asynchronous generator flow gives."""
-    for nothing in ():
-        yield nothing
+    nobody: Tuple[Any, ...] = ()
+    for item in nobody:
+        yield item
 
 
 def nothing(said: str) -> Doing:
@@ -126,11 +129,13 @@ def fallback(_: Any, original: Any, args: Tuple[Any, ...], values: Dict[str, Any
     asked = inspect.signature(original).bind(*args, **values).arguments
     name, default = asked.get("name", "?"), asked.get("default")
     note(f"Variable.get({text(name, 80)!r})", "read nothing: it gave its default")
-    awaited = inspect.iscoroutinefunction(original) or (hasattr(original, "aio") and running_loop() is not None)
+    awaited = inspect.iscoroutinefunction(original) or (
+        hasattr(original, "aio") and running_loop() is not None
+    )
     return registry.given(default) if awaited else default
 
 
-def built(owner: Any, original: Any, args: Tuple[Any, ...], values: Dict[str, Any]) -> Any:
+def built(_: Any, original: Any, args: Tuple[Any, ...], values: Dict[str, Any]) -> Any:
     """For ``Deployment.build_from_flow``: the object is built, and nothing is read, uploaded or applied."""
     if values.get("apply"):
         note("Deployment.build_from_flow(apply=True)", "registered nothing")
@@ -170,13 +175,13 @@ class Client:
     def __init__(self, sync: bool) -> None:
         self.sync = sync
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *_: object) -> None:
         return None
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Any:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -212,7 +217,11 @@ FLOW, TASK = not_run("flow"), not_run("task")
 RUN_NOTHING, REGISTERED = nothing("started nothing"), nothing("registered nothing")
 READ, WROTE = nothing("read nothing"), nothing("wrote nothing")
 ACTS = (
-    Act("flows:Flow", "__call__ _run visualize avisualize generate_mermaid_graph agenerate_mermaid_graph", FLOW),
+    Act(
+        "flows:Flow",
+        "__call__ _run visualize avisualize generate_mermaid_graph agenerate_mermaid_graph",
+        FLOW,
+    ),
     Act("flows:InfrastructureBoundFlow", "__call__ submit retry submit_to_work_pool", FLOW),
     Act("tasks:Task", "__call__ _run submit map delay apply_async", TASK),
     Act("tasks:Task", "serve", RUN_NOTHING),
@@ -223,7 +232,11 @@ ACTS = (
     Act("deployments.runner:RunnerDeployment", "apply aapply", REGISTERED),
     Act("deployments.flow_runs", "run_deployment arun_deployment", RUN_NOTHING),
     Act("deployments.deployments", "run_deployment", RUN_NOTHING),
-    Act("runner.runner:Runner", "start astart execute_flow_run execute_bundle execute_in_background", RUN_NOTHING),
+    Act(
+        "runner.runner:Runner",
+        "start astart execute_flow_run execute_bundle execute_in_background",
+        RUN_NOTHING,
+    ),
     Act("runner.runner:Runner", "add_deployment aadd_deployment", REGISTERED),
     Act("runner.runner:Runner", "add_flow aadd_flow", added),
     Act("blocks.core:Block", "load aload load_from_ref aload_from_ref", READ),
@@ -275,7 +288,9 @@ def replace(owner: Any, name: str, doing: Doing) -> None:
         return doing(owner, original, args, values)
 
     if inspect.isclass(owner):
-        setattr(owner, name, type(held)(instead) if isinstance(held, (classmethod, staticmethod)) else instead)
+        setattr(
+            owner, name, type(held)(instead) if isinstance(held, (classmethod, staticmethod)) else instead
+        )
         return
     for module in installed.modules().values():
         for key, value in list(vars(module).items()):

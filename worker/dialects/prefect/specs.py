@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from worker.dialects import functions, registry
 from worker.dialects.prefect import installed
 from worker.dialects.prefect.facts import facts as flow_facts
-from worker.plain import exact, described, text
+from worker.plain import described, exact, text
 from worker.pristine import BUILTINS
 
 __builtins__ = BUILTINS
