@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import textwrap
 import time
 from pathlib import Path
 
@@ -218,6 +219,37 @@ def test_error_of_a_missing_answer_says_where_it_was_asked_for(load):
     assert "Secret.load('api-token')" in error.hint
     assert f"line {line_of('at_import/block_used.py', 'Secret.load')}" in error.hint
     assert "move it into the flow" in error.hint
+
+
+def test_entrypoint_of_the_script_itself_is_not_loaded_again(load_text):
+    """The flow is the one that the running script has defined; Prefect alone would wait for itself."""
+    text = """
+        from prefect import flow
+        from prefect.deployments.runner import RunnerDeployment
+        @flow
+        def f(a: int = 1): ...
+        RunnerDeployment.from_entrypoint("flow.py:f", name="own", cron="0 0 * * *")
+    """
+    outcome = load_text(textwrap.dedent(text))
+    assert outcome.status == "loaded", outcome.error
+    (spec,) = outcome.specs
+    assert (spec.name, spec.flow_name, len(outcome.flows)) == ("own", "f", 1)
+    early = load_text(textwrap.dedent(text).replace("flow.py:f", "flow.py:later"))
+    assert "has no later at this line yet" in early.error.message
+
+
+def test_source_elsewhere_is_not_fetched_and_its_deployment_is_told(load_text):
+    """What lies in a repository is not known; what was asked for is."""
+    outcome = load_text(
+        "from prefect import flow\n"
+        "etl = flow.from_source(source='https://example.org/r.git', entrypoint='flows/etl.py:etl')\n"
+        "etl.deploy(name='remote', work_pool_name='p', cron='0 1 * * *', tags=['a'])\n"
+    )
+    assert outcome.status == "loaded", outcome.error
+    (spec,) = outcome.specs
+    assert (spec.name, spec.flow_location, spec.line) == ("remote", "https://example.org/r.git", 3)
+    assert (spec.tags, spec.schedule["cron"], outcome.flows) == (("a",), "0 1 * * *", ())
+    assert [notice.line for notice in notices(outcome, "not_done")] == [2, 3]
 
 
 def test_missing_dependency_names_module_line_and_interpreter(load, loaders, generation):

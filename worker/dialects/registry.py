@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from worker.pristine import BUILTINS
 from worker.record import Record
@@ -12,6 +13,7 @@ from worker.record import Record
 __builtins__ = BUILTINS
 
 OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+running_loop = asyncio._get_running_loop  # noqa: SLF001 - it says None where its public twin raises
 folder_of = os.path.dirname
 current_frame = sys._getframe  # noqa: SLF001 - the only way to know who called
 
@@ -33,6 +35,18 @@ class Current:
 
 async def nothing() -> None:
     """What calling an async flow gives."""
+
+
+class Later:
+    """Something to await that gives None, and that nobody minds if it is not awaited."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+def later() -> Optional[Later]:
+    """What gives None to who awaits it where an event loop runs; None elsewhere."""
+    return None if running_loop() is None else Later()
 
 
 async def given(value: Any) -> Any:

@@ -71,6 +71,7 @@ class Prefect:
         for held in registered():
             held[:] = [flow for flow in held if id(flow) in self.known]
         specs.Made.flows.clear()
+        specs.Made.sources.clear()
         registry.Current.record = None
         registry.Current.passed = (registry.OURS,)
 

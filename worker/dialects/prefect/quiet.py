@@ -6,13 +6,12 @@ or client started. Each leaves a notice of its line and gives None, or something
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from functools import wraps
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 from worker.dialects import registry
-from worker.dialects.prefect import facts, installed, specs
+from worker.dialects.prefect import elsewhere, facts, installed, specs
 from worker.plain import qualname_of, text
 from worker.pristine import BUILTINS
 
@@ -22,15 +21,8 @@ NOT_DONE = "not_done"
 """The kind of the notice of an act that is put out of force."""
 SECOND = 2
 """The generation whose async tasks give something to await when they are submitted."""
-running_loop = asyncio._get_running_loop  # noqa: SLF001 - it says None where its public twin raises
+running_loop = registry.running_loop
 Doing = Callable[[Any, Any, Tuple[Any, ...], Dict[str, Any]], Any]
-
-
-class Later:
-    """Something to await that gives None, and that nobody minds if it is not awaited."""
-
-    def __await__(self) -> Iterator[None]:
-        return iter(())
 
 
 class Act(NamedTuple):
@@ -100,9 +92,7 @@ def answer(original: Any) -> Any:
     """None, or something to await that gives it, as the original would be used here."""
     if inspect.iscoroutinefunction(original):
         return registry.nothing()
-    if hasattr(original, "aio") and running_loop() is not None:
-        return Later()
-    return None
+    return registry.later() if hasattr(original, "aio") else None
 
 
 def deployed(said: str) -> Doing:
@@ -161,6 +151,21 @@ def at_once(coroutine: Any) -> Any:
         return done.value
     coroutine.close()
     raise RuntimeError("cannot go on: this waits for something that is not there while a script is loaded")
+
+
+def sourced(_: Any, original: Any, args: Tuple[Any, ...], values: Dict[str, Any]) -> Any:
+    """For ``from_source``: what stands for the flow there."""
+    asked = inspect.signature(original).bind(*args, **values).arguments
+    flow = elsewhere.Elsewhere(asked.get("source"), asked.get("entrypoint"))
+    note(f"Flow.from_source({flow.source!r})", "fetched nothing")
+    waits = inspect.iscoroutinefunction(original) and not hasattr(original, "aio")
+    return registry.given(flow) if waits or running_loop() is not None else flow
+
+
+def looked_up(_: Any, original: Any, args: Tuple[Any, ...], values: Dict[str, Any]) -> Any:
+    """For an entrypoint: a script that is running is not run once more to find its flow."""
+    found = elsewhere.own_flow(dict(inspect.signature(original).bind(*args, **values).arguments))
+    return original(*args, **values) if found is None else found
 
 
 def client(_: Any, original: Any, args: Tuple[Any, ...], values: Dict[str, Any]) -> Any:
@@ -227,6 +232,8 @@ ACTS = (
     Act("tasks:Task", "serve", RUN_NOTHING),
     Act("flows:Flow", "serve", deployed("served nothing")),
     Act("flows:Flow", "deploy adeploy", deployed("registered nothing")),
+    Act("flows:Flow", "from_source afrom_source", sourced),
+    Act("flows", "load_flow_from_entrypoint", looked_up),
     Act("flows", "serve aserve", RUN_NOTHING),
     Act("deployments.runner", "deploy adeploy", REGISTERED),
     Act("deployments.runner:RunnerDeployment", "apply aapply", REGISTERED),
@@ -276,6 +283,17 @@ def put_in_place() -> None:
         for name in act.names.split():
             if owner is not None and name in vars(owner):
                 replace(owner, name, act.doing)
+    hand_on()
+
+
+def hand_on() -> None:
+    """Give the decorator, which took ``from_source`` from the class before, the one that is there now."""
+    decorator, flow = installed.thing("flows:flow"), installed.thing("flows:Flow")
+    kind = type(decorator)
+    if "from_source" in vars(kind):
+        kind.from_source = staticmethod(flow.from_source)
+    elif hasattr(decorator, "from_source"):
+        decorator.from_source = flow.from_source
 
 
 def replace(owner: Any, name: str, doing: Doing) -> None:

@@ -29,6 +29,7 @@ class Made:
     """The flow of each deployment, by the deployment's identity; both are kept alive."""
 
     flows: Dict[int, Tuple[Any, Any]] = {}  # noqa: RUF012 - one load at a time
+    sources: Dict[int, str] = {}  # noqa: RUF012 - the same
 
 
 def watch() -> None:
@@ -94,6 +95,8 @@ def detail(deployment: Any) -> Dict[str, Any]:
 def location(deployment: Any) -> Optional[str]:
     """The script that holds the deployment's flow: an absolute path where it is a local one."""
     _, flow = Made.flows.get(id(deployment), (None, None))
+    if id(deployment) in Made.sources:
+        return Made.sources[id(deployment)]
     entrypoint = getattr(deployment, "entrypoint", None)
     stored = getattr(deployment, "storage", None)
     if type(entrypoint) is str and ":" in entrypoint and stored is None:
@@ -139,6 +142,19 @@ def register(flow: Any, asked: Dict[str, Any]) -> None:
     given = {RENAMED.get(key, key): value for key, value in asked.items() if value is not None}
     kept = {key: value for key, value in given.items() if key in accepted and key not in ("flow", "name")}
     kind.from_flow(flow, name=stem(str(name)), **kept)
+
+
+def remote(flow: Any, asked: Dict[str, Any]) -> Any:
+    """The deployment of a flow at a source that is not fetched."""
+    kind = installed.thing(CLASSES[0])
+    schedule = kind._construct_deployment_schedules  # noqa: SLF001 - as its constructors do
+    told = {key: value for key, value in asked.items() if key in signature(schedule).parameters}
+    fields = getattr(kind, "model_fields", None) or kind.__fields__
+    kept = {key: value for key, value in asked.items() if key in fields and value is not None}
+    deployment = kind(**{**kept, "entrypoint": flow.entrypoint, "schedules": schedule(**told)})
+    Made.sources[id(deployment)] = flow.source
+    Made.flows[id(deployment)] = (deployment, None)
+    return deployment
 
 
 def stem(name: str) -> str:
