@@ -51,12 +51,13 @@ def located(given: str) -> str:
     path = os.path.abspath(os.path.expanduser(given))
     if os.path.isdir(path):
         inside = [os.path.join(path, "bin", name) for name in ("python", "python3")]
-        present = [item for item in inside if os.path.exists(item)]
+        present = [item for item in inside if os.path.lexists(item)]
         if not present:
             raise unusable(given, "the folder is no environment: it has no bin/python")
         path = present[0]
     if not os.path.exists(path):
-        raise unusable(given, "there is no such file")
+        linked = os.path.lexists(path)
+        raise unusable(given, f"{path} leads nowhere for this user" if linked else "there is no such file")
     if not os.path.isfile(path) or not os.access(path, os.X_OK):
         raise unusable(given, f"{path} is no program that this user can run")
     return path

@@ -328,6 +328,17 @@ def test_nothing_is_said_on_the_streams_of_a_quiet_script(load):
     assert (outcome.stdout.text, outcome.stderr.text) == ("", "")
 
 
+@pytest.mark.parametrize("profile", ["network", "no-namespaces", "development"])
+def test_other_profiles_do_no_more(prefect_python, profile):
+    """What a profile would allow is not done either, and nothing is left on the host."""
+    with FlowLoader(profile, python=prefect_python) as loader:
+        for name in ("at_import/block_kept.py", "at_import/served.py"):
+            outcome = loader.load(SAMPLES / name)
+            assert outcome.status == "loaded", outcome.error
+            assert notices(outcome, "not_done")
+            assert not notices(outcome, "denied")
+
+
 def test_forced_dialect(prefect_python):
     """The seed API can be asked for where Prefect is installed."""
     with FlowLoader(python=prefect_python, dialect="orion") as loader:

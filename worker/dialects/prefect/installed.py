@@ -1,6 +1,6 @@
 """The Prefect that the interpreter has, imported once, before any foreign code runs beside it.
 
-The one file under ``worker`` that imports Prefect. It is given a home that does not exist yet, no server
+The one file under ``worker`` that imports Prefect. It is given a home that cannot exist, no server
 and no telemetry; what it would write or reach while it is imported it does not.
 """
 
@@ -19,9 +19,11 @@ from worker.pristine import BUILTINS
 __builtins__ = BUILTINS
 
 PACKAGE = "prefect"
+NOWHERE = "/dev/null/prefect"
+"""A folder that nobody can make, whatever the profile: no settings of others are read, nothing is left."""
 ENVIRONMENT = {
-    "PREFECT_HOME": "/tmp/.prefect",
-    "PREFECT_PROFILES_PATH": "/tmp/.prefect/profiles.toml",
+    "PREFECT_HOME": NOWHERE,
+    "PREFECT_PROFILES_PATH": f"{NOWHERE}/profiles.toml",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     "PREFECT_SERVER_UI_ENABLED": "false",
