@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 
 import pytest
@@ -122,3 +123,19 @@ def test_unknown_dialect_is_refused():
     """The names are few and told."""
     with pytest.raises(ProfileError, match="there are auto, orion, prefect2, prefect3"):
         FlowLoader(dialect="prefect4")
+
+
+def test_broken_prefect_is_named_and_not_passed_over(script, tmp_path):
+    """The caller learns why its Prefect cannot be imported, and what reads scripts without it."""
+    folder = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (packages,) = folder.glob("lib/*/site-packages")
+    (packages / "prefect").mkdir()
+    (packages / "prefect/__init__.py").write_text("import surely_not_installed\n")
+    with (
+        FlowLoader(python=folder) as loader,
+        pytest.raises(ProfileError, match="No module named 'surely_not"),
+    ):
+        loader.load(script)
+    with FlowLoader(python=folder, dialect="orion") as loader:
+        assert loader.load(script).status == "loaded"
