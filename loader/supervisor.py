@@ -13,6 +13,7 @@ works in a REPL, in a thread, in a daemonic process. Workers that wait are held 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -96,7 +97,7 @@ class Supervisor:
             try:
                 if root is not None:
                     zygote.ask_folder(root, temporary=temporary)
-                for _ in range(self.pool.to_ask(1)):
+                if not self.pool.asked:
                     zygote.ask()
                     self.pool = self.pool.asking(1)
                 folder = zygote.take_folder() if root is not None else None
@@ -165,7 +166,18 @@ class Supervisor:
                 ended = Conversation(worker, session, place.script, wake, self.dialect).run()
             finally:
                 worker.close()
+                self.replenish()
         return place, ended
+
+    def replenish(self) -> None:
+        """Ask for the workers that shall wait, once no load waits for the processor that this takes."""
+        with self.lock, contextlib.suppress(ZygoteLost):
+            zygote = self.zygote
+            if zygote is None or zygote.owner != os.getpid():
+                return
+            for _ in range(self.pool.to_ask(0)):
+                zygote.ask()
+                self.pool = self.pool.asking(1)
 
     def configure(self, worker: Worker, root: str | None, folder: int | None) -> None:
         """Tell a worker what it may read. One that died waiting is found dead by its session."""
