@@ -207,7 +207,13 @@ def test_blocks_variables_and_clients_are_not_used(load):
     outcome = load("at_import/block_kept.py")
     assert outcome.status == "loaded", outcome.error
     said = " ".join(notice.message for notice in notices(outcome, "not_done"))
-    for act in ("Secret.load('api-token')", "Variable.get('region')", "Secret.save('other')", "read_flows()"):
+    for act in (
+        "Secret.load('api-token')",
+        "Variable.get('region')",
+        "Secret.save('other')",
+        "concurrency('database')",
+        "read_flows()",
+    ):
         assert act in said
     assert not notices(outcome, "denied")
 

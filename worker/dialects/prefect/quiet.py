@@ -203,6 +203,12 @@ class Client:
         return call
 
 
+def guarded(_: Any, original: Any, args: Tuple[Any, ...], values: Dict[str, Any]) -> Any:
+    """For a concurrency limit that is entered: nothing is waited for."""
+    note(called(None, original, args, values), "waited for nothing")
+    return Client(sync=True)
+
+
 def entered(_: Any, original: Any, args: Tuple[Any, ...], __: Dict[str, Any]) -> Any:
     """For a client that was made by hand and is entered."""
     note(qualname_of(type(args[0])), "reaches no server")
@@ -256,6 +262,10 @@ ACTS = (
     Act("artifacts", "acreate_link_artifact acreate_markdown_artifact acreate_table_artifact", WROTE),
     Act("artifacts", "create_progress_artifact update_progress_artifact create_image_artifact", WROTE),
     Act("artifacts", "acreate_progress_artifact aupdate_progress_artifact acreate_image_artifact", WROTE),
+    Act("concurrency.sync", "concurrency", guarded),
+    Act("concurrency.asyncio", "concurrency", guarded),
+    Act("concurrency.sync", "rate_limit", RUN_NOTHING),
+    Act("concurrency.asyncio", "rate_limit", RUN_NOTHING),
     Act("events.utilities", "emit_event", WROTE),
     Act("flow_runs", "pause_flow_run suspend_flow_run resume_flow_run wait_for_flow_run", RUN_NOTHING),
     Act("flow_runs", "apause_flow_run asuspend_flow_run aresume_flow_run", RUN_NOTHING),
