@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +11,13 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
-from loader import sources
+from loader import interpreters, sources
 from loader.access import DEFAULT, Access
-from loader.errors import LoaderClosed
+from loader.errors import LoaderClosed, ProfileError
 from loader.models import Outcome
 from loader.profiles import load_profile, with_timeout
 from loader.supervisor import Supervisor
+from worker.protocol import AUTO, DIALECTS
 
 if TYPE_CHECKING:
     from loader.answers import Recorded, Scanned, Verdict
@@ -52,6 +52,13 @@ class Asked(TypedDict, total=False):
     access: Access
 
 
+def known(dialect: str) -> str:
+    """The dialect's name. Raises ProfileError for one that does not exist."""
+    if dialect not in (AUTO, *DIALECTS):
+        raise ProfileError(f"cannot use the dialect {dialect!r}: there are {', '.join((AUTO, *DIALECTS))}")
+    return dialect
+
+
 def wanted(script: sources.Script, details: bool) -> sources.Script:
     """The script, with what is wanted of it."""
     return replace(script, details=details)
@@ -66,16 +73,24 @@ def closed(descriptor: int, lock: threading.Lock) -> None:
 class FlowLoader:
     """Loads flow scripts in sandboxed workers.
 
-    ``profile`` is a built-in profile's name or the path of a profile file. Workers are started by the
-    first load, or by ``warm``. Close it, or use it as a context manager; what is left open ends with
+    ``profile`` is a built-in profile's name or the path of a profile file. ``python`` is the interpreter
+    that scripts need, or the folder of their virtual environment; ours by default. ``dialect`` says how
+    scripts are read: ``auto``, or always as ``orion``, ``prefect2`` or ``prefect3``. Workers are started by
+    the first load, or by ``warm``. Close it, or use it as a context manager; what is left open ends with
     the process.
 
-    Raises ProfileError for a profile that cannot be used.
+    Raises ProfileError for a profile or an interpreter that cannot be used.
     """
 
-    def __init__(self, profile: str = "strict", *, python: str | None = None) -> None:
+    def __init__(
+        self,
+        profile: str = "strict",
+        *,
+        python: str | os.PathLike[str] | None = None,
+        dialect: str = AUTO,
+    ) -> None:
         self.policy = load_profile(profile)
-        self.supervisor = Supervisor(self.policy, python or sys.executable)
+        self.supervisor = Supervisor(self.policy, interpreters.interpreter(python), dialect=known(dialect))
         self.executor: ThreadPoolExecutor | None = None
         self.lock = threading.Lock()
 

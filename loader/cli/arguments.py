@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 FORMATS = ("text", "json", "msgpack")
+DIALECTS = ("auto", "orion", "prefect2", "prefect3")
 PROGRAM = "flow-loader"
 MOST_JOBS = 256
 LONGEST = 100
@@ -159,6 +160,14 @@ def add_loading(parser: Parser, location: str) -> None:
     )
     parser.add_argument(
         "--root", metavar="FOLDER|URL", help="folder or archive that the script may read (default: its own)"
+    )
+    parser.add_argument(
+        "--python",
+        metavar="PYTHON|VENV",
+        help="interpreter that the script needs, or the folder of its environment (default: our own)",
+    )
+    parser.add_argument(
+        "--dialect", choices=DIALECTS, default=DIALECTS[0], help="how to read the script (default: auto)"
     )
     parser.add_argument(
         "--allow-host",
