@@ -54,7 +54,7 @@ def run(values: argparse.Namespace) -> int:
 
 def asked(values: argparse.Namespace, parameters: dict[str, Any] | None) -> Verdict:
     """The verdict. Raises ProfileError, SourceError, ClientError, UsageError."""
-    with FlowLoader(values.profile) as loader, registering.client(values) as client:
+    with options.loader(values) as loader, registering.client(values) as client:
         for notice in profile_notices(loader.policy):
             formats.warn(f"warning: {notice.message}")
         recorded = record(client, values.deployment)

@@ -45,7 +45,7 @@ def run(values: argparse.Namespace) -> int:
     if values.location == load.STDIN:
         raise UsageError("cannot scan standard input: name a folder, or load it")
     try:
-        with FlowLoader(values.profile) as loader, registering.client(values) as client:
+        with options.loader(values) as loader, registering.client(values) as client:
             for notice in profile_notices(loader.policy):
                 formats.warn(f"warning: {notice.message}")
             wish = Wish(
