@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from loader.access import (
         Access,
     )
+    from loader.answers import Kind, Reason, Recorded, Scanned, Summary, Verdict
     from loader.api import (
         deployment_specs_and_flows_from_script,
         deployment_specs_and_flows_from_script_async,
@@ -122,6 +123,7 @@ __all__ = [
     "Guarantee",
     "IntervalSchedule",
     "KVServerStorageBlock",
+    "Kind",
     "KubernetesFlowRunner",
     "LoadError",
     "LoaderClosed",
@@ -136,8 +138,11 @@ __all__ = [
     "PrefectServer",
     "ProfileError",
     "RRuleSchedule",
+    "Reason",
+    "Recorded",
     "S3StorageBlock",
     "SandboxUnavailable",
+    "Scanned",
     "ScriptCrashed",
     "ScriptError",
     "ScriptOutOfMemory",
@@ -152,10 +157,12 @@ __all__ = [
     "StorageBlock",
     "StorageError",
     "SubprocessFlowRunner",
+    "Summary",
     "TempStorageBlock",
     "UniversalFlowRunner",
     "UnspecifiedDeploymentError",
     "UnspecifiedFlowError",
+    "Verdict",
     "deployment_specs_and_flows_from_script",
     "deployment_specs_and_flows_from_script_async",
     "deployment_specs_from_script",

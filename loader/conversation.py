@@ -15,9 +15,8 @@ from loader.faults import CAP as FAULTS_CAP
 from loader.process import Worker
 from loader.session import Action, Session, State
 from loader.sources import Script
-from worker.protocol import Exited, Load, Reader, decode, encode, trusted
+from worker.protocol import AUTO, Exited, Load, Reader, decode, encode, trusted
 
-DIALECT = "orion"
 READ_SIZE = 1 << 16
 DRAIN_READS = 256
 """Reads from each descriptor after a worker's death: more than its caps can fill."""
@@ -39,8 +38,11 @@ class Ended:
 class Conversation:
     """Drives one session: moves bytes between its worker's descriptors and its state machine."""
 
-    def __init__(self, worker: Worker, session: Session, script: Script, wake: int | None) -> None:
+    def __init__(
+        self, worker: Worker, session: Session, script: Script, wake: int | None, dialect: str = AUTO
+    ) -> None:
         self.worker, self.session, self.script, self.wake = worker, session, script, wake
+        self.dialect = dialect
         cap = session.policy.output
         self.captures = {worker.stdout: Capture(cap), worker.stderr: Capture(cap)}
         self.captures[worker.faults] = Capture(2 * FAULTS_CAP)
@@ -150,7 +152,9 @@ class Conversation:
             self.act(session.kill(time.monotonic()))
             return
         script = self.script
-        load = Load(script.filename, script.content, script.module, script.folder, DIALECT, script.details)
+        load = Load(
+            script.filename, script.content, script.module, script.folder, self.dialect, script.details
+        )
         self.outgoing = memoryview(encode(load))
         session.send_script(time.monotonic())
         self.flush()

@@ -120,7 +120,7 @@ def mechanism(probed: Probed, known: host.HostFacts) -> Mechanism:
 
 def harmless_load(profile: str, python: str) -> Outcome:
     """A load of a script that does nothing, under one profile."""
-    with FlowLoader(profile, python=python) as loader:
+    with FlowLoader(profile, python=python, dialect="orion") as loader:
         return loader.load_text(HARMLESS, name="<harmless>")
 
 

@@ -21,7 +21,10 @@ class FlowLoaderError(Exception):
 
 
 class ProfileError(FlowLoaderError, ValueError):
-    """A sandbox profile that cannot be used; the message lists every mistake with its line and key."""
+    """A sandbox profile, or an interpreter, that cannot be used.
+
+    The message lists every mistake of a profile with its line and key.
+    """
 
 
 class SourceError(FlowLoaderError, OSError):

@@ -31,7 +31,8 @@ Identity = tuple[int, int]
 class Finder:
     """Reads and runs scripts for one call: ``root``, ``timeout`` and ``access`` are those of its loads.
 
-    ``home`` is the folder that the specs came from, by its location and its identity.
+    ``home`` is the folder that the specs came from, by its location and its identity. ``wake`` is a
+    descriptor whose readability cancels the loads.
     """
 
     loader: FlowLoader
@@ -43,13 +44,14 @@ class Finder:
     scripts: dict[str, Script] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    wake: int | None = None
 
     def run_main(self, script: Script) -> Outcome:
         """What the script that makes the specs holds. It is kept to the end."""
         self.main = script
         if script.root is not None:
             self.home = (script.root.path, (script.root.device, script.root.inode))
-        return self.loader.run(script, timeout=self.timeout)
+        return self.loader.run(script, timeout=self.timeout, wake=self.wake)
 
     def flow(self, spec: DeploymentSpec) -> Flow:
         """The flow at a spec's location, by name if it gives one.
@@ -59,7 +61,7 @@ class Finder:
         location = spec.flow_location or ""
         outcome = self.outcomes.get(location)
         if outcome is None:
-            outcome = self.loader.run(self.script(spec, location), timeout=self.timeout)
+            outcome = self.loader.run(self.script(spec, location), timeout=self.timeout, wake=self.wake)
             while len(self.outcomes) >= KEPT:
                 del self.outcomes[next(iter(self.outcomes))]
             self.outcomes[location] = outcome

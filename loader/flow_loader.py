@@ -4,23 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
-from loader import sources
+from loader import interpreters, sources
 from loader.access import DEFAULT, Access
-from loader.errors import LoaderClosed
+from loader.errors import LoaderClosed, ProfileError
 from loader.models import Outcome
 from loader.profiles import load_profile, with_timeout
 from loader.supervisor import Supervisor
+from worker.protocol import AUTO, DIALECTS
 
+if TYPE_CHECKING:
+    from loader.answers import Recorded, Scanned, Verdict
+    from loader.client.interface import Client, DeploymentRecord
+    from loader.scanning import Scan
+
+T = TypeVar("T")
 THREADS = 32
 """Loads that one loader's event loops may have under way at once."""
+
+
+class ScanOptions(TypedDict, total=False):
+    """How ``scan`` goes about it."""
+
+    jobs: int | None
+    client: Client | None
+    timeout: float | None
+    root: str | os.PathLike[str] | None
+    access: Access
+
+
+class Asked(TypedDict, total=False):
+    """What ``check`` may be asked."""
+
+    flow: str | None
+    deployment: str | None
+    parameters: Mapping[str, Any] | None
+    recorded: Recorded | DeploymentRecord | None
+    client: Client | None
+    timeout: float | None
+    root: str | os.PathLike[str] | None
+    access: Access
+
+
+def known(dialect: str) -> str:
+    """The dialect's name. Raises ProfileError for one that does not exist."""
+    if dialect not in (AUTO, *DIALECTS):
+        raise ProfileError(f"cannot use the dialect {dialect!r}: there are {', '.join((AUTO, *DIALECTS))}")
+    return dialect
 
 
 def wanted(script: sources.Script, details: bool) -> sources.Script:
@@ -37,16 +73,24 @@ def closed(descriptor: int, lock: threading.Lock) -> None:
 class FlowLoader:
     """Loads flow scripts in sandboxed workers.
 
-    ``profile`` is a built-in profile's name or the path of a profile file. Workers are started by the
-    first load, or by ``warm``. Close it, or use it as a context manager; what is left open ends with
+    ``profile`` is a built-in profile's name or the path of a profile file. ``python`` is the interpreter
+    that scripts need, or the folder of their virtual environment; ours by default. ``dialect`` says how
+    scripts are read: ``auto``, or always as ``orion``, ``prefect2`` or ``prefect3``. Workers are started by
+    the first load, or by ``warm``. Close it, or use it as a context manager; what is left open ends with
     the process.
 
-    Raises ProfileError for a profile that cannot be used.
+    Raises ProfileError for a profile or an interpreter that cannot be used.
     """
 
-    def __init__(self, profile: str = "strict", *, python: str | None = None) -> None:
+    def __init__(
+        self,
+        profile: str = "strict",
+        *,
+        python: str | os.PathLike[str] | None = None,
+        dialect: str = AUTO,
+    ) -> None:
         self.policy = load_profile(profile)
-        self.supervisor = Supervisor(self.policy, python or sys.executable)
+        self.supervisor = Supervisor(self.policy, interpreters.interpreter(python), dialect=known(dialect))
         self.executor: ThreadPoolExecutor | None = None
         self.lock = threading.Lock()
 
@@ -96,9 +140,63 @@ class FlowLoader:
         """As ``load_text``, without blocking the event loop."""
         return await self._in_thread(lambda wake: self._run(sources.from_text(text, name), timeout, wake))
 
-    def run(self, script: sources.Script, *, timeout: float | None = None) -> Outcome:
-        """Run a script that was read already. As ``load`` otherwise."""
-        return self._run(script, timeout)
+    def run(
+        self, script: sources.Script, *, timeout: float | None = None, wake: int | None = None
+    ) -> Outcome:
+        """Run a script that was read already. As ``load`` otherwise.
+
+        ``wake`` is a descriptor whose readability cancels the load.
+        """
+        return self._run(script, timeout, wake)
+
+    def check(self, location: str | os.PathLike[str], **asked: Unpack[Asked]) -> Verdict:
+        """Whether a run may go ahead: every reason why not, from one load.
+
+        ``location`` is a script's or a manifest's, or an entrypoint ``file.py:function``. ``flow`` is a
+        flow's name or function, ``deployment`` the name of a spec that is there, or ``flow/name``.
+        ``parameters`` are those of the run: unless they are given, none is missed. ``recorded`` is what a
+        registry holds of the deployment, compared field by field with what the script says. ``client`` is
+        where specs find their storage, by default the embedded registry.
+
+        Never raises for what a script does. Raises SourceError, ProfileError, ClientError, LoaderClosed.
+        """
+        from loader import checking  # noqa: PLC0415 - it is built on this class
+
+        return checking.answer(self, checking.question(location, **asked))
+
+    async def check_async(self, location: str | os.PathLike[str], **asked: Unpack[Asked]) -> Verdict:
+        """As ``check``, without blocking the event loop. A cancelled check's worker is killed."""
+        from loader import checking  # noqa: PLC0415 - it is built on this class
+
+        return await self._in_thread(
+            lambda wake: checking.answer(self, checking.question(location, **asked), wake)
+        )
+
+    def scan(self, folder: str | os.PathLike[str], **how: Unpack[ScanOptions]) -> Scan:
+        """Every script and manifest below a folder, or a URL's, side by side, each with its own verdict.
+
+        The iterator gives results in the order in which they are there; its ``summary`` is of those so far.
+        ``jobs`` is how many files are looked at at a time, by default one for each processor; ``timeout`` is
+        each script's. ``root`` is what each script may read: its own folder, as for ``load``, unless it is
+        given. What cannot be read is a result of the status ``usage``.
+
+        Raises SourceError for a folder that cannot be read, ProfileError, ClientError, LoaderClosed.
+        """
+        from loader import scanning  # noqa: PLC0415 - it is built on this class
+
+        return scanning.begin(self, folder, **how)
+
+    async def scan_async(
+        self, folder: str | os.PathLike[str], **how: Unpack[ScanOptions]
+    ) -> AsyncIterator[Scanned]:
+        """As ``scan``, without blocking the event loop. Its workers are killed when it is cancelled."""
+        scan = self.scan(folder, **how)
+        try:
+            while (item := await self._in_thread(lambda _: next(scan, None), scan.stop)) is not None:
+                yield item
+        finally:
+            scan.stop()
+            await asyncio.shield(asyncio.to_thread(scan.close))
 
     def warm(self) -> Self:
         """Start the workers now, so that the first load does not wait for them."""
@@ -117,7 +215,7 @@ class FlowLoader:
         policy = self.policy if timeout is None else with_timeout(self.policy, timeout)
         return self.supervisor.load(script, policy=policy, wake=wake)
 
-    async def _in_thread(self, run: Callable[[int], Outcome]) -> Outcome:
+    async def _in_thread(self, run: Callable[[int], T], stop: Callable[[], None] | None = None) -> T:
         with self.lock:
             if self.supervisor.closed:
                 raise LoaderClosed("cannot load: this FlowLoader is closed; open another")
@@ -128,12 +226,16 @@ class FlowLoader:
         # The loop may be closed before the work is done, so nothing of it is relied on here.
         open_still = threading.Lock()
         work.add_done_callback(lambda _: closed(wake, open_still))
+        waited = asyncio.wrap_future(work)
         try:
-            return await asyncio.shield(asyncio.wrap_future(work))
+            return await asyncio.shield(waited)
         except asyncio.CancelledError:
             with open_still:
                 if not work.done():
                     os.eventfd_write(wake, 1)
+            if stop is not None:
+                stop()
+                await asyncio.wait([waited])
             raise
 
     def __enter__(self) -> Self:

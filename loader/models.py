@@ -23,6 +23,7 @@ __all__ = [
     "Flow",
     "Frame",
     "Guarantee",
+    "Interpreter",
     "Notice",
     "Outcome",
     "Output",
@@ -61,11 +62,19 @@ class Source(Model):
     size: int
 
 
+class Interpreter(Model):
+    """Which Python ran the script: its path, and its version once its zygote stood."""
+
+    path: str
+    version: str | None = None
+
+
 class Sandbox(Model):
-    """What held while the script ran."""
+    """What held while the script ran, and in which interpreter."""
 
     profile: str
     guarantees: tuple[Guarantee, ...] = ()
+    python: Interpreter | None = None
 
 
 class Usage(Model):

@@ -7,7 +7,7 @@ import re
 from loader import host
 from loader.conversation import Ended
 from loader.faults import text as faults_text
-from loader.models import Outcome, Sandbox, Source, Status, Usage
+from loader.models import Interpreter, Outcome, Sandbox, Source, Status, Usage
 from loader.process import HostFailure, ZygoteLost
 from loader.session import Session
 from loader.sources import Script
@@ -37,7 +37,9 @@ def host_failure(ended: Ended) -> HostFailure | None:
     return None
 
 
-def outcome(source: Source, policy: Policy, script: Script, ended: Ended) -> Outcome:
+def outcome(
+    source: Source, policy: Policy, script: Script, ended: Ended, python: Interpreter | None = None
+) -> Outcome:
     """The outcome of a load whose script was run."""
     session = ended.session
     dump = faults_text(bytes(ended.faults.head + ended.faults.tail))
@@ -49,7 +51,11 @@ def outcome(source: Source, policy: Policy, script: Script, ended: Ended) -> Out
     told = Outcome(
         status=judged.status,
         source=source,
-        sandbox=Sandbox(profile=policy.profile, guarantees=session.ready.guarantees if session.ready else ()),
+        sandbox=Sandbox(
+            profile=policy.profile,
+            guarantees=session.ready.guarantees if session.ready else (),
+            python=python,
+        ),
         usage=Usage(
             wall_seconds=session.ended - session.started,
             cpu_seconds=cpu,
@@ -91,7 +97,9 @@ def profile_notices(policy: Policy) -> tuple[Notice, ...]:
     return (Notice("profile", message),)
 
 
-def unavailable(source: Source, policy: Policy, failure: HostFailure) -> Outcome:
+def unavailable(
+    source: Source, policy: Policy, failure: HostFailure, python: Interpreter | None = None
+) -> Outcome:
     """The outcome of a load that the host could not confine, or could not carry through."""
     words = host.explain(failure.step, failure.errno, host.facts())
     lost = ", ".join(failure.guarantees)
@@ -99,5 +107,8 @@ def unavailable(source: Source, policy: Policy, failure: HostFailure) -> Outcome
     message = f"cannot give{promised}: {failure.step}: {words.cause}"
     error = Error("sandbox", "SandboxUnavailable", message, traceback=failure.detail, hint=words.remedy)
     return Outcome(
-        status=Status.SANDBOX_UNAVAILABLE, source=source, sandbox=Sandbox(profile=policy.profile), error=error
+        status=Status.SANDBOX_UNAVAILABLE,
+        source=source,
+        sandbox=Sandbox(profile=policy.profile, python=python),
+        error=error,
     )

@@ -50,6 +50,12 @@ FIXED_ENVIRONMENT = {
 }
 """What every script finds in its environment: the same order of sets every time, no thread at import,
 no address space set aside for each thread."""
+INQUIRY = """\
+import sys
+import ctypes, fcntl, mmap, resource, select, ssl  # what a worker, or an ordinary script, cannot do without
+print(sys.implementation.name, *sys.version_info[:3])
+"""
+INQUIRY_SECONDS = 20.0
 FORKED_DESCRIPTORS = 7
 CPU_CLOCK_OF_PROCESS = 2
 M = TypeVar("M")
@@ -113,6 +119,31 @@ def execute(
 def scratch_file() -> IO[bytes]:
     """A file in memory, for what our own programs print."""
     return os.fdopen(os.memfd_create("flow-loader-stderr", os.MFD_CLOEXEC), "w+b")
+
+
+def inquire(python: str) -> tuple[str, tuple[int, ...]]:
+    """The implementation and version of an interpreter, by its own word. Raises HostFailure."""
+    try:
+        done = subprocess.run(
+            [python, "-I", "-S", "-c", INQUIRY],
+            capture_output=True,
+            check=True,
+            cwd="/",
+            env=FIXED_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            timeout=INQUIRY_SECONDS,
+        )
+        name, major, minor, micro = done.stdout[:200].decode().split()
+        return name, (int(major), int(minor), int(micro))
+    except OSError as error:
+        raise HostFailure(f"exec {python}", error.errno or 0) from None
+    except subprocess.CalledProcessError as error:
+        said = error.stderr[-1000:].decode(errors="replace").strip().splitlines()
+        raise HostFailure(f"exec {python}", detail=said[-1] if said else "it says nothing") from None
+    except subprocess.TimeoutExpired:
+        raise HostFailure(f"exec {python}", detail="it is not done in time") from None
+    except ValueError:
+        raise HostFailure(f"exec {python}", detail="its answer is not Python's") from None
 
 
 def probe(python: str) -> list[protocol.Probed]:
@@ -252,8 +283,11 @@ def pid_of(pidfd: int) -> int:
 class Zygote:
     """A running broker and its zygote, from the supervisor's side."""
 
-    def __init__(self, policy: protocol.Policy, python: str = sys.executable) -> None:
+    def __init__(
+        self, policy: protocol.Policy, python: str = sys.executable, dialect: str = protocol.AUTO
+    ) -> None:
         """Start both and wait until the zygote serves. Raises HostFailure."""
+        self.dialect = dialect
         self.owner = os.getpid()
         self.stderr = scratch_file()
         ours, theirs = zip(
@@ -280,7 +314,7 @@ class Zygote:
     def launch(self, policy: protocol.Policy) -> None:
         """Say what shall hold and wait for the answer. Raises HostFailure."""
         try:
-            self.broker.send(protocol.Launch(protocol.VERSION, policy, *identity()))
+            self.broker.send(protocol.Launch(protocol.VERSION, policy, *identity(), dialect=self.dialect))
             self.launched = self.channel.receive(protocol.Launched, START_SECONDS)
         except ZygoteLost as lost:
             self.explain(lost)

@@ -23,6 +23,7 @@ HOMES = (
     "loader.client.embedded",
     "loader.client.prefect",
     "loader.deployments",
+    "loader.answers",
 )
 """Modules that hold public names, the cheapest first."""
 

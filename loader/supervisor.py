@@ -13,22 +13,23 @@ works in a REPL, in a thread, in a daemonic process. Workers that wait are held 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 import time
 import weakref
 
-from loader import projects
+from loader import interpreters, projects
 from loader.conversation import Conversation, Ended
-from loader.errors import LoaderClosed
-from loader.models import Outcome, Source
+from loader.errors import LoaderClosed, ProfileError
+from loader.models import Interpreter, Outcome, Source
 from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
 from loader.process import HostFailure, Worker, Zygote, ZygoteLost, identity
 from loader.session import Session
 from loader.sources import Root, Script
-from worker.protocol import Configure, Policy, encode
+from worker.protocol import AUTO, Configure, Launched, Policy, encode
 
 AHEAD = 2
 """Workers kept waiting; each costs a few megabytes, and a load that finds none waits for a fork."""
@@ -39,9 +40,12 @@ ATTEMPTS = 5
 class Supervisor:
     """Loads scripts under one policy with one interpreter. Safe to use from many threads."""
 
-    def __init__(self, policy: Policy, python: str = sys.executable, ahead: int = AHEAD) -> None:
+    def __init__(
+        self, policy: Policy, python: str = sys.executable, ahead: int = AHEAD, dialect: str = AUTO
+    ) -> None:
         self.policy = policy
-        self.python = python
+        self.python = Interpreter(path=python)
+        self.dialect = dialect
         self.pool = Pool(ahead)
         self.lock = threading.Lock()
         self.zygote: Zygote | None = None
@@ -50,17 +54,30 @@ class Supervisor:
     # --- zygote and workers ---
 
     def current(self) -> Zygote:
-        """The zygote, started if there is none; call with the lock held. Raises HostFailure."""
+        """The zygote, started if there is none; call with the lock held.
+
+        Raises HostFailure, and ProfileError when its interpreter has not the Prefect that is asked for.
+        """
         if self.closed:
             raise LoaderClosed("cannot load: this FlowLoader is closed; open another")
         if self.zygote is not None and self.zygote.owner != os.getpid():
             # This process was forked from the one that started it, which goes on using it.
             self.drop(self.zygote)
         if self.zygote is None:
-            self.zygote = Zygote(self.policy, self.python)
+            self.zygote = Zygote(self.policy, self.python.path, self.dialect)
+            launched = self.zygote.launched
+            self.python = Interpreter(path=self.python.path, version=launched.python)
             # A loader that nobody closes ends its processes when it is forgotten, or at exit.
             self.abandoned = weakref.finalize(self, self.zygote.close)
+            self.judge(self.zygote, launched)
         return self.zygote
+
+    def judge(self, zygote: Zygote, launched: Launched) -> None:
+        """Whether the interpreter has the Prefect that scripts are to be read with. Raises ProfileError."""
+        reason = interpreters.unfit(self.python.path, self.dialect, launched.prefect, launched.trouble)
+        if reason is not None:
+            self.drop(zygote)
+            raise ProfileError(reason)
 
     def drop(self, zygote: Zygote) -> None:
         """Forget a zygote that is of no more use; call with the lock held."""
@@ -80,7 +97,7 @@ class Supervisor:
             try:
                 if root is not None:
                     zygote.ask_folder(root, temporary=temporary)
-                for _ in range(self.pool.to_ask(1)):
+                if not self.pool.asked:
                     zygote.ask()
                     self.pool = self.pool.asking(1)
                 folder = zygote.take_folder() if root is not None else None
@@ -128,12 +145,12 @@ class Supervisor:
             except HostFailure as failure:
                 if isinstance(failure, ZygoteLost) and attempt < ATTEMPTS:
                     continue
-                return unavailable(source, policy, failure)
+                return unavailable(source, policy, failure, self.python)
             failure_now = host_failure(ended)
             if failure_now is None:
-                return place.shown(outcome(source, policy, place.script, ended))
+                return place.shown(outcome(source, policy, place.script, ended, self.python))
             if ended.session.sent or ended.session.refused or ended.objections or attempt == ATTEMPTS:
-                return unavailable(source, policy, failure_now)
+                return unavailable(source, policy, failure_now, self.python)
         raise AssertionError("the last attempt returns")
 
     def attempt(self, script: Script, policy: Policy, wake: int | None) -> tuple[projects.Place, Ended]:
@@ -153,10 +170,21 @@ class Supervisor:
                 finally:
                     if folder is not None:
                         os.close(folder)
-                ended = Conversation(worker, session, place.script, wake).run()
+                ended = Conversation(worker, session, place.script, wake, self.dialect).run()
             finally:
                 worker.close()
+                self.replenish()
         return place, ended
+
+    def replenish(self) -> None:
+        """Ask for the workers that shall wait, once no load waits for the processor that this takes."""
+        with self.lock, contextlib.suppress(ZygoteLost):
+            zygote = self.zygote
+            if zygote is None or zygote.owner != os.getpid():
+                return
+            for _ in range(self.pool.to_ask(0)):
+                zygote.ask()
+                self.pool = self.pool.asking(1)
 
     def configure(self, worker: Worker, root: str | None, folder: int | None) -> None:
         """Tell a worker what it may read. One that died waiting is found dead by its session."""

@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 
 from loader.profiles import load_profile
-from tests.prefect_server import prefect_python, prefect_url  # noqa: F401 - fixtures
+from tests.prefect_server import prefect2_python, prefect_python, prefect_url  # noqa: F401 - fixtures
 from tests.servers import s3_server  # noqa: F401 - the same
 
 ROOT = Path(__file__).parent.parent
@@ -53,7 +53,7 @@ def pytest_make_collect_report(collector):
 def reaches(python, uid):
     """Whether ``uid`` can run ``python`` and import what the project needs."""
     identity = {"user": uid, "group": uid, "extra_groups": []} if os.geteuid() == 0 else {}
-    needs = "import croniter, fsspec, httpx, msgpack, multiprocess, pydantic, yaml, sys"
+    needs = "import croniter, fsspec, httpx, jsonschema, msgpack, multiprocess, pydantic, yaml, sys"
     needs += "; sys.exit(sys.version_info < (3, 11))"
     try:
         subprocess.run([python, "-c", needs], check=True, capture_output=True, cwd="/", **identity)

@@ -1,7 +1,8 @@
-"""A real Prefect server on this machine, in an environment of its own that is kept between runs."""
+"""Real Prefect: environments with each generation, kept between runs, and a server on this machine."""
 
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,24 +18,50 @@ REQUIREMENTS = [
     "fastapi<0.140",  # later ones refuse a word that this version of Prefect uses
     "sqlalchemy<2.1",  # with later ones scheduling fails
 ]
+REQUIREMENTS_OF_2 = ["prefect==2.20.*"]
 START_SECONDS = 120
 STOP_SECONDS = 20
 
 
 @pytest.fixture(scope="session")
 def prefect_python():
-    """An interpreter that has Prefect."""
+    """An interpreter that has Prefect 3."""
+    return environment_with(sys.executable, [sys.version, sys.base_prefix], REQUIREMENTS)
+
+
+@pytest.fixture(scope="session")
+def prefect2_python():
+    """An interpreter of an older Python that has Prefect 2."""
+    python = older_python()
+    return environment_with(python, [python], REQUIREMENTS_OF_2)
+
+
+def environment_with(python, known_by, requirements):
+    """The interpreter of an environment of `python` with some requirements, made if there is none yet."""
     from tests.conftest import is_ours, make_environment  # late, so that it may import these fixtures
 
-    key = hashlib.sha256("\n".join([sys.version, sys.base_prefix, *REQUIREMENTS]).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\n".join([*known_by, *requirements]).encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir(), f"flow-loader-tests-prefect-{key}")
     if not folder.exists():
-        make_environment(sys.executable, folder, REQUIREMENTS)
+        make_environment(python, folder, requirements)
     if not is_ours(folder):
         raise RuntimeError(
             f"cannot use {folder}: it is not a folder that only this user can change; remove it"
         )
     return str(folder / "bin/python")
+
+
+def older_python():
+    """An interpreter that Prefect 2 runs on: Python 3.10 if there is one, or its neighbours."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
+    for minor in (10, 9, 11, 12):
+        found = [shutil.which(f"python3.{minor}"), *map(str, sorted(pyenv.glob(f"3.{minor}.*/bin/python")))]
+        for python in filter(None, found):
+            asked = [python, "-c", "import sys; print(sys.version_info[:2] + (sys.executable,))"]
+            answer = subprocess.run(asked, capture_output=True, text=True)
+            if answer.returncode == 0 and answer.stdout.startswith(f"(3, {minor},"):
+                return python
+    raise RuntimeError("cannot test with Prefect 2: install Python 3.9, 3.10, 3.11 or 3.12")
 
 
 @pytest.fixture(scope="session")

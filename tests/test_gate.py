@@ -78,7 +78,7 @@ def body(message):
 def loaded(**fields):
     """The body of a `Loaded`, with some fields replaced by anything."""
     values = {"flows": [], "specs": [], "notices": [], "details": []}
-    values["dialect"] = {"name": "orion", "version": None}
+    values["dialect"] = {"name": "orion", "version": None, "reason": None}
     return msgpack.packb(["Loaded", {**values, **fields}], use_bin_type=True)
 
 

@@ -59,13 +59,13 @@ SHORT = Outcome(
 KEYS = {
     "": "status source sandbox usage exit flows specs notices error stdout stderr dialect",
     "source": "location digest size",
-    "sandbox": "profile guarantees",
+    "sandbox": "profile guarantees python",
     "sandbox.guarantees.0": "name level by",
     "usage": "wall_seconds cpu_seconds max_rss_bytes",
     "exit": "code signal",
     "flows.0": (
         "name function entrypoint version description parameters file line end_line is_async retries"
-        " timeout_seconds task_runner tags"
+        " timeout_seconds task_runner tags is_generator retry_delay_seconds persist_result hooks"
     ),
     "specs.0": "name flow_name flow_location parameters schedule tags flow_runner flow_storage file line",
     "notices.0": "kind message file line",
@@ -75,11 +75,11 @@ KEYS = {
     "error.denied": "act target",
     "stdout": "text bytes truncated",
     "stderr": "text bytes truncated",
-    "dialect": "name version",
+    "dialect": "name version reason",
 }
 """Each object of an outcome's JSON, by its place in it: its keys in their order.
 
-``denied`` is the one key that is not of the published contract, which may be added to.
+Some are not of the published contract, which may be added to.
 """
 
 

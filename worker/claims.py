@@ -40,6 +40,10 @@ class Flow:
     timeout_seconds: Optional[float] = None
     task_runner: Optional[str] = None
     tags: Tuple[str, ...] = ()
+    is_generator: Optional[bool] = None
+    retry_delay_seconds: Json = field(default=None, hash=False)
+    persist_result: Optional[bool] = None
+    hooks: Optional[Dict[str, Json]] = field(default=None, hash=False)
 
     def __repr__(self) -> str:
         return brief("Flow", self.name, self.file, self.line)
@@ -81,8 +85,8 @@ class Detail:
 class Notice:
     """Something the author should know that did not stop the load.
 
-    ``kind`` is one of ``warning``, ``flow_called``, ``denied``, ``parameter``, ``profile``, ``flow``,
-    ``spec``.
+    ``kind`` is one of ``warning``, ``flow_called``, ``not_done``, ``denied``, ``parameter``, ``profile``,
+    ``flow``, ``spec``.
     """
 
     kind: str
@@ -128,7 +132,8 @@ class Error:
 
 @dataclass(frozen=True)
 class Dialect:
-    """Which generation of the API the script was read with."""
+    """Which generation of the API the script was read with, and why: ``version`` is the Prefect's."""
 
     name: str
     version: Optional[str] = None
+    reason: Optional[str] = None

@@ -71,6 +71,10 @@ FLOW: Dict[str, Callable[[Any], Any]] = {
     "timeout_seconds": a_number,
     "task_runner": a_text,
     "tags": some_texts,
+    "is_generator": a_truth,
+    "retry_delay_seconds": plain,
+    "persist_result": a_truth,
+    "hooks": a_map,
 }
 SPEC: Dict[str, Callable[[Any], Any]] = {
     "name": a_text,

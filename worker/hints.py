@@ -16,6 +16,7 @@ from worker.record import Record
 __builtins__ = BUILTINS
 
 GUARD = 'if __name__ == "__main__":'
+OTHER = "if it was written for another Prefect, name an interpreter that has that one with --python"
 SHOWN = 5
 """Flows named in one hint."""
 PYTHON, VERSION = sys.executable, f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -74,7 +75,10 @@ def missing_module(case: Case) -> Optional[str]:
     if name.startswith(FOLDER):
         return f"put {name[len(FOLDER) + 1 :]}.py beside the script"
     if top(name) in [top(module) for module in case.dialect.modules]:
-        return f"scripts are read with the API of Prefect {case.dialect.version}, which has no module {name}"
+        if case.dialect.lasting:
+            return f"the script runs with the Prefect {case.dialect.version} of {PYTHON}: {OTHER}"
+        api = f"scripts are read with the API of Prefect {case.dialect.version}, which has no module {name}"
+        return f"{api}; {OTHER}"
     if top(name) in STANDARD:
         return f"{PYTHON} is Python {VERSION}, whose standard library has no {name}"
     package = top(name)
@@ -89,10 +93,13 @@ def failing_import(case: Case) -> Optional[str]:
     if "beyond top-level package" in case.said:
         return "relative imports end at the script's folder: put what is imported below it"
     module = name_of(case.raised)
+    package = module if type(module) is str else case.said.strip("`")
+    if case.dialect.lasting and package.startswith(case.dialect.modules):
+        return f"the script runs with the Prefect {case.dialect.version} of {PYTHON}: {OTHER}"
     if type(module) is str and module in case.dialect.modules:
         known = sorted(name for name in vars(sys.modules[module]) if not name.startswith("_"))
         api = f"scripts are read with the API of Prefect {case.dialect.version}"
-        return f"{api}: {module} has {', '.join(known)}"
+        return f"{api}: {module} has {', '.join(known)}; {OTHER}"
     return None
 
 
@@ -112,10 +119,18 @@ def running_loop(case: Case) -> Optional[str]:
 
 
 def of_none(case: Case) -> Optional[str]:
-    """Something done with what a flow that was not run gave."""
-    called = next((notice for notice in case.record.notices if notice.kind == "flow_called"), None)
-    if called is None or "NoneType" not in case.said:
+    """Something done with what an act that was not done gave: one of the failing line, or else the first."""
+    kinds = ("flow_called", "not_done")
+    undone = [notice for notice in case.record.notices if notice.kind in kinds]
+    if not undone or "NoneType" not in case.said:
         return None
+    lines = {(frame.file, frame.line) for frame in failure.frames(case.raised)}
+    called = next((notice for notice in undone if (notice.file, notice.line) in lines), undone[0])
+    if called.kind == "not_done":
+        return (
+            f"{called.message}; line {called.line} runs while the script is loaded, and what it gave is"
+            f" None: move it into the flow, or below `{GUARD}`"
+        )
     return (
         f"flows and tasks are not run while a script is loaded, so the call on line {called.line} gave None: "
         f"move it below `{GUARD}`"
@@ -177,7 +192,7 @@ def nothing_to_load(record: Record, flows: Tuple[protocol.Flow, ...]) -> protoco
     elif b"__main__" in load.source:
         hint = f"what stands below `{GUARD}` is not run: move the flows above it"
     else:
-        hint = "decorate a function with @flow from prefect, or make a DeploymentSpec"
+        hint = "decorate a function with @flow from prefect, or make a deployment spec"
     return protocol.Error(
         "extract", "NothingToLoad", message, traceback=f"NothingToLoad: {message}\n", hint=hint
     )

@@ -46,8 +46,13 @@ from .framing import Violation as Violation
 from .framing import encode as encode
 from .framing import unpack
 
-VERSION = 1
+VERSION = 2
 """Both sides must agree on it; it changes when a message does."""
+
+AUTO = "auto"
+"""The dialect of a ``Load`` whose worker shall choose one."""
+DIALECTS = ("orion", "prefect2", "prefect3")
+"""The names of all dialects."""
 
 FULL, PARTIAL, NONE = "full", "partial", "none"
 
@@ -106,21 +111,30 @@ class Guarantee:
 
 @dataclass(frozen=True)
 class Launch:
-    """First message to a broker: what its zygote shall enforce and what it shall preload."""
+    """First message to a broker: what its zygote shall enforce and what it shall preload.
+
+    ``dialect`` is what its loads will ask for: with ``orion`` no installed Prefect is imported.
+    """
 
     version: int
     policy: Policy
     uid: int
     gid: int
     preload: Tuple[str, ...] = ()
+    dialect: str = AUTO
 
 
 @dataclass(frozen=True)
 class Launched:
-    """The zygote stands; ``python`` is its interpreter's version, ``threads`` what it counted of itself."""
+    """The zygote stands; ``python`` is its interpreter's version, ``threads`` what it counted of itself.
+
+    ``prefect`` is the release that the interpreter has, ``trouble`` why the one it has cannot be imported.
+    """
 
     python: str
     threads: int
+    prefect: Optional[str] = None
+    trouble: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +211,7 @@ class Ready:
 class Load:
     """The script. ``root`` becomes its working directory; without one it runs in its scratch space.
 
-    ``details`` asks for what deploying its specs needs.
+    ``dialect`` is ``auto``, or the one to read it with. ``details`` asks for what deploying its specs needs.
     """
 
     filename: str

@@ -11,9 +11,10 @@ import linecache
 import os
 import sys
 import warnings
-from typing import Any, Callable, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 from worker import dialects, imports, protocol, watch
+from worker.dialects.base import Dialect
 
 MODULE = "rehearsal"
 FILENAME = "<rehearsal>"
@@ -54,6 +55,43 @@ from prefect import flow
 def first(a: int = 0):
     'Says nothing.'
 """
+REAL = b'''
+import asyncio, contextlib, dataclasses, datetime, enum, logging, os, pathlib, typing
+from prefect import flow, get_run_logger, serve, task
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.deployments import run_deployment
+from prefect.deployments.runner import RunnerDeployment
+
+class Colour(enum.Enum):
+    RED = 1
+
+@dataclasses.dataclass
+class Point:
+    x: int = 0
+
+@task(retries=1)
+def step(value: int) -> int:
+    return value
+
+@flow(log_prints=True)
+def first(a: int, b: typing.Optional[Point] = None, *, c: typing.List[str] = [], d: Colour = Colour.RED):
+    """Says nothing.
+
+    Args:
+        a: a number
+    """
+    step(a)
+
+@flow(name="second", timeout_seconds=5, retries=1)
+async def other(when: datetime.datetime = datetime.datetime(2020, 1, 1), path: pathlib.Path = None):
+    await asyncio.sleep(0)
+
+step(1)
+first(1)
+daily, hourly = CronSchedule(cron="0 0 * * *"), IntervalSchedule(interval=datetime.timedelta(hours=1))
+RunnerDeployment(name="a", flow_name="first", schedules=[daily])
+RunnerDeployment(name="b", flow_name="first", schedules=[hourly])
+'''
 FAILS = b"""
 def inner():
     raise KeyError("rehearsal")
@@ -76,14 +114,14 @@ class Surroundings:
         self.import_function: Any = builtins.__import__
         self.show_warning: Any = warnings.showwarning
 
-    def restore(self) -> None:
-        """Put all of it back. Modules that the standard library loaded meanwhile stay."""
+    def restore(self, dialect: Dialect) -> None:
+        """Put all of it back. Modules that the libraries loaded meanwhile stay."""
         watch.end()
         builtins.__import__, warnings.showwarning = self.import_function, self.show_warning
         sys.argv[:], sys.path[:], sys.meta_path[:] = self.arguments, self.path, self.finders
         imports.take_out([MODULE, imports.FOLDER])
-        for dialect in dialects.DIALECTS:
-            dialect.end()
+        dialect.end()
+        if not dialect.lasting:
             imports.take_out(dialect.modules)
         sys.modules.update(self.modules)
         for entry in set(sys.path_importer_cache) - self.found:
@@ -93,20 +131,30 @@ class Surroundings:
         os.chdir(self.folder)
 
 
-EVERYTHING = ((DEFINES, protocol.Loaded), (FAILS, protocol.Failed))
-"""For a fresh interpreter: what may be lazy anywhere is resolved."""
-BRIEFLY = ((TOUCHES, protocol.Loaded),)
+Scripts = Tuple[Tuple[bytes, type], ...]
+EVERYTHING: Dict[bool, Scripts] = {
+    False: ((DEFINES, protocol.Loaded), (FAILS, protocol.Failed)),
+    True: ((REAL, protocol.Loaded), (FAILS, protocol.Failed)),
+}
+"""For a fresh interpreter: what may be lazy anywhere is resolved; by whether the dialect is lasting."""
+BRIEFLY: Scripts = ((TOUCHES, protocol.Loaded),)
 """For a fork of one that rehearsed everything: the pages that each load writes to are copied."""
 
 
-def rehearse(execute: Callable[..., Any], scripts: Tuple[Tuple[bytes, type], ...]) -> None:
-    """Load each of ``scripts``, which must end as said, and forget them."""
+def rehearse(execute: Callable[..., Any], briefly: bool) -> None:
+    """Load harmless scripts, which must end as said, and forget them."""
+    for dialect in dialects.rehearsed()[: 1 if briefly else None]:
+        rehearse_dialect(execute, dialect, BRIEFLY if briefly else EVERYTHING[dialect.lasting])
+
+
+def rehearse_dialect(execute: Callable[..., Any], dialect: Dialect, scripts: Scripts) -> None:
+    """The same for one dialect."""
     before = Surroundings()
     for source, expected in scripts:
-        load = protocol.Load(FILENAME, source, MODULE, None, dialects.DIALECTS[0].name)
+        load = protocol.Load(FILENAME, source, MODULE, None, dialect.name)
         try:
             reply = execute(load, lambda _: None)
         finally:
-            before.restore()
+            before.restore(dialect)
         if type(reply) is not expected:
             raise RuntimeError(f"cannot rehearse a load: {reply}")

@@ -18,7 +18,7 @@ from importlib.machinery import SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Any, Dict, FrozenSet, Optional, Tuple, Union
 
-from worker import dialects, extract, failure, hints, imports, protocol, rehearsal, watch
+from worker import dialects, failure, hints, imports, protocol, rehearsal, watch
 from worker.dialects.base import Dialect
 from worker.plain import mro_of, type_name
 from worker.pristine import BUILTINS
@@ -28,6 +28,8 @@ __builtins__ = BUILTINS
 
 THREADS_GRACE = 0.1
 """Seconds for which threads that the script started may go on, so that what they define is found."""
+FALLBACK: Dialect = dialects.DIALECTS[0]
+"""What a script is said to be read with that fails before one is chosen."""
 Reply = Union[protocol.Loaded, protocol.Failed]
 decode_source, lines_cache, clear_frames = (
     importlib.util.decode_source,
@@ -58,7 +60,7 @@ class Run:
         self.forbids = forbids
         self.stage = "decode"
         self.record = Record(load, emit)
-        self.dialect: Dialect = dialects.named(load.dialect)
+        self.dialect, self.reason = FALLBACK, ""
         self.lines: Tuple[Any, ...] = ()
         self.namespace: Dict[str, Any] = {}
         self.limit = get_limit()
@@ -71,6 +73,7 @@ class Run:
             lines_cache[self.load.filename] = self.lines
             self.stage = "compile"
             watch.begin(self.record, self.forbids)
+            self.dialect, self.reason = dialects.choose(self.load.dialect, text)
             code = compile(text, self.load.filename, "exec", dont_inherit=True)
             self.stage = "run"
             self.run(code)
@@ -107,7 +110,7 @@ class Run:
 
     def loaded(self) -> Reply:
         """What the script defined; a failure when that is nothing."""
-        found = extract.instances(self.namespace, self.dialect.flow_type)
+        found = self.dialect.found(self.namespace)
         read = [self.record.flow_of(flow, self.dialect.facts) for flow in found]
         flows = tuple(flow for flow in read if flow is not None)
         specs, details = self.record.all_specs(details=self.load.details)
@@ -142,7 +145,7 @@ class Run:
 
     def spoken(self) -> protocol.Dialect:
         """The dialect that the script was read with."""
-        return protocol.Dialect(self.dialect.name, self.dialect.version)
+        return protocol.Dialect(self.dialect.name, self.dialect.version, self.reason or None)
 
 
 def decode(load: protocol.Load) -> str:
@@ -187,4 +190,4 @@ def rehearse(briefly: bool = False) -> None:
 
     ``briefly`` is for a fork of a process that rehearsed at length.
     """
-    rehearsal.rehearse(execute, rehearsal.BRIEFLY if briefly else rehearsal.EVERYTHING)
+    rehearsal.rehearse(execute, briefly)

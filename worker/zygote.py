@@ -18,10 +18,11 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Dict, List, NoReturn, Optional, Tuple
 
-from . import confine, main, orphans, protocol, script
+from . import confine, dialects, main, orphans, protocol, script
 from .channel import Channel, Closed
 from .confine import closed, identity, kernel, limits, mounts, seccomp
 from .confine.kernel import StepFailed
+from .dialects.prefect import installed
 
 HOST_NAME = b"worker"
 
@@ -72,8 +73,13 @@ class Zygote:
             self.namespace = os.pidfd_open(os.getpid())
         self.program = seccomp.plan(self.policy)
 
-    def preload(self, modules: Tuple[str, ...]) -> None:
-        """Import what scripts need, resolve what is lazy, and prove that nothing started a thread."""
+    def preload(self, modules: Tuple[str, ...], dialect: str) -> None:
+        """Import what scripts need, resolve what is lazy, and prove that nothing started a thread.
+
+        Raises StepFailed, also when what was imported left a descriptor open.
+        """
+        opened = set(os.listdir("/proc/self/fd"))
+        dialects.prepare(dialect)
         for name in modules:
             importlib.import_module(name)
         script.rehearse()
@@ -82,6 +88,9 @@ class Zygote:
             raise StepFailed(
                 f"zygote: {threads} threads after preloading {', '.join(modules) or 'nothing'}", 0
             )
+        left = sorted(set(os.listdir("/proc/self/fd")) - opened)
+        if left:
+            raise StepFailed(f"zygote: {len(left)} descriptors left open by preloading", 0)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -185,13 +194,15 @@ class Zygote:
             orphans.end({other.pid for other in self.children.values()})
 
 
-def run(zygote: Zygote, modules: Tuple[str, ...]) -> NoReturn:
+def run(zygote: Zygote, modules: Tuple[str, ...], dialect: str) -> NoReturn:
     """The zygote's life. Never returns."""
     code = 1
     try:
         zygote.settle()
-        zygote.preload(modules)
-        zygote.channel.send(protocol.Launched(platform.python_version(), 1))
+        zygote.preload(modules, dialect)
+        found = installed.Installed
+        launched = protocol.Launched(platform.python_version(), 1, found.version, found.trouble)
+        zygote.channel.send(launched)
         zygote.serve()
     except StepFailed as failure:
         refused = protocol.Refused((), failure.step, failure.errno, os.strerror(failure.errno))

@@ -13,7 +13,9 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 FORMATS = ("text", "json", "msgpack")
+DIALECTS = ("auto", "orion", "prefect2", "prefect3")
 PROGRAM = "flow-loader"
+MOST_JOBS = 256
 LONGEST = 100
 """Characters of a word that may be a known one, misspelt."""
 ABOUT = "Run a flow script in a worker that can do nothing but compute, and say what it holds."
@@ -21,8 +23,9 @@ EXITS = """\
 exit codes:
   0    loaded; or the question was answered
   1    the script's fault
-  2    the caller's: an unknown option, a file or profile that cannot be read
+  2    the caller's: an unknown option, a file or profile that cannot be read, parameters that do not fit
   3    the host's: a required guarantee cannot be had here
+  4    no such flow or deployment, or several and none named
   70   flow-loader's own
   130  interrupted
 """
@@ -99,6 +102,37 @@ def add_deploy(parser: Parser) -> None:
     add_format(parser)
 
 
+def add_check(parser: Parser) -> None:
+    """Arguments of ``check``."""
+    add_loading(parser, "path or URL of a script or a manifest, or file.py:function; - is standard input")
+    parser.add_argument("--flow", metavar="NAME", help="name or function of the flow that would run")
+    parser.add_argument(
+        "--deployment",
+        metavar="[FLOW/]NAME",
+        help="deployment that would run; with its flow's name it is compared with what is registered",
+    )
+    parser.add_argument(
+        "--parameters",
+        metavar="JSON",
+        help="the run's parameters, an object (default: none are looked at)",
+    )
+    add_registering(parser)
+    add_format(parser)
+
+
+def add_scan(parser: Parser) -> None:
+    """Arguments of ``scan``."""
+    add_loading(parser, "folder, or URL of a folder or archive")
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=jobs,
+        help="files looked at side by side (default: one a processor)",
+    )
+    add_registering(parser)
+    add_format(parser)
+
+
 def add_registering(parser: Parser) -> None:
     """Where deployments are, and where their flows are kept."""
     where = parser.add_mutually_exclusive_group()
@@ -126,6 +160,14 @@ def add_loading(parser: Parser, location: str) -> None:
     )
     parser.add_argument(
         "--root", metavar="FOLDER|URL", help="folder or archive that the script may read (default: its own)"
+    )
+    parser.add_argument(
+        "--python",
+        metavar="PYTHON|VENV",
+        help="interpreter that the script needs, or the folder of its environment (default: our own)",
+    )
+    parser.add_argument(
+        "--dialect", choices=DIALECTS, default=DIALECTS[0], help="how to read the script (default: auto)"
     )
     parser.add_argument(
         "--allow-host",
@@ -166,8 +208,16 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "load": Command(
             "loader.cli.load", "run one script and print its flows and deployment specs", add_load
         ),
+        "check": Command(
+            "loader.cli.check",
+            "before a run: whether it may go ahead, and every reason why not",
+            add_check,
+        ),
         "specs": Command(
             "loader.cli.specs", "the deployment specs of a script or a YAML manifest, validated", add_specs
+        ),
+        "scan": Command(
+            "loader.cli.scan", "every script and manifest below a folder, side by side", add_scan
         ),
         "deploy": Command(
             "loader.cli.deploy", "create the deployments of a script or a YAML manifest", add_deploy
@@ -180,6 +230,13 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
     }
 )
+
+
+def jobs(text: str) -> int:
+    """A number of jobs. Raises ArgumentTypeError."""
+    if not text.isdecimal() or not 0 < int(text[:4]) <= MOST_JOBS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_JOBS}")
+    return int(text[:4])
 
 
 def seconds(text: str) -> float:

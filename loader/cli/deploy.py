@@ -10,7 +10,7 @@ from uuid import UUID
 
 from loader import escape
 from loader.batches import Batch, Verdict, unexpected
-from loader.cli import formats, load, registering, specs, verdicts, words
+from loader.cli import formats, load, options, registering, specs, verdicts, words
 from loader.cli.arguments import UsageError
 from loader.cli.terminal import Style, of, wrapped
 from loader.deploying import Deployer
@@ -22,7 +22,6 @@ from loader.errors import (
     SpecValidationError,
     StorageError,
 )
-from loader.flow_loader import FlowLoader
 
 FAILED = 2
 """Exit code when a valid spec could not be deployed: the place or the storage that the caller named."""
@@ -48,7 +47,7 @@ def run(values: argparse.Namespace) -> int:
     if values.location == load.STDIN:
         raise UsageError("cannot deploy standard input: a deployment needs a script that stays where it is")
     try:
-        with FlowLoader(values.profile) as loader, registering.client(values) as client:
+        with options.loader(values) as loader, registering.client(values) as client:
             found = specs.finder(values, loader)
             deployer = Deployer(client, found, values.work_pool, registering.storage(values))
             batch = specs.read(values, deployer)

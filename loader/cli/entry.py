@@ -1,6 +1,7 @@
 """From the command line to an exit code: picks the command, answers mistakes, survives a closed pipe.
 
-Exit codes: 0 loaded, 1 the script's fault, 2 the caller's, 3 the host's, 70 ours, 130 interrupted.
+Exit codes: 0 loaded, 1 the script's fault, 2 the caller's, 3 the host's, 4 selection, 70 ours, 130
+interrupted.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from loader.cli.arguments import UsageError
 from loader.cli.places import Places
 from loader.cli.terminal import Style, of
 from loader.errors import ProfileError, SourceError
-from loader.flow_loader import FlowLoader
 from loader.models import Outcome, Status
 from loader.outcomes import profile_notices
 from loader.sources import SIZE_CAP, display
@@ -42,7 +41,7 @@ def run(values: argparse.Namespace) -> int:
 
 def loaded(values: argparse.Namespace) -> Outcome:
     """The outcome. Raises ProfileError, SourceError, UsageError."""
-    with FlowLoader(values.profile) as loader:
+    with options.loader(values) as loader:
         for notice in profile_notices(loader.policy):
             formats.warn(f"warning: {notice.message}")
         if values.location != STDIN:

@@ -1,4 +1,4 @@
-"""What the options of a command let locations lead to."""
+"""What the options of a command say of the loader, and of where locations may lead."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 
 from loader.access import Access
 from loader.cli.arguments import UsageError
+from loader.flow_loader import FlowLoader
 
 
 def access(values: argparse.Namespace) -> Access:
@@ -18,3 +19,8 @@ def access(values: argparse.Namespace) -> Access:
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def loader(values: argparse.Namespace) -> FlowLoader:
+    """The loader that the options ask for. Raises ProfileError."""
+    return FlowLoader(values.profile, python=values.python, dialect=values.dialect)

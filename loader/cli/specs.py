@@ -39,7 +39,7 @@ def run(values: argparse.Namespace) -> int:
 
 def judged(values: argparse.Namespace) -> Batch:
     """The verdicts. Raises ProfileError, SourceError, ClientError, SandboxUnavailable."""
-    with FlowLoader(values.profile) as loader, registering.client(values) as client:
+    with options.loader(values) as loader, registering.client(values) as client:
         return read(values, Deployer(client, finder(values, loader), storage=registering.storage(values)))
 
 

@@ -223,7 +223,7 @@ def is_pipe(number):
         return False
 
 def say(tag, **fields):
-    fields["dialect"] = {"name": "orion", "version": None}
+    fields["dialect"] = {"name": "orion", "version": None, "reason": None}
     body = msgpack.packb([tag, fields])
     view = memoryview(struct.pack(">I", len(body)) + body)
     channel = next(filter(is_pipe, range(200, 256)))

@@ -8,7 +8,7 @@ import pytest
 OUTCOME = {
     "status": str,
     "source": ["location", "digest", "size"],
-    "sandbox": ["profile", "guarantees"],
+    "sandbox": ["profile", "guarantees", "python"],
     "usage": ["wall_seconds", "cpu_seconds", "max_rss_bytes"],
     "exit": ["code", "signal"],
     "flows": list,
@@ -17,11 +17,11 @@ OUTCOME = {
     "error": None,
     "stdout": ["text", "bytes", "truncated"],
     "stderr": ["text", "bytes", "truncated"],
-    "dialect": ["name", "version"],
+    "dialect": ["name", "version", "reason"],
 }
 FLOW = (
     "name function entrypoint version description parameters file line end_line is_async retries"
-    " timeout_seconds task_runner tags"
+    " timeout_seconds task_runner tags is_generator retry_delay_seconds persist_result hooks"
 ).split()
 SPEC = "name flow_name flow_location parameters schedule tags flow_runner flow_storage file line".split()
 ERROR = "stage type message frames traceback cause hint".split()

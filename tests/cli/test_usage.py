@@ -9,7 +9,7 @@ import pytest
 
 MISTAKES = {
     "command": (["laod", "x.py"], "cannot run 'laod'", "did you mean load?"),
-    "strange command": (["zzz"], "cannot run 'zzz'", "the commands are load, specs, deploy, doctor"),
+    "strange command": (["zzz"], "cannot run 'zzz'", "the commands are load, check, specs, scan, deploy"),
     "option": (["load", "single_flow.py", "--porfile", "strict"], "'--porfile'", "did you mean --profile?"),
     "option before the command": (["--format", "text", "load", "x"], "'--format'", "see flow-loader --help"),
     "no location": (["load"], "LOCATION", "see flow-loader load --help"),

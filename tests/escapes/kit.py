@@ -142,7 +142,7 @@ def say(data):
         view = view[os.write(channel(), view) :]
 
 
-DIALECT = {"name": "orion", "version": None}
+DIALECT = {"name": "orion", "version": None, "reason": None}
 
 
 def loaded(**fields):

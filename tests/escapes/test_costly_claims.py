@@ -61,6 +61,10 @@ def says_many_parts(kit):
         "timeout_seconds": None,
         "task_runner": None,
         "tags": [],
+        "is_generator": None,
+        "retry_delay_seconds": None,
+        "persist_result": None,
+        "hooks": None,
     }
     for _ in range(50):
         kit.say(kit.frame("Found", flow=flow, spec=None, notice=None))

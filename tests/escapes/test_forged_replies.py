@@ -19,6 +19,10 @@ FLOW = {
     "timeout_seconds": None,
     "task_runner": None,
     "tags": [],
+    "is_generator": None,
+    "retry_delay_seconds": None,
+    "persist_result": None,
+    "hooks": None,
 }
 ERROR = {
     "stage": "run",
@@ -80,10 +84,10 @@ FAILED = {
     "flows": [],
     "specs": [],
     "notices": [],
-    "dialect": {"name": "orion", "version": None},
+    "dialect": {"name": "orion", "version": None, "reason": None},
 }
 LOADED = {"flows": [], "specs": [], "notices": [], "details": []}
-LOADED["dialect"] = {"name": "orion", "version": None}
+LOADED["dialect"] = {"name": "orion", "version": None, "reason": None}
 EXITED = {"code": 0, "signal": None, "cpu_seconds": 0.0, "max_rss_bytes": 0}
 UNSAID = {
     "out of order": ("Ready", {"guarantees": GUARANTEES}),

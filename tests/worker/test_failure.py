@@ -226,7 +226,7 @@ def test_exhausted_memory_is_told_with_its_frames(run):
         "held = []\n"
         "def grow():\n"
         "    while True:\n"
-        "        held.append(['a' * 100, object()])\n"
+        "        held.append(bytearray(1000))\n"  # smaller ones may leave no room to note a frame
         "grow()\n"
     )
     ran = run(source, fails=True)

@@ -42,7 +42,7 @@ def test_flows_and_specs_of_a_script_are_told(run):
     )
     assert [flow["name"] for flow in ran.flows] == ["hello"]
     assert [(spec["name"], spec["flow_name"], spec["line"]) for spec in ran.specs] == [("daily", "hello", 9)]
-    assert ran.reply["dialect"] == {"name": "orion", "version": "2.0b5"}
+    assert ran.reply["dialect"] == {"name": "orion", "version": "2.0b5", "reason": "it was asked for"}
 
 
 def test_version_is_the_digest_of_the_bytes_that_were_sent(run):
@@ -270,7 +270,7 @@ def test_rehearsal_leaves_no_trace():
         """
         import builtins, linecache, logging, os, sys, warnings
         from worker import protocol, script
-        from worker.dialects.orion import registry
+        from worker.dialects import registry
 
         def state():
             return (

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, Optional
 
-from worker.dialects.orion import checks, flow_runners, functions, registry, schedules, storage
+from worker.dialects import functions, registry
+from worker.dialects.orion import checks, flow_runners, schedules, storage
 from worker.dialects.orion.flows import Flow, settled_facts
 from worker.dialects.orion.model import Model, declared
 from worker.fields import SPEC

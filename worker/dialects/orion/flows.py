@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 from typing import Any, Dict, Iterable, Optional
 
-from worker.dialects.orion import checks, functions, parameters, registry
+from worker.dialects import functions, registry
+from worker.dialects.orion import checks, parameters
 from worker.dialects.orion.task_runners import ConcurrentTaskRunner
 from worker.plain import qualname_of
 from worker.pristine import BUILTINS

@@ -10,7 +10,7 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional
 
-from worker.dialects.orion import functions, registry
+from worker.dialects import functions, registry
 from worker.dialects.orion.annotations import Schemas
 from worker.dialects.orion.definitions import Unresolved
 from worker.plain import exact, text

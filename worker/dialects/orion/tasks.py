@@ -11,7 +11,8 @@ import inspect
 import json
 from typing import Any, Dict, Iterable, Optional
 
-from worker.dialects.orion import checks, functions, registry
+from worker.dialects import functions, registry
+from worker.dialects.orion import checks
 from worker.dialects.orion.exceptions import ReservedArgumentError
 from worker.plain import plain
 from worker.pristine import BUILTINS

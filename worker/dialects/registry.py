@@ -1,17 +1,19 @@
-"""Where flows, tasks and specs of this dialect are noted while a script is loaded; beside foreign code."""
+"""Where flows, tasks and specs are noted while a script is loaded; this runs beside foreign code."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from worker.pristine import BUILTINS
 from worker.record import Record
 
 __builtins__ = BUILTINS
 
-OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+running_loop = asyncio._get_running_loop  # noqa: SLF001 - it says None where its public twin raises
 folder_of = os.path.dirname
 current_frame = sys._getframe  # noqa: SLF001 - the only way to know who called
 
@@ -27,16 +29,38 @@ class Current:
     """The load that is going on, if any."""
 
     record: Optional[Record] = None
+    passed: Tuple[str, ...] = (OURS,)
+    """Beginnings of the files whose code only passes on what a script does."""
 
 
 async def nothing() -> None:
     """What calling an async flow gives."""
 
 
+class Later:
+    """Something to await that gives None, and that nobody minds if it is not awaited."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+def later() -> Optional[Later]:
+    """What gives None to who awaits it where an event loop runs; None elsewhere."""
+    return None if running_loop() is None else Later()
+
+
+async def given(value: Any) -> Any:
+    """Something to await that gives ``value``."""
+    return value
+
+
 def caller() -> Place:
-    """The innermost line that is not ours."""
+    """The innermost line that is not ours, nor a library's that only passes on what the script does."""
     frame: Any = current_frame(1)
-    while frame is not None and frame.f_code.co_filename.startswith(OURS):
+    own, _ = script()
+    while frame is not None and frame.f_code.co_filename.startswith(Current.passed):
+        if frame.f_code.co_filename == own:
+            break
         frame = frame.f_back
     return Place(None, None) if frame is None else Place(frame.f_code.co_filename, frame.f_lineno)
 

@@ -8,7 +8,7 @@ import os
 from typing import Any, Dict, Optional
 
 from worker import extract
-from worker.dialects.orion import registry
+from worker.dialects import registry
 from worker.pristine import BUILTINS
 
 __builtins__ = BUILTINS

@@ -1,0 +1,236 @@
+"""Every script and manifest below a folder, side by side with one loader, each with its own verdict.
+
+Theory of operation. The walk runs in the thread that asks for the next result; a few threads read what it
+finds, and drive a load each. What mentions no flow is left out before anything is started for it. No more
+than a few results wait at a time: a scan holds what it is asked for, however much there is. Whoever stops
+asking ends it: its loads are cancelled, and their workers are killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from loader import batches, deploying, sources
+from loader.access import DEFAULT, LOCAL_SCHEMES, Access
+from loader.answers import Judged, Scanned, Summary
+from loader.batches import Batch
+from loader.client.interface import Client
+from loader.deploying import Deployer
+from loader.errors import SandboxUnavailable, SourceError
+from loader.finding import Finder
+from loader.flow_loader import FlowLoader
+from loader.models import Outcome, Status
+from loader.raising import holds_nothing
+from loader.sources import Script
+from loader.sources.trees import scripts_of
+from loader.sources.walking import Found, Walk
+from loader.storage import StorageBlock
+from loader.tally import Tally
+
+MENTIONS: Mapping[str, tuple[bytes, ...]] = MappingProxyType(
+    {".py": (b"flow", b"prefect"), ".yaml": (b"flow_location",), ".yml": (b"flow_location",)}
+)
+"""What a file of each kind holds if it may be about flows."""
+USAGE = "usage"
+"""The status of what cannot be read."""
+AHEAD = 2
+"""Results that may wait, for each job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is scanned, and how. ``root`` is what each script may read: by default its own folder."""
+
+    folder: str
+    jobs: int | None = None
+    client: Client | None = None
+    storage: StorageBlock | None = None
+    timeout: float | None = None
+    root: str | None = None
+    access: Access = DEFAULT
+
+
+@dataclass
+class Scan:
+    """A scan: an iterator of results, in the order in which they are there; ``summary`` is of those so far.
+
+    Close it, or use it as a context manager; what is left open ends when it is forgotten.
+    """
+
+    loader: FlowLoader
+    wish: Wish
+    tally: Tally = field(default_factory=Tally)
+    skipped: Counter[str] = field(default_factory=Counter)
+    complete: bool = False
+
+    def __post_init__(self) -> None:
+        self.lock = threading.Lock()
+        self.stopped = False
+        self.wake: int | None = None
+        self.places = self.found()
+        self.results = self.run()
+
+    def found(self) -> Iterator[Found | Script]:
+        """Every file that may be a script or a manifest. Raises SourceError."""
+        if sources.parse(self.wish.folder).scheme not in LOCAL_SCHEMES:
+            return scripts_of(self.wish.folder, self.wish.access, tuple(MENTIONS))
+        walk = Walk(sources.local_path(self.wish.folder), self.skipped)
+        walk.check()
+        return walk.files()
+
+    def run(self) -> Iterator[Scanned]:
+        """The results."""
+        jobs = self.wish.jobs or len(os.sched_getaffinity(0))
+        with contextlib.ExitStack() as stack:
+            self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            stack.callback(self.forget)
+            client = stack.enter_context(deploying.at(self.wish.client))
+            pool = ThreadPoolExecutor(jobs, thread_name_prefix="flow-loader-scan")
+            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+            stack.callback(self.stop)
+            pending: set[Future[Scanned | None]] = set()
+            for place in self.places:
+                if self.stopped:
+                    return
+                pending.add(pool.submit(self.look, place, client))
+                while len(pending) >= AHEAD * jobs:
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    yield from self.told(done)
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from self.told(done)
+            self.complete = not self.stopped
+
+    def told(self, done: set[Future[Scanned | None]]) -> Iterator[Scanned]:
+        """The results of what is done. Raises ClientError, ProfileError, LoaderClosed."""
+        for future in done:
+            item = future.result()
+            if item is not None:
+                self.tally.add(item)
+                yield item
+            else:
+                self.skipped["no_flow"] += 1
+
+    def look(self, place: Found | Script, client: Client) -> Scanned | None:
+        """The verdict on one file; None for one that mentions no flow, and after the end."""
+        if self.stopped:
+            return None
+        started = time.monotonic()
+        item = self.judged(place, client)
+        return item and item.model_copy(update={"seconds": time.monotonic() - started})
+
+    def judged(self, place: Found | Script, client: Client) -> Scanned | None:
+        """The same, without how long it took."""
+        wish = self.wish
+        location, suffix = place_of(place)
+        if isinstance(place, Found) and place.problem is not None:
+            return Scanned(location=location, status=USAGE, ok=False, problem=place.problem)
+        finder = Finder(self.loader, wish.access, wish.timeout, wish.root, wake=self.wake)
+        deployer = Deployer(client, finder, storage=wish.storage)
+        try:
+            manifest = suffix in batches.MANIFESTS
+            script = place if isinstance(place, Script) else read(location, wish, manifest=manifest)
+            if not mentions(suffix, script.content):
+                return None
+            if manifest:
+                return scanned(location, batches.of_manifest(location, deployer))
+            return scanned(location, batches.of_script(script, deployer))
+        except SourceError as error:
+            return Scanned(location=location, status=USAGE, ok=False, problem=str(error))
+        except SandboxUnavailable as unavailable:
+            return scanned(location, Batch(unavailable.outcome, ()))
+
+    def stop(self) -> None:
+        """Cancel the loads that are under way; from any thread. Nothing else is begun."""
+        with self.lock:
+            self.stopped = True
+            if self.wake is not None:
+                os.eventfd_write(self.wake, 1)
+
+    def forget(self) -> None:
+        """Close what cancels loads, when none is under way any more."""
+        with self.lock:
+            if self.wake is not None:
+                os.close(self.wake)
+            self.wake = None
+
+    @property
+    def summary(self) -> Summary:
+        """What was found so far."""
+        return self.tally.summary(self.skipped, complete=self.complete)
+
+    def close(self) -> None:
+        """End it, and every worker that it started."""
+        self.results.close()  # type: ignore[attr-defined]
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Scanned:
+        return next(self.results)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read(location: str, wish: Wish, *, manifest: bool) -> Script:
+    """A file's bytes and where they belong. Raises SourceError."""
+    if manifest:
+        return replace(sources.from_text(sources.fetch(location, wish.access), location), location=location)
+    return sources.read(location, wish.root, wish.access)
+
+
+def place_of(place: Found | Script) -> tuple[str, str]:
+    """Where a file is, and of which kind."""
+    if isinstance(place, Found):
+        return place.path, os.path.splitext(place.path)[1]
+    entry = place.project.entry if place.project else place.filename
+    return place.filename, os.path.splitext(entry)[1]
+
+
+def mentions(suffix: str, content: bytes) -> bool:
+    """Whether a file may be about flows: a look at its text, which a file that is must pass."""
+    return all(word in content for word in MENTIONS[suffix])
+
+
+def scanned(location: str, batch: Batch) -> Scanned:
+    """The result for one file. A module that holds nothing is nobody's mistake in a folder of many."""
+    outcome: Outcome = batch.outcome
+    loads = outcome.status is Status.LOADED or holds_nothing(outcome)
+    return Scanned(
+        location=location,
+        status=outcome.status.value,
+        ok=loads and all(verdict.valid for verdict in batch.verdicts),
+        outcome=outcome,
+        specs=tuple(
+            Judged(
+                spec=verdict.listed,
+                valid=verdict.valid is not None,
+                problems=verdict.problems,
+                warnings=verdict.warnings,
+            )
+            for verdict in batch.verdicts
+        ),
+    )
+
+
+def begin(loader: FlowLoader, folder: str | os.PathLike[str], **how: object) -> Scan:
+    """A scan that has not begun. Raises SourceError."""
+    make: Callable[..., Wish] = Wish
+    root = how.pop("root", None)
+    told = os.fspath(root) if isinstance(root, (str, os.PathLike)) else None
+    return Scan(loader, make(folder=os.fspath(folder), root=told, **how))

@@ -1,0 +1,159 @@
+"""The files below a folder of this machine that may be scripts or manifests. Nothing is opened to be run.
+
+No symbolic link is followed, no pipe or device opened. What cannot be looked into is told and is no end.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from loader.errors import SourceError
+from loader.sources import ignoring
+from loader.sources.ignoring import Rules
+from loader.sources.local import reason
+
+SUFFIXES = (".py", ".yaml", ".yml")
+LEFT = frozenset({"__pycache__", "node_modules", "site-packages"})
+"""Folders that hold nobody's own scripts; those whose names begin with a dot are left out, too."""
+ENVIRONMENTS = frozenset({"pyvenv.cfg", "conda-meta"})
+"""What the folder of an environment holds."""
+ENTRIES = 100_000
+"""Entries of one folder that are looked at."""
+ABOVE = 50
+"""Folders above the one that is named in which a repository's ignore files are looked for."""
+Below = tuple[str, tuple[str, ...], tuple[Rules, ...]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that may be a script or manifest, or with ``problem`` what cannot be looked into."""
+
+    path: str
+    problem: str | None = None
+
+
+@dataclass
+class Walk:
+    """One walk. ``skipped`` counts what was left out: ``ignored``, ``link``, ``special``."""
+
+    folder: str
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.folder = os.path.abspath(self.folder)
+
+    def check(self) -> None:
+        """Raise SourceError unless the folder is one, and can be read."""
+        try:
+            os.close(os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        except NotADirectoryError:
+            raise SourceError(f"cannot scan {self.folder}: it is not a folder; load it instead") from None
+        except (OSError, ValueError) as error:
+            raise SourceError(f"cannot scan {self.folder}: {reason(error)}") from None
+
+    def files(self) -> Iterator[Found]:
+        """Each file, those of a folder in the order of their names and before those below."""
+        waiting: list[Below] = [above(self.folder)]
+        while waiting:
+            path, parts, chain = waiting.pop()
+            try:
+                entries = self.entries(path)
+            except OSError as error:
+                yield Found(path, f"cannot look into {path}: {reason(error)}")
+                continue
+            names = {entry.name for entry in entries}
+            if path != self.folder and names & ENVIRONMENTS:
+                self.skipped["ignored"] += 1
+                continue
+            if len(entries) == ENTRIES:
+                yield Found(path, f"cannot look at all of {path}: it holds more than {ENTRIES} entries")
+            chain = (*chain, *rules_of(path, names, len(parts), chain))
+            below: list[Below] = []
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if self.is_left(entry, is_folder, chain, (*parts, entry.name)):
+                    continue
+                if is_folder:
+                    below.append((entry.path, (*parts, entry.name), chain))
+                else:
+                    yield Found(entry.path)
+            waiting += reversed(below)
+
+    def entries(self, path: str) -> list[os.DirEntry[str]]:
+        """What a folder holds. Raises OSError."""
+        # Looked at again by its descriptor: it may have become a link since its parent was read.
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if path != self.folder else 0)
+        os.close(os.open(path, flags))
+        with os.scandir(path) as found:
+            return [entry for entry, _ in zip(found, range(ENTRIES), strict=False)]
+
+    def is_left(
+        self, entry: os.DirEntry[str], is_folder: bool, chain: tuple[Rules, ...], parts: tuple[str, ...]
+    ) -> bool:
+        """Whether an entry is left out; what could never have been a script is not counted."""
+        name = entry.name
+        if not (is_folder or name.endswith(SUFFIXES) or entry.is_symlink()):
+            return True
+        why = None
+        if name.startswith(".") or name in LEFT or ignoring.is_left_out(chain, parts, folder=is_folder):
+            why = "ignored"
+        elif entry.is_symlink():
+            why = "link"
+        elif not is_folder and not entry.is_file(follow_symlinks=False):
+            why = "special"
+        if why is not None:
+            self.skipped[why] += 1
+        return why is not None
+
+
+def above(folder: str) -> Below:
+    """The folder, the names that lead to it from its repository, and the rules of what lies between."""
+    top = folder
+    names: list[str] = []
+    for _ in range(ABOVE):
+        if os.path.lexists(os.path.join(top, ".git")):
+            break
+        parent, name = os.path.split(top)
+        if parent == top:
+            return folder, (), ()
+        names.insert(0, name)
+        top = parent
+    else:
+        return folder, (), ()
+    chain: tuple[Rules, ...] = ()
+    path = top
+    for depth, name in enumerate(names):
+        chain = (*chain, *rules_of(path, set(ignoring.NAMES), depth, chain))
+        path = os.path.join(path, name)
+    return folder, tuple(names), chain
+
+
+def rules_of(path: str, names: set[str], depth: int, chain: tuple[Rules, ...]) -> Iterator[Rules]:
+    """The rules of a folder's own ignore files, as long as there are not too many."""
+    if sum(len(item.rules) for item in chain) >= ignoring.RULES:
+        return
+    for name in ignoring.NAMES:
+        if name in names:
+            content = text_of(os.path.join(path, name))
+            if content:
+                yield ignoring.parse(content, depth)
+
+
+def text_of(path: str) -> bytes:
+    """What a regular file begins with; nothing of any other."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return b""
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError):
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            return file.read(ignoring.SIZE) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        except OSError:
+            return b""

@@ -1,0 +1,7 @@
+from prefect import flow
+
+import surely_not_installed_anywhere as missing
+
+
+@flow
+def never(): ...

@@ -1,0 +1,7 @@
+from prefect import task
+
+PREFIX = "shared"
+
+
+@task
+def announce(text: str): ...

@@ -1,0 +1,433 @@
+"""What `FlowLoader.check` answers: real workers, and schemas of people who wish us ill."""
+
+import asyncio
+import datetime as dt
+import time
+from uuid import uuid4
+
+import pytest
+
+from loader import DeploymentRecord, EmbeddedRegistry, FlowLoader, Kind, Recorded, SourceError, Status
+from loader.drift import drifted
+from loader.fitting import Fit
+from loader.sources.entrypoints import split
+from worker.protocol import Flow
+
+SCRIPT = """
+from prefect import flow
+from prefect.deployments import DeploymentSpec
+
+@flow(name="load data", version="3")
+def load(count: int, name: str = "x", day: str = None):
+    "Fetch."
+
+@flow
+def other():
+    pass
+
+DeploymentSpec(name="d", flow=load, parameters={"count": 1}, flow_runner={"type": "subprocess"})
+DeploymentSpec(name="wrong", flow=load, parameters={"cuont": 1}, flow_runner={"type": "subprocess"})
+DeploymentSpec(name="invalid", flow=load, flow_runner={"type": "docker"})
+"""
+PROPERTIES = {"count": {"type": "integer"}, "name": {"default": "x", "type": "string"}}
+RECORDED = Recorded(
+    name="load data",
+    version="3",
+    entrypoint="flow.py:load",
+    parameter_schema={
+        "title": "Parameters",
+        "type": "object",
+        "properties": {**PROPERTIES, "day": {"title": "day", "type": "string"}},
+        "required": ["count"],
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def loader():
+    with FlowLoader() as warm:
+        yield warm
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    path = tmp_path_factory.mktemp("check") / "flow.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+@pytest.fixture
+def registry(tmp_path):
+    with EmbeddedRegistry(tmp_path / "registry.db") as client:
+        yield client
+
+
+def kinds(verdict):
+    return [(reason.kind.value, reason.parameter or reason.field) for reason in verdict.reasons]
+
+
+def fit(schema, parameters, **options):
+    """Kinds, parameters and messages of one schema's reasons."""
+    held = Fit(schema, **options)
+    return [*held.reasons(parameters), *held.missing(parameters)], held.warnings
+
+
+# --- the whole question ---
+
+
+def test_a_run_that_may_go_ahead(loader, script):
+    """The flow, no reason, and the outcome that it was learnt from."""
+    verdict = loader.check(script, flow="load data", parameters={"count": 1, "day": None})
+    assert (verdict.ok, verdict.status, verdict.reasons) == (True, Status.LOADED, ())
+    assert verdict.flow.function == "load"
+    assert verdict.outcome.source.digest.startswith("sha256:")
+    assert repr(verdict).endswith(": ok>")
+
+
+def test_every_reason_is_told(loader, script):
+    """Unknown, wrong and missing parameters are each named."""
+    verdict = loader.check(f"{script}:load", parameters={"nmae": 1, "day": 5})
+    assert not verdict.ok
+    assert kinds(verdict) == [
+        ("unknown_parameter", "nmae"),
+        ("wrong_parameter", "day"),
+        ("missing_parameter", "count"),
+    ]
+    assert all(reason.message.startswith("cannot ") for reason in verdict.reasons)
+
+
+def test_parameters_that_are_not_given_are_not_missed(loader, script):
+    """The question was another one."""
+    assert loader.check(script, flow="load").ok
+
+
+@pytest.mark.parametrize(
+    ("flow", "kind"), [("gone", Kind.FLOW_MISSING), (None, Kind.FLOW_AMBIGUOUS), ("load", None)]
+)
+def test_exactly_this_flow(loader, script, flow, kind):
+    """By its name or its function; none and several are reasons."""
+    verdict = loader.check(script, flow=flow)
+    assert [reason.kind for reason in verdict.reasons] == ([kind] if kind else [])
+
+
+def test_an_entrypoint_means_the_function(loader, tmp_path):
+    """Where one flow has the name of another's function, a run would take the function."""
+    path = tmp_path / "a.py"
+    path.write_text(
+        "from prefect import flow\n@flow(name='b')\ndef a(): pass\n@flow(name='c')\ndef b(): pass\n"
+    )
+    assert loader.check(f"{path}:b").flow.name == "c"
+    assert loader.check(path, flow="b").flow.name == "b"
+    assert [reason.kind for reason in loader.check(f"{path}:b", flow="a").reasons] == [Kind.FLOW_MISSING]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("1 / 0", Kind.SCRIPT_FAILED),
+        ("import os; os._exit(3)", Kind.CRASHED),
+        ("while True: pass", Kind.TIMED_OUT),
+        ("'a script without flows'", Kind.FLOW_MISSING),
+    ],
+)
+def test_a_script_that_does_not_load(loader, tmp_path, text, kind):
+    """The one reason is the load's own; nothing else is guessed at."""
+    path = tmp_path / "flow.py"
+    path.write_text(text)
+    verdict = loader.check(path, flow="f", parameters={"x": 1}, timeout=1)
+    assert [reason.kind for reason in verdict.reasons] == [kind]
+    assert str(path) in verdict.reasons[0].message
+
+
+def test_what_cannot_be_read_is_the_callers_mistake(loader, tmp_path):
+    """As for a load."""
+    with pytest.raises(SourceError, match="no such file"):
+        loader.check(tmp_path / "none.py")
+
+
+def test_asynchronously(loader, script):
+    """The same answer; a check that is cancelled ends at once, and its worker with it."""
+
+    async def both():
+        verdict = await loader.check_async(script, flow="load")
+        hangs = script.with_name("hangs.py")
+        hangs.write_text("while True: pass")
+        started = time.monotonic()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(loader.check_async(hangs), 0.5)
+        return verdict, time.monotonic() - started
+
+    verdict, took = asyncio.run(both())
+    assert verdict.ok
+    assert took < 3
+
+
+# --- deployments ---
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("d", []),
+        ("load data/d", []),
+        ("wrong", [("invalid_spec", "cuont"), ("missing_parameter", "count")]),
+        ("invalid", [("invalid_spec", "invalid"), ("missing_parameter", "count")]),
+        ("none", [("deployment_missing", None)]),
+        ("other/d", [("deployment_missing", None)]),
+    ],
+)
+def test_a_spec_of_the_script(loader, script, registry, name, expected):
+    """It is valid, and its parameters count as given."""
+    verdict = loader.check(script, deployment=name, parameters={}, client=registry)
+    assert kinds(verdict) == expected
+
+
+def test_a_spec_of_a_manifest(loader, script, registry):
+    """A manifest leads to the flow."""
+    manifest = script.with_name("m.yaml")
+    manifest.write_text(
+        "name: n\nflow_location: ./flow.py\nflow_name: load data\nparameters: {count: x}\n"
+        "flow_runner: subprocess\n"
+    )
+    verdict = loader.check(manifest, client=registry)
+    assert (verdict.flow.name, verdict.spec.name) == ("load data", "n")
+    assert kinds(verdict) == [("invalid_spec", "count")]
+    assert loader.check(manifest, client=registry, parameters={"count": 5}).ok
+
+
+def test_what_is_recorded_still_holds(loader, script):
+    """A record that was made of this script: titles and descriptions may differ."""
+    assert loader.check(script, recorded=RECORDED, parameters={"count": 2}).ok
+
+
+def test_drift_is_told_field_by_field(loader, script):
+    """Each field by its name, parameters by theirs."""
+    old = Recorded(
+        name="load",
+        version="2",
+        entrypoint="flow.py:load",
+        parameter_schema={
+            "properties": {"count": {"type": "string"}, "gone": {}, "name": {"type": "string", "default": 1}},
+        },
+        parameters={"gone": 1, "name": "ok"},
+    )
+    verdict = loader.check(script, recorded=old)
+    assert {reason.kind for reason in verdict.reasons} == {Kind.DRIFT}
+    assert {reason.field for reason in verdict.reasons} == {
+        "name",
+        "version",
+        "parameters.count.type",
+        "parameters.count.required",
+        "parameters.gone",
+        "parameters.name.default",
+        "parameters.day",
+    }
+
+
+def test_a_flow_that_is_gone_is_no_drift(loader, script):
+    """Nothing is left to compare."""
+    verdict = loader.check(script, recorded=Recorded(name="gone", entrypoint="flow.py:gone"))
+    assert kinds(verdict) == [("flow_missing", None)]
+
+
+def test_a_registrys_record_can_be_given(loader, script):
+    """As a client reads it; what a server works out before a run is not judged."""
+    late = {"__prefect_kind": "jinja", "template": "{{ x }}"}
+    record = DeploymentRecord(
+        id=uuid4(), flow_id=uuid4(), flow_name="load data", name="d", version="3", parameters={"count": late}
+    )
+    verdict = loader.check(script, recorded=record, parameters={})
+    assert verdict.ok
+    assert "count" in verdict.warnings[0]
+
+
+def test_equal_numbers_of_another_kind_are_drift():
+    """1, 1.0 and true are three defaults."""
+
+    def flow(value):
+        schema = {"properties": {"a": {"default": value}}}
+        return Flow(name="f", function="f", entrypoint=None, parameters=schema)
+
+    old = Recorded(parameter_schema={"properties": {"a": {"default": 1}}})
+    assert not list(drifted(old, flow(1)))
+    assert [reason.field for reason in drifted(old, flow(True))] == ["parameters.a.default"]
+
+
+# --- schemas ---
+
+GENERATION_2 = {
+    "properties": {
+        "when": {"type": "string", "format": "date-time"},
+        "maybe": {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None},
+        "pair": {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "maxItems": 2},
+        "old_pair": {"type": "array", "items": [{"type": "integer"}, {"type": "string"}]},
+        "model": {"$ref": "#/definitions/Model"},
+        "kind": {"enum": ["cat", "dog"]},
+    },
+    "required": ["when"],
+    "definitions": {
+        "Model": {
+            "type": "object",
+            "properties": {"size": {"type": "integer"}, "note": {"type": "string"}},
+            "required": ["size"],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"when": "2026-01-02T03:04:05Z"},
+        {"when": dt.datetime(2026, 1, 2, tzinfo=dt.UTC)},
+        {"maybe": None},
+        {"maybe": 5},
+        {"pair": [1, "x"]},
+        {"model": {"size": 1, "note": None}},
+        {"kind": "cat"},
+    ],
+)
+def test_what_fits(values):
+    """As the flow itself would take it."""
+    assert fit(GENERATION_2, {"when": "2026-01-01", **values}) == ([], ())
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"when": "soon"}, "when"),
+        ({"when": None}, "when"),
+        ({"maybe": "x"}, "maybe"),
+        ({"pair": [1, 2]}, "pair.1"),
+        ({"old_pair": ["x", "y"]}, "old_pair.0"),
+        ({"model": {}}, "model"),
+        ({"model": {"size": "x"}}, "model.size"),
+        ({"kind": "cow"}, "kind"),
+        ({"kind": object()}, "kind"),
+    ],
+)
+def test_what_does_not_fit(values, field):
+    """The reason names the parameter and the place in it."""
+    reasons, _ = fit(GENERATION_2, {"when": "2026-01-01", **values})
+    assert [(reason.kind, reason.parameter, reason.field) for reason in reasons] == [
+        (Kind.WRONG_PARAMETER, field.split(".")[0], field)
+    ]
+
+
+BOMB = {f"B{i}": {"allOf": [{"$ref": f"#/definitions/B{i + 1}"}] * 2} for i in range(60)} | {"B60": {}}
+DRAFT = "http://json-schema.org/draft-07/schema#"
+UNUSABLE = {
+    "circle": {"$ref": "#/definitions/loop"},
+    "bomb": {"$ref": "#/definitions/B0"},
+    "remote": {"$ref": "http://127.0.0.1:9/schema.json"},
+    "file": {"$ref": "file:///etc/passwd"},
+    "well known": {"$ref": DRAFT},
+    "relative": {"$ref": "other.json#/x"},
+    "long": {"$ref": "#/" + "a/" * 1000},
+    "nowhere": {"$ref": "#/definitions/none"},
+    "type": {"type": 5},
+    "unknown type": {"type": "flow"},
+    "list": [1, 2],
+    "number": {"maximum": "x"},
+    "properties": {"allOf": 7},
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_schema_that_judges_nothing_is_refused(name, monkeypatch):
+    """In bounded time, with nothing fetched, and the parameter is named."""
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection"))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_: pytest.fail("a request"))
+    schema = {
+        "properties": {"x": UNUSABLE[name], "y": {"type": "integer"}},
+        "definitions": {"loop": {"$ref": "#/definitions/loop"}, **BOMB},
+    }
+    started = time.monotonic()
+    reasons, _ = fit(schema, {"x": 1, "y": "wrong"}, seconds=0.5)
+    assert time.monotonic() - started < 2
+    assert (reasons[0].kind, reasons[0].parameter) == (Kind.UNUSABLE_SCHEMA, "x")
+    assert reasons[1].parameter == "y"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"pattern": "^(a+)+$"},
+        {"$schema": DRAFT, "pattern": "^(a+)+$"},
+        {"allOf": [{"$schema": DRAFT, "pattern": "^(a+)+$"}]},
+    ],
+)
+def test_regular_expressions_are_not_tried(schema):
+    """They can take for ever; that they were left out is told, whatever draft a part says it is of."""
+    started = time.monotonic()
+    reasons, warnings = fit({"properties": {"x": schema}}, {"x": "a" * 40 + "!"})
+    assert time.monotonic() - started < 1
+    assert (reasons, warnings) == ([], ("pattern of parameter x was not tried",))
+
+
+def test_regular_expressions_for_names_are_not_tried():
+    """Nor does what depends on them refuse anything."""
+    schema = {"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False}
+    reasons, warnings = fit({"properties": {"x": schema}}, {"x": {"a" * 40 + "!": 1}})
+    assert (reasons, len(warnings)) == ([], 1)
+
+
+@pytest.mark.parametrize("properties", [[], "x", 5, {"x": True}, {"x": False}, {"x": 5}, {"x": None}])
+def test_schemas_of_any_shape(properties):
+    """None of them raises."""
+    fit({"properties": properties, "required": "x"}, {"x": 1})
+
+
+def test_messages_are_short():
+    """However long what they are about is."""
+    schema = {"properties": {"x": {"enum": ["e" * 10_000] * 100}, "y" * 10_000: {}}}
+    reasons, _ = fit(schema, {"x": "v" * 100_000, "z" * 100_000: 1})
+    assert [len(reason.message) < 1000 for reason in reasons] == [True, True]
+
+
+def test_a_hostile_scripts_schema(loader, tmp_path):
+    """The same through a worker: a script may say what it likes of itself."""
+    path = tmp_path / "flow.py"
+    path.write_text(
+        "from prefect import flow\nfrom typing import Any\nfrom pydantic import Field\n"
+        "@flow\ndef f(x: str = Field(..., regex='^(a+)+$')): pass\n"
+    )
+    started = time.monotonic()
+    loader.check(path, parameters={"x": "a" * 60 + "!"})
+    assert time.monotonic() - started < 5
+
+
+# --- entrypoints ---
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("s3://bucket/flow.py:f", ("s3://bucket/flow.py", "f")),
+        ("https://host:80/flow.py:f", ("https://host:80/flow.py", "f")),
+        ("https://host:80/flow.py", ("https://host:80/flow.py", None)),
+        ("https://host/flow.py?key=x.py:f", ("https://host/flow.py?key=x.py:f", None)),
+        ("git:///srv/r:main@flow.py:f", ("git:///srv/r:main@flow.py", "f")),
+        ("zip://flow.py::/srv/a.zip", ("zip://flow.py::/srv/a.zip", None)),
+        ("zip://flow.py::a.zip", ("zip://flow.py::a.zip", None)),
+        ("nowhere.py:f", ("nowhere.py", "f")),
+        ("nowhere", ("nowhere", None)),
+        ("", ("", None)),
+        (":", (":", None)),
+    ],
+)
+def test_a_location_and_its_flow(location, expected):
+    """Only what stands behind a script is a flow."""
+    assert split(location) == expected
+
+
+def test_paths_with_colons(tmp_path):
+    """A path that is there is a path; else the longest beginning that is."""
+    for name in ("a.py", "a.py:b", "c:d.py", "script"):
+        (tmp_path / name).touch()
+    assert split(f"{tmp_path}/a.py:b") == (f"{tmp_path}/a.py:b", None)
+    assert split(f"{tmp_path}/a.py:c") == (f"{tmp_path}/a.py", "c")
+    assert split(f"{tmp_path}/a.py:b:c") == (f"{tmp_path}/a.py:b", "c")
+    assert split(f"{tmp_path}/c:d.py") == (f"{tmp_path}/c:d.py", None)
+    assert split(f"{tmp_path}/c:d.py:e") == (f"{tmp_path}/c:d.py", "e")
+    assert split(f"{tmp_path}/script:a flow: with colons") == (f"{tmp_path}/script", "a flow: with colons")
