@@ -60,6 +60,28 @@ CALLS = {
 """System calls that the standard library does not offer, or not without checks of its own."""
 
 
+FLOW_FIELDS = (
+    "name",
+    "function",
+    "entrypoint",
+    "version",
+    "description",
+    "parameters",
+    "file",
+    "line",
+    "end_line",
+    "is_async",
+    "retries",
+    "timeout_seconds",
+    "task_runner",
+    "tags",
+    "is_generator",
+    "retry_delay_seconds",
+    "persist_result",
+    "hooks",
+)
+
+
 def tried(function, *arguments, **options):
     """``allowed``, or the name of the errno or exception that came instead."""
     try:
@@ -143,6 +165,11 @@ def say(data):
 
 
 DIALECT = {"name": "orion", "version": None, "reason": None}
+
+
+def flow(**fields):
+    """A well-formed flow of which nothing is known but ``fields``."""
+    return {**dict.fromkeys(FLOW_FIELDS), "name": "forged", "tags": [], **fields}
 
 
 def loaded(**fields):

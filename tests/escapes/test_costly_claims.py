@@ -46,26 +46,7 @@ def says_many_parts(kit):
     import time
 
     properties = {"k": [{} for _ in range(60_000)]}
-    flow = {
-        "name": "f",
-        "function": None,
-        "entrypoint": None,
-        "version": None,
-        "description": None,
-        "parameters": properties,
-        "file": None,
-        "line": None,
-        "end_line": None,
-        "is_async": None,
-        "retries": None,
-        "timeout_seconds": None,
-        "task_runner": None,
-        "tags": [],
-        "is_generator": None,
-        "retry_delay_seconds": None,
-        "persist_result": None,
-        "hooks": None,
-    }
+    flow = kit.flow(parameters=properties)
     for _ in range(50):
         kit.say(kit.frame("Found", flow=flow, spec=None, notice=None))
     time.sleep(30)

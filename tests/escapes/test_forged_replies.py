@@ -4,26 +4,9 @@ import hashlib
 
 import pytest
 
-FLOW = {
-    "name": "forged",
-    "function": None,
-    "entrypoint": None,
-    "version": None,
-    "description": None,
-    "parameters": None,
-    "file": None,
-    "line": None,
-    "end_line": None,
-    "is_async": None,
-    "retries": None,
-    "timeout_seconds": None,
-    "task_runner": None,
-    "tags": [],
-    "is_generator": None,
-    "retry_delay_seconds": None,
-    "persist_result": None,
-    "hooks": None,
-}
+from tests.escapes import kit
+
+FLOW = kit.flow()
 ERROR = {
     "stage": "run",
     "type": "E",
