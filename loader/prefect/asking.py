@@ -62,8 +62,8 @@ def folder(deployment: Deployment, working_dir: str | os.PathLike[str] | None) -
 def pulled(by: str) -> RunRefused:
     """What is said of code that is not here yet."""
     return RunRefused(
-        f"cannot check this deployment before its run: its code comes from {escape.line(by)}; add {CHECK} as the last of"
-        " its pull steps, and the run's own process asks once the code is there"
+        f"cannot check this deployment before its run: its code comes from {escape.line(by)}; add {CHECK}"
+        " as the last of its pull steps, and the run's own process asks once the code is there"
     )
 
 
@@ -81,8 +81,8 @@ def question(deployment: Deployment, folder: str, parameters: Mapping[str, Any])
         file = found[0] if found else ""
     if not file or not flow:
         raise RunRefused(
-            f"cannot check the entrypoint {entrypoint!r}: it leads to no file below {escape.line(folder)}; write it as"
-            " folder/file.py:flow"
+            f"cannot check the entrypoint {entrypoint!r}: it leads to no file below {escape.line(folder)};"
+            " write it as folder/file.py:flow"
         )
     return {
         "location": f"{os.path.join(folder, file)}:{flow}",
