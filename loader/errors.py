@@ -150,3 +150,7 @@ class MissingDeploymentError(SelectionError):
 
 class UnspecifiedDeploymentError(SelectionError):
     """Several deployments were found, and the names do not say which."""
+
+
+class RunRefused(FlowLoaderError):
+    """A run that may not go ahead. The message has every reason, the notes the script's own traceback."""

@@ -16,7 +16,13 @@ import hypothesis
 import pytest
 
 from loader.profiles import load_profile
-from tests.prefect_server import prefect2_python, prefect_python, prefect_url  # noqa: F401 - fixtures
+from tests.prefect_server import (  # noqa: F401 - fixtures
+    agent_python,
+    installed,
+    prefect2_python,
+    prefect_python,
+    prefect_url,
+)
 from tests.servers import s3_server  # noqa: F401 - the same
 
 ROOT = Path(__file__).parent.parent

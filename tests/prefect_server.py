@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parent.parent
 REQUIREMENTS = [
     "prefect==3.8.8",
     "fastapi<0.140",  # later ones refuse a word that this version of Prefect uses
@@ -27,6 +29,27 @@ STOP_SECONDS = 20
 def prefect_python():
     """An interpreter that has Prefect 3."""
     return environment_with(sys.executable, [sys.version, sys.base_prefix], REQUIREMENTS)
+
+
+@pytest.fixture(scope="session")
+def agent_python():
+    """An interpreter that has Prefect 3 and what the project needs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements = [*REQUIREMENTS, *project["dependencies"]]
+    return environment_with(sys.executable, [sys.version, sys.base_prefix], requirements)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """A folder with the project as an installation has it: for ``PYTHONPATH``, entry points included."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
+    for name in ("loader", "worker", "sandbox_profiles"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, source]
+    subprocess.run(install, check=True, cwd="/")
+    return target
 
 
 @pytest.fixture(scope="session")

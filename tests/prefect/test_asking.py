@@ -1,0 +1,89 @@
+"""What is asked before a run: where the code is, as the facts of its deployment say."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from loader.errors import RunRefused
+from loader.prefect.asking import CHECK, checks_itself, folder, question
+
+SET = "prefect.deployments.steps.set_working_directory"
+CLONE = {"prefect.deployments.steps.git_clone": {"repository": "https://example.org/flows.git"}}
+
+
+def deployment(entrypoint="flow.py:greet", path=None, pull_steps=None, storage_document_id=None):
+    return SimpleNamespace(**locals())
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"path": "/srv/flows/./etl/"}, "/srv/flows/etl"),
+        ({"path": "etl"}, "/work/etl"),
+        ({}, "/work"),
+        ({"pull_steps": [{SET: {"directory": "/srv/flows"}}]}, "/srv/flows"),
+        ({"pull_steps": [{SET: {"directory": "a"}}, {}, {SET: {"directory": "b"}}]}, "/work/a/b"),
+        ({"pull_steps": [{SET: {"directory": "a"}}], "path": "/srv"}, "/work/a"),
+    ],
+)
+def test_code_is_where_the_run_will_take_it_from(facts, expected):
+    """By its path, or by pull steps that only name a folder; both from where runs start."""
+    assert folder(deployment(**facts), "/work") == expected
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"pull_steps": [CLONE]},
+        {"pull_steps": [{CHECK: {}}, CLONE]},
+        {"pull_steps": [{SET: {"directory": "{{ clone.directory }}"}}]},
+        {"pull_steps": [{SET: None}]},
+        {"pull_steps": [{SET: {"directory": 3}}]},
+        {"storage_document_id": "b0b", "path": "/srv"},
+    ],
+)
+def test_code_that_is_yet_to_come_is_refused(facts):
+    """It is not looked for where it is not, and the remedy is named."""
+    assert not checks_itself(deployment(**facts))
+    with pytest.raises(RunRefused, match=f"cannot check .*add {CHECK}"):
+        folder(deployment(**facts), "/work")
+
+
+def test_step_that_asks_must_be_the_last():
+    """What comes after it could bring other code."""
+    assert checks_itself(deployment(pull_steps=[CLONE, {CHECK: {}}, None]))
+    assert not checks_itself(deployment(pull_steps=[{CHECK: {}}, CLONE]))
+    assert not checks_itself(deployment())
+
+
+def test_relative_path_needs_a_working_directory():
+    """It is never looked for where the worker happens to have been started."""
+    with pytest.raises(RunRefused, match="set working_dir"):
+        folder(deployment(path="etl"), None)
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "location", "root"),
+    [
+        ("a/flow.py:greet", "{top}/a/flow.py:greet", "{top}"),
+        ("a.flow.greet", "{top}/a/flow.py:greet", "{top}"),
+        ("a.greet", "{top}/a/__init__.py:greet", "{top}"),
+        ("/srv/flow.py:greet", "/srv/flow.py:greet", None),
+    ],
+)
+def test_entrypoint_leads_to_a_file(tmp_path, entrypoint, location, root):
+    """Of a module, too; what may be read is the folder of the deployment."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/flow.py").touch()
+    (tmp_path / "a/__init__.py").touch()
+    asked = question(deployment(entrypoint), str(tmp_path), {"name": "you"})
+    assert asked["location"] == location.format(top=tmp_path)
+    assert asked["root"] == (root and root.format(top=tmp_path))
+    assert asked["parameters"] == {"name": "you"}
+
+
+@pytest.mark.parametrize("entrypoint", [None, "", "greet", "no.such.greet", ":greet", "flow.py:"])
+def test_entrypoint_that_leads_nowhere_is_refused(tmp_path, entrypoint):
+    """A module that is elsewhere is not looked for: finding it could run code."""
+    with pytest.raises(RunRefused, match="cannot check the entrypoint"):
+        question(deployment(entrypoint), str(tmp_path), {})
