@@ -27,6 +27,7 @@ from loader.client.interface import (
     DeploymentRequest,
     FlowRecord,
     Json,
+    Transaction,
 )
 from loader.client.names import check_texts, check_type, quoted, shown_id
 from loader.errors import ClientError, ObjectAlreadyExists, ObjectNotFound
@@ -93,7 +94,7 @@ class EmbeddedRegistry:
         """Always true."""
         return True
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def transaction(self) -> AbstractContextManager[Transaction]:
         """All that this thread creates inside, or after an exception nothing of it.
 
         One inside another is kept only if the outer one is, and can be undone alone.
