@@ -104,10 +104,10 @@ class PrefectServer(NoBlocks):
                 )
                 answer = self._api.ask(what, "POST", "/flows/", {"name": name}, unless=step.forget)
                 new = answer.status == 201 or answer.maybe_done
-                if not new:
-                    step.forget()  # somebody else was faster
                 found = self._flow(what, answer.data, name=name)
                 step.made = found.id
+                if not new:
+                    step.forget()  # somebody else was faster
         return Created(id=found.id, new=new)
 
     def read_flow(self, flow_id: UUID) -> FlowRecord:
