@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from loader import DeploymentSpec, FileStorageBlock
 from loader.client.interface import DeploymentRequest
 from loader.client.prefect import PrefectServer, http
 from loader.errors import ClientError
@@ -127,6 +128,19 @@ def test_a_transaction_is_undone_when_its_server_says_so(serve, status, undone):
         message_of(lambda: attempt(client))
     assert flows.known == {}
     assert [made.undone for made in seen] == [undone]
+
+
+@pytest.mark.parametrize(("status", "files"), [(422, 0), (500, 1)])
+def test_a_script_that_a_server_may_lead_to_stays(serve, tmp_path, status, files):
+    """It is taken back when it is sure that there is no deployment."""
+    flows = Flows(then=201)
+    server = serve({**flows.answers, "/deployments/": (status, {}, {"detail": "no"})})
+    (tmp_path / "flow.py").write_text("from prefect import flow\n@flow\ndef f(): pass\n")
+    storage = FileStorageBlock(base_path=str(tmp_path / "kept"))
+    spec = DeploymentSpec(name="d", flow_location=tmp_path / "flow.py", flow_storage=storage)
+    with PrefectServer(server.url) as client:
+        message_of(lambda: spec.create_deployment(client))
+    assert len([path for path in (tmp_path / "kept").rglob("*") if path.is_file()]) == files
 
 
 def test_an_interrupt_while_taking_back_ends_one_step_and_is_said(serve):
