@@ -18,7 +18,6 @@ from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import BlockRecord, Client, Created, DeploymentRecord
 from loader.errors import ClientError, ObjectAlreadyExists, ObjectNotFound
 from loader.finding import Finder
-from loader.keeping import read_kept
 from loader.shared import loader_for
 from loader.sources import folder_of
 from loader.storage import StorageBlock
@@ -70,18 +69,13 @@ def tell(valid: ValidSpec) -> None:
 
 
 @contextlib.contextmanager
-def at(client: Client | None) -> Iterator[Client]:
+def at(client: Client | None, access: Access = DEFAULT) -> Iterator[Client]:
     """The client, or the embedded registry for as long as it is needed."""
     if client is not None:
         yield client
         return
-    with registry() as opened:
+    with EmbeddedRegistry(access=access) as opened:
         yield opened
-
-
-def registry(path: str | None = None, access: Access = DEFAULT) -> EmbeddedRegistry:
-    """The embedded registry in a file, by default this user's."""
-    return EmbeddedRegistry(path, read_storage=partial(read_kept, access=access))
 
 
 def deployer(client: Client, *, profile: str = "strict", access: Access = DEFAULT, **how: Any) -> Deployer:

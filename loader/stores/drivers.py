@@ -16,6 +16,7 @@ from loader.errors import SourceError, StorageError
 from loader.sources import drivers, reasons, remote
 from loader.sources.deadline import Deadline
 from loader.sources.locations import Location
+from loader.stores.policy import AZURE_HOSTS
 from loader.stores.store import Kept
 
 T = TypeVar("T")
@@ -26,7 +27,6 @@ GOOGLE_ACCOUNT = frozenset(
     " auth_provider_x509_cert_url client_x509_cert_url universe_domain".split()
 )
 """What a key file of a service account holds."""
-AZURE_HOSTS = "core.windows.net"
 
 
 class Objects:

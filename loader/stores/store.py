@@ -18,6 +18,10 @@ from loader.client.interface import Transaction
 from loader.errors import StorageError
 
 KEY = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z._-]{0,200}")
+MADE = re.compile(
+    r"[0-9a-f]{32}|[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{16}"
+)
+"""Keys that storage gives, also that of Prefect 2.0 beta: digests, UUIDs and times."""
 NAME_CAP = 1_000
 """Longest name, in characters."""
 
