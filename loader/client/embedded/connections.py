@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from loader.client.embedded.opening import connect, patiently
+from loader.client.embedded.opening import connect, patiently, rows
 from loader.client.interface import Transaction
 from loader.errors import ClientError
 
@@ -121,9 +121,7 @@ class Connections:
         return self._run(connection, statement, values)
 
     def _run(self, connection: sqlite3.Connection, statement: str, values: Sequence[str] = ()) -> list[Row]:
-        return patiently(
-            lambda: connection.execute(statement, values).fetchall(), self._wait, error=self._refusal
-        )
+        return patiently(lambda: rows(connection, statement, values), self._wait, error=self._refusal)
 
     def _refusal(self, why: str) -> ClientError:
         return ClientError(f"cannot use the registry {self.path}: {why}")
