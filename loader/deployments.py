@@ -86,7 +86,7 @@ def load_flow_from_deployment(
     Raises TypeError when the data is none of these, ClientError, SourceError, SelectionError, and the
     exception of a load that failed.
     """
-    with deploying.at(client) as where:
+    with deploying.at(client, access) as where:
         record = where.read_deployment(deployment) if isinstance(deployment, UUID) else deployment
         data = (
             script_of(record, root) if record.flow_data is None else where.resolve_datadoc(record.flow_data)

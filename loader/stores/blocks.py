@@ -25,7 +25,7 @@ from loader.storage import (
 from loader.stores.drivers import Objects, azure_options, google_options, s3_options
 from loader.stores.kv import KeyValues
 from loader.stores.local import Folder, PrivateFolder
-from loader.stores.policy import check_kernel, check_options, check_place, writable
+from loader.stores.policy import check_hosts, check_kernel, check_options, check_place, writable
 from loader.stores.store import KEYS, Store, random_key
 
 
@@ -63,9 +63,9 @@ def of_files(held: Mapping[str, Any], access: Access, trusted: bool) -> Store:
     """The store of a File Storage block. Raises StorageError, SourceError."""
     location = writable(held["base_path"])
     options = plain(held["options"])
-    if not trusted:
-        check_options(location, options)
     new_key = KEYS[held["key_type"]]
+    if not trusted or location.scheme != "file":
+        check_options(location, options, trusted=trusted)
     if location.scheme == "file":
         return in_folder(location, access, trusted, new_key)
     return in_objects(location, options, access, trusted, new_key)
@@ -120,6 +120,7 @@ def in_objects(
     """A store that a driver of fsspec reaches."""
     if not trusted:
         check_place(location, access)
+    check_hosts(location, options, access)
     return Store(Objects(location, options, access), access, new_key or random_key)
 
 
