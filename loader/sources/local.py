@@ -12,7 +12,7 @@ from loader.access import LOCAL_SCHEMES
 from loader.errors import SourceError
 from loader.sources.parsing import parse
 from loader.sources.paths import local_path
-from loader.sources.script import SIZE_CAP, Root, Script, too_large
+from loader.sources.script import SIZE_CAP, Root, Script, import_paths, too_large
 
 
 def read(
@@ -55,6 +55,7 @@ def read(
         content=content,
         folder=folder,
         root=Root(shown, status.st_dev, status.st_ino),
+        paths=(folder,) if root is None else import_paths(folder, shown),
     )
 
 
