@@ -20,16 +20,8 @@ from loader.errors import SourceError
 from loader.sources import beside
 from loader.sources.parsing import URL
 from loader.specs import DeploymentSpec, mistakes
-from loader.strict_yaml import (
-    Document,
-    KeyPath,
-    Limits,
-    Position,
-    Problem,
-    place,
-    read_each,
-    shown,
-)
+from loader.strict_yaml import Document, Limits, read_each
+from loader.yaml_places import KeyPath, Position, Problem, place, shown
 from worker.protocol import SPEC
 
 LIMITS = Limits(size=1 << 20, problems=200, quiet=frozenset({"flow_storage", "env"}))
