@@ -7,18 +7,21 @@ where it is needed, and must be the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from loader import sources
 from loader.access import Access
-from loader.errors import SourceError
+from loader.errors import MissingFlowError, SourceError
 from loader.escape import line
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome
+from loader.prefect_part import PrefectPart
 from loader.raising import checked
 from loader.selection import select_flow
 from loader.sources import Project, Script
+from loader.sources.script import import_paths
 from loader.specs import DeploymentSpec
 from worker.protocol import Flow
 
@@ -43,7 +46,7 @@ class Finder:
     main: Script | None = None
     scripts: dict[str, Script] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
     wake: int | None = None
 
     def run_main(self, script: Script) -> Outcome:
@@ -58,14 +61,17 @@ class Finder:
 
         Raises SourceError, SelectionError and the exception of a load that failed.
         """
-        location = spec.flow_location or ""
-        outcome = self.outcomes.get(location)
+        location, part = spec.flow_location or "", spec.prefect
+        key = (location, "") if part is None else (location, f"in {spec.origin} as {part.module}")
+        outcome = self.outcomes.get(key)
         if outcome is None:
-            outcome = self.loader.run(self.script(spec, location), timeout=self.timeout, wake=self.wake)
+            script = in_project(self.script(spec, location), part)
+            outcome = self.loader.run(script, timeout=self.timeout, wake=self.wake)
             while len(self.outcomes) >= KEPT:
                 del self.outcomes[next(iter(self.outcomes))]
-            self.outcomes[location] = outcome
-        return select_flow(checked(outcome).flows, spec.flow_name, f"in script {sources.display(location)!r}")
+            self.outcomes[key] = outcome
+        flows, where = checked(outcome).flows, f"in script {sources.display(location)!r}"
+        return select_flow(flows, spec.flow_name, where) if part is None else named(flows, part, where)
 
     def content(self, spec: DeploymentSpec) -> bytes:
         """The bytes at a spec's location: those that were run, if any were. Raises SourceError."""
@@ -110,6 +116,28 @@ class Finder:
         self.scripts[location] = script
         while len(self.scripts) > 1 and held_bytes(self.scripts) > self.access.project_size:
             del self.scripts[next(iter(self.scripts))]
+
+
+def in_project(script: Script, part: PrefectPart | None) -> Script:
+    """The script as Prefect runs one of a project: in the project's folder, and as a module if it is one."""
+    if part is None or script.root is None:
+        return script
+    root = script.root.path
+    if part.module is None:
+        return replace(script, folder=root)
+    return replace(script, folder=root, module=part.module, paths=import_paths(root, root))
+
+
+def named(flows: Iterable[Flow], part: PrefectPart, where: str) -> Flow:
+    """The flow that an entrypoint names by its function. Raises SelectionError."""
+    held = tuple(flows)
+    found = [flow for flow in held if flow.function == part.function]
+    if not found:
+        there = " ".join(sorted({repr(flow.function) for flow in held}))
+        raise MissingFlowError(
+            f"cannot find the flow {part.function!r} {where}; its flows are {there or 'none'}"
+        )
+    return select_flow(found, None, where)
 
 
 def held_bytes(scripts: dict[str, Script]) -> int:

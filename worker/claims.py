@@ -51,7 +51,10 @@ class Flow:
 
 @dataclass(frozen=True)
 class Spec:
-    """One deployment spec, as the script registered it and before it is validated."""
+    """One deployment spec, as the script registered it and before it is validated.
+
+    ``prefect`` is what a ``prefect.yaml`` says beyond that, by its own names; no script says it.
+    """
 
     name: Optional[str] = None
     flow_name: Optional[str] = None
@@ -63,6 +66,7 @@ class Spec:
     flow_storage: Json = field(default=None, hash=False)
     file: Optional[str] = None
     line: Optional[int] = None
+    prefect: Optional[Dict[str, Json]] = field(default=None, hash=False)
 
     def __repr__(self) -> str:
         return brief("Spec", self.name, self.file, self.line)

@@ -79,6 +79,12 @@ def identity_of(folder: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def is_file(location: str) -> bool:
+    """Whether a location is that of a file of this machine that is there. Raises SourceError."""
+    place = parse(location)
+    return place.scheme in LOCAL_SCHEMES and os.path.isfile(place.path)
+
+
 def open_root(root: str, path: str) -> int:
     """A descriptor of the folder that the script at ``path`` may read. Raises SourceError."""
     try:
