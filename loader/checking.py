@@ -122,7 +122,8 @@ def verdict(batch: Batch, asked: Question, behind: str | None = None) -> Verdict
         ]
     if flow is not None:
         if asked.recorded is not None:
-            reasons += drifted(asked.recorded, flow)
+            own = spec.prefect.get("version") if spec and spec.prefect else None
+            reasons += drifted(asked.recorded, replace(flow, version=own or flow.version))
         found, warnings = fitting(asked, flow, spec)
         reasons += found
     return Verdict(

@@ -180,7 +180,7 @@ class Deployment:
             return None, None, ""
         place, _, function = written.rpartition(":" if ":" in written else ".")
         module = place if not place.endswith(".py") and MODULE.fullmatch(place) else None
-        if not MODULE.fullmatch(function) or not (module or place.endswith(".py")):
+        if written.endswith(".py") or not MODULE.fullmatch(function) or not (module or place.endswith(".py")):
             item.wrong(ENTRYPOINT_DUE, "entrypoint")
             return None, None, ""
         try:
