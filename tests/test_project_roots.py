@@ -64,7 +64,7 @@ def test_a_projects_packages_are_found_from_its_root(loader):
 @pytest.mark.parametrize("mark", ["pyproject.toml", "prefect.yaml", ".git/config", None])
 def test_a_module_of_the_project_above_is_told_with_the_root_to_name(loader, project, mark):
     """Nothing above the script's own folder is read by itself, and no folder is named that is none."""
-    scripts = {f"flows/jobs/{name}.py": FLOW + f"import {name}" for name in ("lib", "deep")}
+    scripts = {f"flows/jobs/run_{name}.py": FLOW + f"import {name}" for name in ("lib", "deep")}
     marks = {mark: ""} if mark else {}
     folder = project({"lib/__init__.py": "", "src/deep.py": "", **scripts, **marks})
     for name in scripts:
@@ -197,7 +197,12 @@ for entrypoint in sys.argv[1:]:
         found[entrypoint] = type(error.__cause__ or error).__name__
 print(json.dumps(found))
 """
-ENTRYPOINTS = "pkg/flows/etl.py:main pkg/flows/etl.py:small pkg.flows.nightly.nightly pkg/flows/nightly.py:nightly".split()
+ENTRYPOINTS = [
+    "pkg/flows/etl.py:main",
+    "pkg/flows/etl.py:small",
+    "pkg.flows.nightly.nightly",
+    "pkg/flows/nightly.py:nightly",
+]
 
 
 @pytest.mark.slow
