@@ -72,7 +72,7 @@ def told(ask):
             key=json.dumps,
         )
         schema = {"required": [], "definitions": {}}  # what Prefect leaves out where it is empty
-        kept["parameter_openapi_schema"] = schema | kept["parameter_openapi_schema"]
+        kept["parameter_openapi_schema"] = schema | (kept["parameter_openapi_schema"] or {})
         limit = kept.pop("global_concurrency_limit", None)
         found[item["name"]] = kept | {"limit": limit and limit["limit"], "concurrency_limit_id": None}
     return found
@@ -102,7 +102,7 @@ def test_the_server_is_told_what_prefect_deploy_tells_it(project, prefect_python
         assert made == [True, True, True, True, False, False, False]
         record = server.read_deployment_by_name("main", "north")
         assert [item.slug for item in record.schedules] == [None, "hourly"]
-        assert (record.concurrency_limit, record.work_queue) == (1, "default")
+        assert (record.concurrency_limit, record.work_pool) == (1, "kubernetes")
     ours = told(ask)
     assert sorted(theirs) == ["local", "nightly", "north", "small"]
     assert ours["local"].pop("path") == str(project), "where a worker finds it; the pull step says it, too"

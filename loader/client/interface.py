@@ -82,8 +82,9 @@ class DeploymentRequest(Record):
 
     ``parameter_schema`` is the flow's JSON Schema; ``flow_runner`` is ``{type, config}``; ``flow_data`` says
     where the flow's script is kept, ``path`` and ``entrypoint`` (``file.py:function``) where it came from.
-    ``pull_steps`` and what follows mean something to a Prefect server only. Where ``paused`` is None it stays
-    what it is, and parameters have to fit a schema if there is one unless ``enforce_parameter_schema`` says.
+    ``pull_steps`` and what follows mean something to a Prefect server only. Where ``paused`` is None, or
+    nothing is given for the limit of runs at a time, it stays what it is. Parameters have to fit a schema if
+    there is one, unless ``enforce_parameter_schema`` is false.
     """
 
     name: str

@@ -22,13 +22,16 @@ RESTORED: Final = (
     " entrypoint pull_steps job_variables work_pool_name work_queue_name paused concurrency_options"
 ).split()
 """What creating a deployment again may change, beside its schedules."""
+DEFAULT_QUEUE: Final = "default"
+"""The queue of a work pool that takes what names none."""
 SCHEDULE_KEYS: Final = ("schedule", "active", "max_scheduled_runs", "parameters", "slug")
 
 
 def creation(request: DeploymentRequest) -> dict[str, Any]:
     """The body that creates a deployment, or updates it to be this and nothing else.
 
-    Everything is said, also what is empty: a server keeps what it is not told.
+    Everything is said, also what is empty: a server keeps what it is not told. It is to keep a pause, and a
+    limit of runs that the request does not speak of.
     """
     body = {
         "name": request.name,
@@ -51,9 +54,10 @@ def creation(request: DeploymentRequest) -> dict[str, Any]:
             {"schedule": sent_schedule(item.schedule), "active": item.active, **about(item)}
             for item in request.schedules
         ],
-        "concurrency_limit": request.concurrency_limit,
-        "concurrency_options": request.concurrency_options,
     }
+    for key in ("concurrency_limit", "concurrency_options"):
+        if key in request.model_fields_set:
+            body[key] = getattr(request, key)
     if request.work_pool is not None:
         body["work_pool_name"] = request.work_pool
         if request.work_queue is not None:
@@ -84,7 +88,8 @@ def restoration(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def deployment(raw: Mapping[str, Any], flow_name: str) -> DeploymentRecord:
     """A deployment as a server gives it. Raises KeyError, TypeError or ValueError for anything else."""
-    steps = raw.get("pull_steps")
+    steps, queue = raw.get("pull_steps"), raw.get("work_queue_name")
+    enforced, usual = raw.get("enforce_parameter_schema"), raw.get("parameter_openapi_schema") is not None
     return DeploymentRecord(
         id=UUID(raw["id"]),
         created=raw.get("created"),
@@ -110,10 +115,10 @@ def deployment(raw: Mapping[str, Any], flow_name: str) -> DeploymentRecord:
         entrypoint=raw.get("entrypoint"),
         pull_steps=None if steps is None else tuple(steps),
         work_pool=raw.get("work_pool_name"),
-        work_queue=raw.get("work_queue_name"),
+        work_queue=None if queue == DEFAULT_QUEUE else queue,
         job_variables=raw.get("job_variables") or {},
-        paused=raw.get("paused"),
-        enforce_parameter_schema=raw.get("enforce_parameter_schema"),
+        paused=raw.get("paused") or None,
+        enforce_parameter_schema=None if enforced is usual else enforced,
         concurrency_limit=limit_of(raw),
         concurrency_options=raw.get("concurrency_options"),
     )
