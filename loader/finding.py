@@ -131,9 +131,9 @@ def in_project(script: Script, part: PrefectPart | None) -> Script:
 def named(flows: Iterable[Flow], part: PrefectPart, where: str) -> Flow:
     """The flow that an entrypoint names by its function. Raises SelectionError."""
     held = tuple(flows)
-    found = [flow for flow in held if flow.function == part.function]
+    found = [flow for flow in held if flow.bound == part.function]
     if not found:
-        there = " ".join(sorted({repr(flow.function) for flow in held}))
+        there = " ".join(sorted({repr(flow.bound) for flow in held}))
         raise MissingFlowError(
             f"cannot find the flow {part.function!r} {where}; its flows are {there or 'none'}"
         )

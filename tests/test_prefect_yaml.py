@@ -303,6 +303,20 @@ def test_the_working_directory_is_the_projects(judged, tmp_path):
     assert verdict.valid.flow.parameters["properties"]["n"]["default"] == 7
 
 
+def test_an_entrypoint_names_what_holds_the_flow(judged, tmp_path):
+    """A global of another name than the function: ``with_options``, or what a function made."""
+    (tmp_path / "a.py").write_text(
+        "from prefect import flow\n@flow\ndef f(): ...\ng = f.with_options(name='other')\n"
+        "def make():\n    @flow(name='made')\n    def inner(): ...\n    return inner\nh = make()\n"
+    )
+    path = tmp_path / "prefect.yaml"
+    items = "".join(f"- {{name: {name}, entrypoint: 'a.py:{name}'}}\n" for name in "fgh")
+    path.write_text(f"deployments:\n{items}")
+    verdicts = judged(path)[0].verdicts
+    assert [verdict.valid.flow.name for verdict in verdicts] == ["f", "other", "made"]
+    assert [verdict.valid.flow.variable for verdict in verdicts] == [None, "g", "h"]
+
+
 def test_what_cannot_be_loaded_is_a_problem_of_its_own_deployment(judged, tmp_path):
     """A function that is not there, a file that is not, and one outside of the project."""
     (tmp_path / "a.py").write_text("from prefect import flow\n@flow\ndef f(): ...\n")

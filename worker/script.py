@@ -18,7 +18,7 @@ from importlib.machinery import SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Any, Dict, FrozenSet, Optional, Tuple, Union
 
-from worker import dialects, failure, hints, imports, protocol, rehearsal, watch
+from worker import dialects, extract, failure, hints, imports, protocol, rehearsal, watch
 from worker.dialects.base import Dialect
 from worker.plain import mro_of, type_name
 from worker.pristine import BUILTINS
@@ -120,8 +120,13 @@ class Run:
     def loaded(self) -> Reply:
         """What the script defined; a failure when that is nothing."""
         found = self.dialect.found(self.namespace)
-        read = [self.record.flow_of(flow, self.dialect.facts) for flow in found]
-        flows = tuple(flow for flow in read if flow is not None)
+        names = extract.variables(self.namespace)
+        read = [(flow, self.record.flow_of(flow, self.dialect.facts)) for flow in found]
+        flows = tuple(
+            extract.with_variable(told, flow, self.namespace, names)
+            for flow, told in read
+            if told is not None
+        )
         specs, details = self.record.all_specs(details=self.load.details)
         notices, spoken = tuple(self.record.notices), self.spoken()
         if not found and not self.record.specs:
