@@ -21,7 +21,6 @@ from loader.prefect_part import PrefectPart
 from loader.raising import checked
 from loader.selection import select_flow
 from loader.sources import Project, Script
-from loader.sources.script import import_paths
 from loader.specs import DeploymentSpec
 from worker.protocol import Flow
 
@@ -120,12 +119,10 @@ class Finder:
 
 def in_project(script: Script, part: PrefectPart | None) -> Script:
     """The script as Prefect runs one of a project: in the project's folder, and as a module if it is one."""
-    if part is None or script.root is None:
+    if part is None:
         return script
-    root = script.root.path
-    if part.module is None:
-        return replace(script, folder=root)
-    return replace(script, folder=root, module=part.module, paths=import_paths(root, root))
+    script = replace(script, run_as=part.module or "")
+    return script if script.root is None else script.lying(script.folder or "", script.root)
 
 
 def named(flows: Iterable[Flow], part: PrefectPart, where: str) -> Flow:

@@ -190,7 +190,10 @@ class Deployment:
             return None, None, ""
 
     def file_of(self, place: str, module: str | None) -> str:
-        """The location of a script, or of a module: in the project's folder, or in its sources."""
+        """The location of a script, or of a module: in the project's folder, or in its sources.
+
+        One that lies elsewhere than on this machine is taken for a file in the folder.
+        """
         if module is None:
             return place if place.startswith("/") or URL.match(place) else beside(self.location, place)
         stem = module.replace(".", "/")

@@ -23,7 +23,6 @@ from pydantic import BaseModel
 from loader.errors import SourceError
 from loader.models import Outcome
 from loader.sources import Project, Root, Script
-from loader.sources.script import import_paths
 
 T = TypeVar("T")
 GROWTH = 4 << 20
@@ -99,9 +98,7 @@ def placed(script: Script, group: int | None = None) -> Iterator[Place]:
         status = os.stat(folder)
         path = os.path.join(folder, script.project.entry)
         root = Root(folder, status.st_dev, status.st_ino)
-        own = os.path.dirname(path)
-        paths = import_paths(own, folder)
-        lying = replace(script, filename=path, folder=own, root=root, paths=paths)
+        lying = replace(script, filename=path).lying(os.path.dirname(path), root)
         yield Place(lying, temporary=True, group=group)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """What a script finds in its project: beside it, in the root that is named, in the root's ``src``."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -180,6 +181,17 @@ def test_a_package_named_like_a_dependency_is_run_all_the_same(specs):
     files = {name.replace("shop", "types"): text for name, text in PACKAGE.items()}
     (verdict,) = specs(files, "types.jobs.etl:f")
     assert verdict.problems == ()
+
+
+def test_a_project_in_an_archive_is_run_as_one_too(loader, tmp_path):
+    """In its top folder, modules inside of their packages."""
+    archive = tmp_path / "p.tar"
+    subprocess.run(["tar", "-cf", archive, "-C", PROJECT, *sorted(os.listdir(PROJECT))], check=True)
+    with EmbeddedRegistry(tmp_path / "r" / "r.db") as registry:
+        deployer = Deployer(registry, Finder(loader, DEFAULT))
+        batch = judge(f"tar://prefect.yaml::file://{archive}", deployer)
+    assert [verdict.problems for verdict in batch.verdicts] == [(), (), ()]
+    assert batch.verdicts[0].listed.file == f"tar://prefect.yaml::{archive}"
 
 
 # --- as Prefect has it ---------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def missing_file(case: Case) -> Optional[str]:
     path = path_of(case.raised)
     if type(path) is not str or isabs(path) or case.record.load.root is None:
         return None
-    return f"relative paths start in the script's folder, {case.record.load.root}"
+    return f"relative paths start in the working directory, {case.record.load.root}"
 
 
 def undecodable(case: Case) -> Optional[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from loader.errors import SourceError
@@ -55,7 +55,8 @@ class Script:
     ``filename`` is what tracebacks show, ``module`` the name it is imported under. ``folder`` is its
     working directory, an absolute path, and ``root`` what it may read; a script of a ``project`` and text
     that has no place have neither. ``details`` is whether what deploying needs is wanted, too. ``paths`` are
-    the folders in which its imports are looked for, as ``worker.protocol.Load`` says.
+    the folders in which its imports are looked for, as ``worker.protocol.Load`` says. ``run_as`` is None for
+    a script by itself; one of a project runs in the root's folder, as the module of that name if it has one.
     """
 
     location: str = field(repr=False)  # a signed URL is a key
@@ -67,6 +68,15 @@ class Script:
     project: Project | None = None
     details: bool = False
     paths: tuple[str, ...] = ()
+    run_as: str | None = None
+
+    def lying(self, folder: str, root: Root) -> Script:
+        """The script in a folder below a root that was named for it."""
+        if self.run_as is None:
+            return replace(self, folder=folder, root=root, paths=import_paths(folder, root.path))
+        own = root.path if self.run_as else folder
+        module = self.run_as or self.module
+        return replace(self, folder=root.path, root=root, module=module, paths=import_paths(own, root.path))
 
     @property
     def digest(self) -> str:
