@@ -65,6 +65,7 @@ def says_many_parts(kit):
         "retry_delay_seconds": None,
         "persist_result": None,
         "hooks": None,
+        "variable": None,
     }
     for _ in range(50):
         kit.say(kit.frame("Found", flow=flow, spec=None, notice=None))

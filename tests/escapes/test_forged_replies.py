@@ -23,6 +23,7 @@ FLOW = {
     "retry_delay_seconds": None,
     "persist_result": None,
     "hooks": None,
+    "variable": None,
 }
 ERROR = {
     "stage": "run",
