@@ -81,6 +81,7 @@ def check(valid: ValidSpec, part: PrefectPart, folder: str) -> None:
         "tags": spec.tags,
         "work_pool": (part.work_pool, part.work_queue),
         "parameters": spec.parameters,
+        "schedules": [(item.slug, item.parameters) for item in part.schedules],
     }
     wrong = [(field, name) for field, value in texts.items() for name in templates(value)]
     wrong += [

@@ -383,6 +383,7 @@ def test_a_project_without_pull_steps_stays_where_it_is(judged, registry, tmp_pa
         ("  work_pool: {job_variables: {image: '{{ build_image.image }}'}}\n", "job_variables"),
         ("  pull: [{a.b: {id: x, folder: '{{ push_code.folder }}'}}]\n", "pull"),
         ("  parameters: {a: {b: ['{{ c }}']}}\n", "parameters"),
+        ("  schedules: [{cron: '0 0 * * *', parameters: {a: '{{ c }}'}}]\n", "schedules"),
     ],
 )
 def test_a_template_that_nobody_would_fill_in_is_not_deployed(judged, tmp_path, more, field):
