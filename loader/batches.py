@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from loader import manifests, sources
 from loader.claimed import specs_of, told
 from loader.deploying import Deployer
+from loader.entries import Entry
 from loader.errors import (
     ClientError,
     LoadError,
@@ -114,7 +115,7 @@ def manifest_at(location: str, origin: str, finder: Finder) -> bytes:
     return sources.read(location, origin, finder.access, identity=finder.home[1]).content
 
 
-def of_entry(entry: manifests.Entry, file: str, origin: str, deployer: Deployer) -> Verdict:
+def of_entry(entry: Entry, file: str, origin: str, deployer: Deployer) -> Verdict:
     """The verdict on one entry of a manifest."""
     if entry.spec is not None:
         return verdict(entry.spec.at(file, entry.line, origin=origin), deployer)
@@ -122,7 +123,7 @@ def of_entry(entry: manifests.Entry, file: str, origin: str, deployer: Deployer)
     return Verdict(listed, problems=tuple(map(str, entry.problems)))
 
 
-def unreadable(file: str, entries: Iterable[manifests.Entry]) -> Error:
+def unreadable(file: str, entries: Iterable[Entry]) -> Error:
     """The error for a manifest that is no YAML, or not of specs."""
     problems = [problem for entry in entries for problem in entry.problems if not problem.path]
     frames = tuple(Frame(file, problem.position.line, "<manifest>") for problem in problems[:1])

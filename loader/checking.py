@@ -122,7 +122,8 @@ def verdict(batch: Batch, asked: Question, behind: str | None = None) -> Verdict
         ]
     if flow is not None:
         if asked.recorded is not None:
-            reasons += drifted(asked.recorded, flow)
+            own = spec.prefect.get("version") if spec and spec.prefect else None
+            reasons += drifted(asked.recorded, replace(flow, version=own or flow.version))
         found, warnings = fitting(asked, flow, spec)
         reasons += found
     return Verdict(
@@ -184,15 +185,15 @@ def chosen_flow(batch: Batch, asked: Question, behind: str | None, told: SpecVer
         return told.valid.flow if told and told.valid else None
     flows, where = batch.outcome.flows, f"in script {asked.location!r}"
     if behind is not None:
-        found = named(flows, behind, ("function", "name"), where)
-        if asked.flow not in (None, found.name, found.function):
+        found = named(flows, behind, ("bound", "name"), where)
+        if asked.flow not in (None, found.name, found.bound):
             raise MissingFlowError(f"cannot take {asked.flow!r} for the flow: the location names {behind!r}")
         return found
     flow, _, _ = (asked.deployment or "").rpartition("/")
     wanted = asked.flow or flow or (told.listed.flow_name if told else None)
     if asked.flow is None and asked.recorded is not None:
         return as_recorded(flows, asked.recorded, wanted, where)
-    return named(flows, wanted, ("name", "function"), where)
+    return named(flows, wanted, ("name", "bound"), where)
 
 
 def named(flows: Iterable[Flow], wanted: str | None, keys: tuple[str, str], where: str) -> Flow:
@@ -211,7 +212,7 @@ def as_recorded(flows: Iterable[Flow], recorded: Recorded, wanted: str | None, w
     In how far it is another is for the comparison to say.
     """
     held = tuple(flows)
-    for key, value in (("function", recorded.function), ("name", wanted), ("name", recorded.name)):
+    for key, value in (("bound", recorded.function), ("name", wanted), ("name", recorded.name)):
         found = [flow for flow in held if value is not None and getattr(flow, key) == value]
         if found:
             return select_flow(found, None, where)

@@ -59,7 +59,7 @@ def lenient(given: Mapping[str, Any]) -> tuple[DeploymentSpec, tuple[str, ...]]:
 def told(spec: DeploymentSpec) -> Spec:
     """A spec as an outcome lists it: plain, and its secrets masked."""
     runner = spec.flow_runner.settings() if hasattr(spec.flow_runner, "settings") else dict(spec.flow_runner)
-    storage = spec.flow_storage
+    storage, part = spec.flow_storage, spec.prefect
     return Spec(
         name=spec.name,
         flow_name=spec.flow_name,
@@ -67,8 +67,13 @@ def told(spec: DeploymentSpec) -> Spec:
         parameters=dict(spec.parameters or {}),
         schedule=None if spec.schedule is None else spec.schedule.plain(),
         tags=spec.tags or (),
-        flow_runner=runner,
-        flow_storage=storage.masked() if isinstance(storage, StorageBlock) else storage and str(storage),
+        flow_runner=runner if part is None else None,
+        flow_storage=None
+        if part
+        else storage.masked()
+        if isinstance(storage, StorageBlock)
+        else storage and str(storage),
         file=spec.file,
         line=spec.line,
+        prefect=None if part is None else part.listed(),
     )

@@ -153,7 +153,13 @@ class Conversation:
             return
         script = self.script
         load = Load(
-            script.filename, script.content, script.module, script.folder, self.dialect, script.details
+            script.filename,
+            script.content,
+            script.module,
+            script.folder,
+            self.dialect,
+            script.details,
+            script.paths,
         )
         self.outgoing = memoryview(encode(load))
         session.send_script(time.monotonic())

@@ -11,13 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from loader import packing
+from loader import packing, packing_prefect
 from loader.access import DEFAULT, Access
 from loader.client import documents
 from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import BlockRecord, Client, Created, DeploymentRecord
 from loader.errors import ClientError, ObjectAlreadyExists, ObjectNotFound
 from loader.finding import Finder
+from loader.prefect_part import PrefectPart
 from loader.shared import loader_for
 from loader.sources import folder_of
 from loader.storage import StorageBlock
@@ -78,6 +79,11 @@ def at(client: Client | None, access: Access = DEFAULT) -> Iterator[Client]:
         yield opened
 
 
+def project_of(valid: ValidSpec) -> str:
+    """The folder of the project that a spec is of: that of its file."""
+    return folder_of(valid.spec.file or "")
+
+
 def deployer(client: Client, *, profile: str = "strict", access: Access = DEFAULT, **how: Any) -> Deployer:
     """What one call needs, with the process's loader for that profile."""
     return Deployer(client, Finder(loader_for(profile), access, **how))
@@ -118,8 +124,8 @@ class Deployer:
         if self.client.keeps_flows or not valid.storage.is_local:
             store_of(valid.storage, self.finder.access, trusted=valid.trusted)
         if not self.client.keeps_flows:
-            packing.check_for_server(valid)
-        if not self.client.keeps_flows and valid.storage.is_local:
+            self.check_for_server(valid)
+        if not self.client.keeps_flows and valid.storage.is_local and valid.spec.prefect is None:
             packing.steps_to(folder_of(valid.spec.flow_location or ""), valid)
         before = self.existing(valid)
         return before.id if before else None
@@ -129,10 +135,27 @@ class Deployer:
 
         Raises SourceError, StorageError, ClientError.
         """
+        if valid.spec.prefect is not None:
+            return self.of_project(valid, valid.spec.prefect)
         content = self.finder.content(valid.spec)
         if self.client.keeps_flows:
             return self.kept(valid, content)
         return self.pointed_to(valid, content)
+
+    def check_for_server(self, valid: ValidSpec) -> None:
+        """Raise SpecValidationError for what a Prefect server would not take as it is written."""
+        packing.check_for_server(valid)
+        if valid.spec.prefect is not None:
+            packing_prefect.check(valid, valid.spec.prefect, project_of(valid))
+
+    def of_project(self, valid: ValidSpec, part: PrefectPart) -> Created:
+        """A deployment of a project is registered as it is: its workers pull the project."""
+        if not self.client.keeps_flows:
+            self.check_for_server(valid)
+        with self.client.transaction():
+            flow = self.client.create_flow(valid.flow.name)
+            request = packing_prefect.request(valid, part, flow.id, project_of(valid), self.work_pool)
+            return self.client.create_deployment(request)
 
     def kept(self, valid: ValidSpec, content: bytes) -> Created:
         """The script goes to storage, and the client keeps where it is."""
@@ -179,7 +202,7 @@ class Deployer:
 
     def registered(self, valid: ValidSpec, folder: str, kept: Kept) -> Created:
         """The flow and the deployment whose script a worker finds in ``folder``, where it may be ``kept``."""
-        packing.check_for_server(valid)
+        self.check_for_server(valid)
         steps = packing.steps_to(folder, valid)
         with self.client.transaction() as kept.by:
             flow = self.client.create_flow(valid.flow.name)

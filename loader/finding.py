@@ -8,15 +8,17 @@ where it is needed, and must be the same.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from loader import sources
 from loader.access import Access
-from loader.errors import SourceError
+from loader.errors import MissingFlowError, SourceError
 from loader.escape import line
 from loader.flow_loader import FlowLoader
 from loader.models import Error, Frame, Outcome, Status
+from loader.prefect_part import PrefectPart
 from loader.raising import MESSAGE, checked
 from loader.selection import select_flow
 from loader.sources import Project, Script
@@ -30,6 +32,8 @@ FAILED = 5_000
 BATCH_SECONDS = 600.0
 """How long the scripts that one batch of specs leads to may take in all; what is left then is not loaded."""
 Identity = tuple[int, int]
+Key = tuple[str, str]
+"""A location, and how Prefect runs what is there."""
 
 
 @dataclass
@@ -49,8 +53,8 @@ class Finder:
     main: Script | None = None
     scripts: dict[str, Script] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    failures: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[Key, Outcome] = field(default_factory=dict)
+    failures: dict[Key, Outcome] = field(default_factory=dict)
     wake: int | None = None
     until: float = field(default_factory=lambda: time.monotonic() + BATCH_SECONDS)
 
@@ -66,21 +70,28 @@ class Finder:
 
         Raises SourceError, SelectionError and the exception of a load that failed.
         """
-        location = spec.flow_location or ""
+        location, part = spec.flow_location or "", spec.prefect
         same = sources.parse(location).text  # it may be written in many ways
-        outcome = self.outcomes.get(same) or self.failures.get(same)
+        key = (same, "") if part is None else (same, f"in {spec.origin} as {part.module}")
+        outcome = self.outcomes.get(key) or self.failures.get(key)
         if outcome is None:
-            if time.monotonic() > self.until:
-                raise SourceError(
-                    f"cannot judge {sources.redacted(location)}: the batch's time is over, for its scripts"
-                    f" took more than {BATCH_SECONDS:g} seconds; mend what takes long, or split the batch"
-                )
-            outcome = self.loader.run(self.script(spec, location), timeout=self.timeout, wake=self.wake)
+            self.check_time(location)
+            script = in_project(self.script(spec, location), part)
+            outcome = self.loader.run(script, timeout=self.timeout, wake=self.wake)
             if outcome.status is Status.LOADED:
-                remember(self.outcomes, KEPT, same, outcome)
+                remember(self.outcomes, KEPT, key, outcome)
             else:
-                remember(self.failures, FAILED, same, in_short(outcome))
-        return select_flow(checked(outcome).flows, spec.flow_name, f"in script {sources.display(location)!r}")
+                remember(self.failures, FAILED, key, in_short(outcome))
+        flows, where = checked(outcome).flows, f"in script {sources.display(location)!r}"
+        return select_flow(flows, spec.flow_name, where) if part is None else named(flows, part, where)
+
+    def check_time(self, location: str) -> None:
+        """Raise SourceError if the batch has had its time."""
+        if time.monotonic() > self.until:
+            raise SourceError(
+                f"cannot judge {sources.redacted(location)}: the batch's time is over, for its scripts"
+                f" took more than {BATCH_SECONDS:g} seconds; mend what takes long, or split the batch"
+            )
 
     def content(self, spec: DeploymentSpec) -> bytes:
         """The bytes at a spec's location: those that were run, if any were. Raises SourceError."""
@@ -127,11 +138,11 @@ class Finder:
             del self.scripts[next(iter(self.scripts))]
 
 
-def remember(kept: dict[str, Outcome], most: int, location: str, outcome: Outcome) -> None:
+def remember(kept: dict[Key, Outcome], most: int, key: Key, outcome: Outcome) -> None:
     """Keep an outcome in the place of the oldest."""
     while len(kept) >= most:
         del kept[next(iter(kept))]
-    kept[location] = outcome
+    kept[key] = outcome
 
 
 def in_short(outcome: Outcome) -> Outcome:
@@ -141,6 +152,26 @@ def in_short(outcome: Outcome) -> Outcome:
     hint = error.hint and error.hint[:MESSAGE]
     short = Error(error.stage, error.type[:MESSAGE], error.message[:MESSAGE], frames, hint=hint)
     return Outcome(status=outcome.status, source=outcome.source, sandbox=outcome.sandbox, error=short)
+
+
+def in_project(script: Script, part: PrefectPart | None) -> Script:
+    """The script as Prefect runs one of a project: in the project's folder, and as a module if it is one."""
+    if part is None:
+        return script
+    script = replace(script, run_as=part.module or "")
+    return script if script.root is None else script.lying(script.folder or "", script.root)
+
+
+def named(flows: Iterable[Flow], part: PrefectPart, where: str) -> Flow:
+    """The flow that an entrypoint names by its function. Raises SelectionError."""
+    held = tuple(flows)
+    found = [flow for flow in held if flow.bound == part.function]
+    if not found:
+        there = " ".join(sorted({repr(flow.bound) for flow in held}))
+        raise MissingFlowError(
+            f"cannot find the flow {part.function!r} {where}; its flows are {there or 'none'}"
+        )
+    return select_flow(found, None, where)
 
 
 def held_bytes(scripts: dict[str, Script]) -> int:

@@ -1,12 +1,11 @@
 """Deployment manifests: YAML text in, deployment specs and every mistake with its place out. Pure.
 
-A manifest is one or more documents, each a spec's mapping or a list of them. A mistake in one spec takes
-nothing from the others.
+A manifest is one or more documents, each a spec's mapping or a list of them, or Prefect's project file. A
+mistake in one spec takes nothing from the others.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -15,25 +14,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from loader import prefect_yaml
 from loader.declared import INTERVAL_DUE
+from loader.entries import Entry, Mistake, jsonable, leaves, news, odd, refused, text_of
 from loader.errors import SourceError
 from loader.sources import beside
 from loader.sources.parsing import URL
 from loader.specs import DeploymentSpec, mistakes
-from loader.strict_yaml import (
-    Document,
-    KeyPath,
-    Limits,
-    Position,
-    Problem,
-    place,
-    read_each,
-    shown,
-)
+from loader.strict_yaml import Document, Limits, read_each
+from loader.yaml_places import KeyPath, Position, Problem, place, shown
 from worker.protocol import SPEC
 
-LIMITS = Limits(size=1 << 20, problems=200, quiet=frozenset({"flow_storage", "env"}))
-"""A thousand specs of a kilobyte each; storage and environment may hold secrets."""
+LIMITS = Limits(
+    size=1 << 20,
+    problems=200,
+    quiet=frozenset({"flow_storage", "env", "build", "push", "pull", "job_variables"}),
+)
+"""A thousand specs of a kilobyte each; storage, environment and steps may hold secrets."""
 ENTRY_CAP = 1_000
 """Most specs in one manifest."""
 SHOWN_CAP = 50
@@ -43,27 +40,6 @@ MESSAGE_CAP = 300
 KEYS = tuple(name for name in SPEC if name != "flow")
 """The keys of a spec in a manifest, which cannot hold a flow itself."""
 TEXTS = ("name", "flow_name", "flow_location")
-WORD = 1 << 63
-"""Integers from here on are not the same in every reader of JSON."""
-
-Mistake = tuple[KeyPath, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One spec of a manifest, or what is wrong with it; both numbers count from 1, and are its first key's.
-
-    Mistakes of a document or of the whole text are an entry of their own. ``written`` is the flow's location
-    as the manifest has it; that of ``spec`` is joined to the manifest's folder. ``name`` is the spec's, as
-    far as it can be told.
-    """
-
-    line: int
-    column: int
-    spec: DeploymentSpec | None = None
-    problems: tuple[Problem, ...] = ()
-    written: str | None = None
-    name: str | None = None
 
 
 def parse(text: str | bytes, location: str) -> tuple[Entry, ...]:
@@ -77,7 +53,7 @@ def parse(text: str | bytes, location: str) -> tuple[Entry, ...]:
         except UnicodeDecodeError as error:
             before = error.object[: error.start].decode()
             return (refused(place(before, len(before)), "this is not UTF-8 text; save it as UTF-8"),)
-    reading = read_each(text, LIMITS)
+    reading = read_each(text, replace(LIMITS, aliases=prefect_yaml.MARK.search(text) is not None))
     found: list[Entry] = []
     for document in reading.documents:
         found += entries(document, location)
@@ -115,15 +91,12 @@ def decoded(content: bytes) -> str:
     return content[:most].decode("utf-8", "strict" if len(content) <= most else "replace")
 
 
-def refused(position: Position, message: str) -> Entry:
-    """An entry of a mistake alone."""
-    return Entry(line=position.line, column=position.column, problems=(Problem(position, (), message),))
-
-
 def entries(document: Document, location: str) -> Iterator[Entry]:
     """The entries of one document, and one of the mistakes that belong to none of them."""
     data, problems = document.data, document.problems
-    if type(data) is list:
+    if prefect_yaml.is_project(data, location):
+        yield from prefect_yaml.entries(document, location)
+    elif type(data) is list:
         yield from listed(document, location)
     elif not document.complete:
         if problems:
@@ -202,21 +175,6 @@ class Draft:
         return written if is_absolute else beside(self.location, written)
 
 
-def text_of(data: Any, key: str) -> str | None:
-    """What is under a key, if it is text."""
-    value = data.get(key) if type(data) is dict else None
-    return value if type(value) is str else None
-
-
-def news(said: Iterable[Mistake], told: set[KeyPath]) -> Iterator[Mistake]:
-    """The first mistake of each path that is not in ``told``."""
-    told = set(told)
-    for path, message in said:
-        if path not in told:
-            told.add(path)
-            yield path, message
-
-
 def checked(data: Mapping[str, Any]) -> Iterator[Mistake]:
     """What a manifest must say more exactly than a script, since YAML guesses what is text."""
     for key in data:
@@ -255,36 +213,6 @@ def checked_parts(data: Mapping[str, Any]) -> Iterator[Mistake]:
         for path, value in leaves(config, (part, "config")):
             if isinstance(value, (float, date)) and "options" not in path:
                 yield path, "text is due; put it in quotes"
-
-
-def odd(data: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Numbers that have no JSON form."""
-    for path, value in leaves(data, ()):
-        if isinstance(value, float) and not math.isfinite(value):
-            yield path, "this is no number that JSON has; give another, or put text in quotes"
-        elif isinstance(value, int) and not -WORD <= value < 2 * WORD:
-            yield path, "the number takes more than 64 bits; put it in quotes"
-
-
-def leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    """Every value that is no list or mapping, with its path."""
-    if type(value) is dict:
-        for key, item in value.items():
-            yield from leaves(item, (*path, key))
-    elif type(value) is list:
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, index))
-    else:
-        yield path, value
-
-
-def jsonable(value: Any) -> Any:
-    """The same data with dates as ISO 8601 text."""
-    if type(value) is dict:
-        return {key: jsonable(item) for key, item in value.items()}
-    if type(value) is list:
-        return [jsonable(item) for item in value]
-    return value.isoformat() if isinstance(value, date) else value
 
 
 def one_line(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from loader import host
+from loader import host, roots
 from loader.conversation import Ended
 from loader.faults import text as faults_text
 from loader.models import Interpreter, Outcome, Sandbox, Source, Status, Usage
@@ -65,7 +65,7 @@ def outcome(
         flows=flows,
         specs=specs,
         notices=(*notices, *profile_notices(policy)),
-        error=judged.error,
+        error=roots.hinted(judged.error, script),
         stdout=ended.stdout.output(),
         stderr=ended.stderr.output(),
         dialect=dialect,

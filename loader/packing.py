@@ -71,7 +71,7 @@ def request(
         flow_runner=valid.runner.settings(),
         flow_data=flow_data,
         path=folder or folder_of(location),
-        entrypoint=entrypoint(location, flow.function),
+        entrypoint=entrypoint(location, flow.bound),
         job_variables=job_variables(valid.runner),
         **more,
     )
@@ -99,7 +99,7 @@ def job_variables(runner: FlowRunnerBase) -> dict[str, Any]:
 def check_for_server(valid: ValidSpec) -> None:
     """Raise SpecValidationError for what a Prefect server or its workers would not take as it is written."""
     cannot = f"cannot deploy {valid.spec.name!r} to a Prefect server"
-    if entrypoint(valid.spec.flow_location or "", valid.flow.function) is None:
+    if valid.spec.prefect is None and entrypoint(valid.spec.flow_location or "", valid.flow.bound) is None:
         raise SpecValidationError(f"{cannot}: its flow's function has no name; define it with def")
     if any(KIND in item for item in parts(valid.spec.parameters) if isinstance(item, Mapping)):
         raise SpecValidationError(

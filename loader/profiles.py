@@ -15,7 +15,8 @@ from typing import Any
 from loader.errors import ProfileError
 from loader.profile_schema import HOLD, LEVEL, VALUES, Reader, text
 from loader.profile_words import describe
-from loader.strict_yaml import SIZE_CAP, Document, KeyPath, Problem, StrictYamlError, read
+from loader.strict_yaml import SIZE_CAP, Document, StrictYamlError, read
+from loader.yaml_places import KeyPath, Problem
 from worker.protocol import FULL, GUARANTEES, PARTIAL, Policy
 
 __all__ = ["builtin_names", "describe", "descriptions", "load_profile", "with_timeout"]

@@ -98,7 +98,7 @@ def placed(script: Script, group: int | None = None) -> Iterator[Place]:
         status = os.stat(folder)
         path = os.path.join(folder, script.project.entry)
         root = Root(folder, status.st_dev, status.st_ino)
-        lying = replace(script, filename=path, folder=os.path.dirname(path), root=root)
+        lying = replace(script, filename=path).lying(os.path.dirname(path), root)
         yield Place(lying, temporary=True, group=group)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

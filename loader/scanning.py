@@ -36,10 +36,11 @@ from loader.sources.walking import Found, Walk
 from loader.storage import StorageBlock
 from loader.tally import Tally
 
-MENTIONS: Mapping[str, tuple[bytes, ...]] = MappingProxyType(
-    {".py": (b"flow", b"prefect"), ".yaml": (b"flow_location",), ".yml": (b"flow_location",)}
+MANIFEST = ((b"flow_location",), (b"\ndeployments:", b"entrypoint:"))
+MENTIONS: Mapping[str, tuple[tuple[bytes, ...], ...]] = MappingProxyType(
+    {".py": ((b"flow", b"prefect"),), ".yaml": MANIFEST, ".yml": MANIFEST}
 )
-"""What a file of each kind holds if it may be about flows."""
+"""What a file of each kind holds if it may be about flows: all of one of these."""
 USAGE = "usage"
 """The status of what cannot be read."""
 AHEAD = 2
@@ -204,7 +205,8 @@ def place_of(place: Found | Script) -> tuple[str, str]:
 
 def mentions(suffix: str, content: bytes) -> bool:
     """Whether a file may be about flows: a look at its text, which a file that is must pass."""
-    return all(word in content for word in MENTIONS[suffix])
+    text = b"\n" + content if suffix in batches.MANIFESTS else content
+    return any(all(word in text for word in words) for words in MENTIONS[suffix])
 
 
 def scanned(location: str, batch: Batch) -> Scanned:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError, PydanticSerializationError, to_js
 
 from loader import flow_runners, schedules, storage
 from loader.declared import Shared, declared, refused
+from loader.prefect_part import PrefectPart
 from worker.protocol import SPEC, Flow, brief
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ class SpecBase(Shared):
     _place: tuple[str | None, int | None] = PrivateAttr((None, None))
     _problems: tuple[str, ...] = PrivateAttr(())
     _origin: str | None = PrivateAttr(None)
+    _prefect: PrefectPart | None = PrivateAttr(None)
 
     if TYPE_CHECKING:
         name: str | None = None
@@ -193,6 +195,17 @@ class SpecBase(Shared):
         """The folder below which somebody else's words may lead; None for the caller's own."""
         return self._origin
 
+    @property
+    def prefect(self) -> PrefectPart | None:
+        """What else a ``prefect.yaml`` says of it; None for a spec from anywhere else."""
+        return self._prefect
+
+    def of_prefect(self, part: PrefectPart | None) -> Self:
+        """The same spec with what else a ``prefect.yaml`` says of it."""
+        copy = self.model_copy()
+        copy._prefect = part  # noqa: SLF001 - its own
+        return copy
+
     def at(
         self,
         file: str | None,
@@ -209,7 +222,8 @@ class SpecBase(Shared):
     def with_values(self, **values: Any) -> Self:
         """The same spec with other values, which are checked."""
         given = {name: getattr(self, name) for name in type(self).model_fields} | values
-        return type(self)(**given).at(self.file, self.line, origin=self.origin, problems=self.problems)
+        made = type(self)(**given).of_prefect(self.prefect)
+        return made.at(self.file, self.line, origin=self.origin, problems=self.problems)
 
     def validate(self, client: Client | None = None, **options: Any) -> Self:  # type: ignore[override]
         """The same spec with everything filled in, if a deployment can be made of it.

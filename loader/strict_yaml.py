@@ -1,9 +1,9 @@
 """YAML without surprises: text in, plain data and the place of every key out; nothing is opened.
 
-Aliases, anchors, merge keys, tags and duplicate keys are refused, as are numbers that readers of YAML take
-for different ones, and size and depth are capped while the text is scanned, so that reading takes time in
-proportion to the text. The scanner is PyYAML's own, written in Python: the one in C overflows its stack on
-deeply nested text.
+Tags and duplicate keys are refused, and unless they are asked for aliases, anchors and merge keys, as are
+numbers that readers of YAML take for different ones. Size and depth, also of what aliases come to, are capped
+while the text is scanned, so that reading takes time in proportion to the text. The scanner is PyYAML's own,
+written in Python: the one in C overflows its stack on deeply nested text.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from typing import Any
 
 import yaml
 
+from loader.yaml_aliases import MERGE, copied, merged, weight
+from loader.yaml_places import SCALAR_CAP, KeyPath, Position, Problem, breaks, place, shown
+
 SIZE_CAP = 64 * 1024
 """Longest text, in characters."""
 DEPTH_CAP = 32
 """How deeply lists and mappings may nest."""
-SCALAR_CAP = 64
-"""Longest unquoted number or date, in characters: turning digits into an integer takes quadratic time."""
-PATH_CAP = 200
-"""How much of a long path messages show, in characters."""
 PROBLEM_CAP = 20
 """After so many mistakes the rest of the text is not read."""
 
@@ -37,15 +36,13 @@ _REFUSED = re.compile(
 _SEPARATOR = re.compile(r"(?:\A|(?<=[\n\r]))---(?![^ \t\n\r])")
 """Where a document begins whatever comes before: no scalar may hold such a line, not even a quoted one."""
 
-KeyPath = tuple[str | int, ...]
-"""Keys and list indices from the document's root, which is ``()``."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """How much is read: characters, documents, values with their keys, and mistakes.
 
-    No message shows a value below a key of ``quiet``.
+    No message shows a value below a key of ``quiet``. With ``aliases`` they stand for what they name, and
+    what all of them come to has no more characters than the text may have.
     """
 
     size: int = SIZE_CAP
@@ -53,34 +50,10 @@ class Limits:
     values: int = 50_000
     problems: int = PROBLEM_CAP
     quiet: frozenset[str] = frozenset()
+    aliases: bool = False
 
 
 LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place in the text; both numbers count from 1."""
-
-    line: int
-    column: int
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One mistake: where it is, under which key, and what is wrong with it."""
-
-    position: Position
-    path: KeyPath
-    message: str
-
-    def __str__(self) -> str:
-        return f"line {self.position.line}: {self.text}"
-
-    @property
-    def text(self) -> str:
-        """The mistake without its line."""
-        return f"key {shown(dotted(self.path), PATH_CAP)}: {self.message}" if self.path else self.message
 
 
 @dataclass(frozen=True)
@@ -122,22 +95,6 @@ class StrictYamlError(ValueError):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
-
-
-def dotted(path: KeyPath) -> str:
-    """A path as people write it: ``filesystem.read[0]``."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
-
-
-def shown(text: str, cap: int = SCALAR_CAP) -> str:
-    """Foreign text for a message: quoted, without control characters, its first ``cap`` characters."""
-    return repr(text if len(text) <= cap else text[:cap] + "…")
-
-
-def place(text: str, index: int) -> Position:
-    """Where the character at ``index`` is."""
-    start = max(text.rfind("\n", 0, index), text.rfind("\r", 0, index)) + 1
-    return Position(_breaks(text, start) + 1, index - start + 1)
 
 
 def read(text: str) -> Document:
@@ -207,6 +164,7 @@ class _Budget:
     limits: Limits
     values: int = field(init=False)
     problems: int = field(init=False)
+    written: int = 0
     overrun: Problem | None = None
 
     def __post_init__(self) -> None:
@@ -223,16 +181,19 @@ class _Composer(yaml.SafeLoader):
 
     def __init__(self, text: str, start: int, budget: _Budget) -> None:
         super().__init__(text[start:])
-        self.line = _breaks(text, start)
+        self.line = breaks(text, start)
         self.start = self.begun = start
         self.budget = budget
         self.positions: dict[KeyPath, Position] = {}
         self.problems: list[Problem] = []
         self.items: list[Any] | None = None
+        self.named_values: dict[str, Any] | None = {} if budget.limits.aliases else None
 
     def next_document(self) -> Document | None:
         """The document that comes next, as far as it can be read; ``begun`` is where it begins."""
         self.positions, self.problems, self.items = {}, [], None
+        if self.named_values is not None:
+            self.named_values = {}
         try:
             event = self.next_event()
             if isinstance(event, yaml.StreamStartEvent):
@@ -275,20 +236,54 @@ class _Composer(yaml.SafeLoader):
         """Foreign text within a message, or nothing where it may be a secret."""
         return " " + shown(text) if self.budget.limits.quiet.isdisjoint(path) else ""
 
-    def value(self, event: Any, path: KeyPath) -> Any:
-        """The data that begins with ``event`` and is found at ``path``."""
-        self.budget.values -= 1
+    def spend(self, event: Any, values: int, characters: int = 0) -> None:
+        """Count what comes with ``event``. Raises _StopReading when it is too much."""
+        self.budget.values -= values
+        self.budget.written += characters
+        most = self.budget.limits
+        message = None
         if self.budget.values < 0:
-            message = f"there are more than {self.budget.limits.values} keys and values"
+            message = f"there are more than {most.values} keys and values"
+        elif self.budget.written > most.size:
+            message = f"what the aliases stand for has more than {most.size} characters"
+        if message is not None:
             self.budget.overrun = Problem(_position(event.start_mark), (), message)
             raise _StopReading
+
+    def value(self, event: Any, path: KeyPath) -> Any:
+        """The data that begins with ``event`` and is found at ``path``."""
+        self.spend(event, 1)
         if isinstance(event, yaml.AliasEvent):
-            name = self.named(f"*{event.anchor}", path)
-            self.refuse(event.start_mark, path, f"the alias{name} is not allowed; repeat the value")
-            return None
-        if event.anchor is not None:
+            return self.alias(event, path)
+        if event.anchor is None:
+            return self.content(event, path)
+        if self.named_values is None:
             name = self.named(f"&{event.anchor}", path)
             self.refuse(event.start_mark, path, f"the anchor{name} is not allowed; take it out")
+            return self.content(event, path)
+        self.named_values.pop(event.anchor, None)  # it may not stand for itself
+        found = self.named_values[event.anchor] = self.content(event, path)
+        return found
+
+    def alias(self, event: Any, path: KeyPath) -> Any:
+        """What an alias stands for."""
+        name = self.named(f"*{event.anchor}", path)
+        if self.named_values is None:
+            self.refuse(event.start_mark, path, f"the alias{name} is not allowed; repeat the value")
+        elif event.anchor not in self.named_values:
+            self.refuse(event.start_mark, path, f"the alias{name} stands for nothing above it")
+        else:
+            found = self.named_values[event.anchor]
+            values, characters, levels = weight(found)
+            self.spend(event, values, characters)
+            if len(path) + levels > DEPTH_CAP:
+                self.refuse(event.start_mark, (), f"lists and mappings nest more than {DEPTH_CAP} deep")
+                raise _StopReading
+            return copied(found)
+        return None
+
+    def content(self, event: Any, path: KeyPath) -> Any:
+        """The same for what is no alias, whatever its anchor."""
         if event.tag is not None:
             name = self.named(event.tag, path)
             self.refuse(event.start_mark, path, f"the tag{name} is not allowed; take it out")
@@ -313,22 +308,38 @@ class _Composer(yaml.SafeLoader):
     def mapping(self, path: KeyPath) -> dict[str, Any]:
         """The mapping whose start was just read."""
         items: dict[str, Any] = {}
+        under: dict[str, Any] = {}
         while not isinstance(event := self.next_event(), yaml.MappingEndEvent):
             key = self.key(event, path)
             here = (*path, key)
-            if key in items:
+            is_merge = self.is_merge(event)
+            if key in items or (is_merge and here in self.positions):
                 first = self.positions[here].line
                 self.refuse(event.start_mark, here, f"it is there already, on line {first}")
             self.positions.setdefault(here, _position(event.start_mark))
-            items[key] = self.value(self.next_event(), here)
-        return items
+            found = self.value(self.next_event(), here)
+            if not is_merge:
+                items[key] = found
+            elif (parts := merged(found)) is not None:
+                under = parts
+            else:
+                self.refuse(event.start_mark, here, "a mapping to merge is due, or a list of them")
+        for key in under.keys() - items.keys():
+            self.positions[*path, key] = self.positions[*path, MERGE]
+        return under | items
+
+    def is_merge(self, event: yaml.ScalarEvent) -> bool:
+        """Whether a key is the one whose mappings are merged."""
+        return self.named_values is not None and event.value == MERGE and event.implicit[0]
 
     def key(self, event: yaml.Event, path: KeyPath) -> str:
         """A mapping's key."""
         if not isinstance(event, yaml.ScalarEvent):
             self.refuse(event.start_mark, path, "a key is not text")
             raise _StopReading
-        if event.value == "<<" and event.implicit[0]:
+        if self.is_merge(event):
+            return event.value
+        if event.value == MERGE and event.implicit[0]:
             self.refuse(event.start_mark, path, "the merge key '<<' is not allowed; write the keys out")
         elif type(self.value(event, path)) is not str:
             name = self.named(event.value, path)
@@ -372,9 +383,3 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
 
 def _position(mark: Any) -> Position:
     return Position(mark.line + 1, mark.column + 1)
-
-
-def _breaks(text: str, end: int) -> int:
-    """How many line breaks there are before ``end``, as YAML counts them."""
-    lone = text.count("\r", 0, end) - text.count("\r\n", 0, end)
-    return text.count("\n", 0, end) + lone

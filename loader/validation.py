@@ -78,8 +78,11 @@ def validated(spec: DeploymentSpec, given: Surroundings) -> ValidSpec:
     runner = spec.flow_runner
     if not isinstance(runner, FlowRunnerBase):
         raise SpecValidationError(BASE_RUNNER)
-    storage, block_id, trusted = storage_of(spec, given)
-    storage, warnings = judged(runner.kind, storage)
+    if spec.prefect is not None:  # its worker pulls the project, and keeps to its work pool
+        storage, block_id, trusted, warnings = LocalStorageBlock(), None, False, spec.prefect.warnings
+    else:
+        asked, block_id, trusted = storage_of(spec, given)
+        storage, warnings = judged(runner.kind, asked)
     if spec.problems:
         raise SpecValidationError("; ".join(map(line, spec.problems[:PROBLEMS])))
     filled = spec.with_values(

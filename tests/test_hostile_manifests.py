@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loader.manifests import LIMITS, explain, parse
 from loader.specs import DeploymentSpec
-from loader.strict_yaml import place
+from loader.yaml_places import place
 
 pytestmark = pytest.mark.slow
 

@@ -66,8 +66,10 @@ KEYS = {
     "flows.0": (
         "name function entrypoint version description parameters file line end_line is_async retries"
         " timeout_seconds task_runner tags is_generator retry_delay_seconds persist_result hooks"
+        " variable"
     ),
-    "specs.0": "name flow_name flow_location parameters schedule tags flow_runner flow_storage file line",
+    "specs.0": "name flow_name flow_location parameters schedule tags flow_runner flow_storage file line"
+    " prefect",
     "notices.0": "kind message file line",
     "error": "stage type message frames traceback cause hint denied",
     "error.cause": "stage type message frames traceback cause hint denied",

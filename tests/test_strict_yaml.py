@@ -12,16 +12,13 @@ from loader.strict_yaml import (
     PROBLEM_CAP,
     SIZE_CAP,
     Limits,
-    Position,
     Reading,
     StrictYamlError,
-    dotted,
-    place,
     read,
     read_all,
     read_each,
-    shown,
 )
+from loader.yaml_places import Position, dotted, place, shown
 
 BOUND = 2.0
 """Seconds that no text may take; the slowest below needs a tenth of it on a slow machine."""

@@ -24,7 +24,10 @@ def brief(kind: str, name: Optional[str], file: Optional[str], line: Optional[in
 
 @dataclass(frozen=True)
 class Flow:
-    """One flow of a script. Facts that the dialect does not know are None."""
+    """One flow of a script. Facts that the dialect does not know are None.
+
+    ``variable`` is the global of the script that holds it, where that is not called like its function.
+    """
 
     name: str
     function: Optional[str] = None
@@ -44,6 +47,12 @@ class Flow:
     retry_delay_seconds: Json = field(default=None, hash=False)
     persist_result: Optional[bool] = None
     hooks: Optional[Dict[str, Json]] = field(default=None, hash=False)
+    variable: Optional[str] = None
+
+    @property
+    def bound(self) -> Optional[str]:
+        """What an entrypoint calls it."""
+        return self.variable or self.function
 
     def __repr__(self) -> str:
         return brief("Flow", self.name, self.file, self.line)
@@ -51,7 +60,10 @@ class Flow:
 
 @dataclass(frozen=True)
 class Spec:
-    """One deployment spec, as the script registered it and before it is validated."""
+    """One deployment spec, as the script registered it and before it is validated.
+
+    ``prefect`` is what a ``prefect.yaml`` says beyond that, by its own names; no script says it.
+    """
 
     name: Optional[str] = None
     flow_name: Optional[str] = None
@@ -63,6 +75,7 @@ class Spec:
     flow_storage: Json = field(default=None, hash=False)
     file: Optional[str] = None
     line: Optional[int] = None
+    prefect: Optional[Dict[str, Json]] = field(default=None, hash=False)
 
     def __repr__(self) -> str:
         return brief("Spec", self.name, self.file, self.line)

@@ -75,6 +75,7 @@ FLOW: Dict[str, Callable[[Any], Any]] = {
     "retry_delay_seconds": plain,
     "persist_result": a_truth,
     "hooks": a_map,
+    "variable": a_text,
 }
 SPEC: Dict[str, Callable[[Any], Any]] = {
     "name": a_text,
@@ -115,6 +116,24 @@ def instances(namespace: Dict[str, Any], kind: type) -> List[Any]:
         if kind in mro_of(type(value)):
             found.setdefault(id(value), value)
     return list(found.values())
+
+
+def variables(namespace: Dict[str, Any]) -> Dict[int, str]:
+    """By the identity of each value the first global that holds it."""
+    found: Dict[int, str] = {}
+    for name, value in list(dict.items(namespace)):
+        found.setdefault(id(value), text(name))
+    return found
+
+
+def with_variable(
+    flow: protocol.Flow, held: Any, namespace: Dict[str, Any], names: Dict[int, str]
+) -> protocol.Flow:
+    """The message for the flow ``held``, with the one of the ``names`` that an entrypoint has for it."""
+    if flow.function is None or dict.get(namespace, flow.function) is held:
+        return flow
+    name = names.get(id(held))
+    return flow if name is None else protocol.Flow(**{**vars(flow), "variable": name})
 
 
 def entrypoint(file: Optional[str], function: Optional[str], root: Optional[str]) -> Optional[str]:

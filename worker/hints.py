@@ -91,7 +91,10 @@ def missing_module(case: Case) -> Optional[str]:
 def failing_import(case: Case) -> Optional[str]:
     """A name that a module does not have, or a relative import that leaves the folder."""
     if "beyond top-level package" in case.said:
-        return "relative imports end at the script's folder: put what is imported below it"
+        return (
+            "relative imports end at the script's folder: put what is imported below it, or import it by its"
+            " full name and name the project's folder with --root"
+        )
     module = name_of(case.raised)
     package = module if type(module) is str else case.said.strip("`")
     if case.dialect.lasting and package.startswith(case.dialect.modules):
@@ -154,7 +157,7 @@ def missing_file(case: Case) -> Optional[str]:
     path = path_of(case.raised)
     if type(path) is not str or isabs(path) or case.record.load.root is None:
         return None
-    return f"relative paths start in the script's folder, {case.record.load.root}"
+    return f"relative paths start in the working directory, {case.record.load.root}"
 
 
 def undecodable(case: Case) -> Optional[str]:

@@ -14,7 +14,7 @@ import os
 import sys
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Iterable, List, Optional, Sequence, Set
 
 from worker.pristine import BUILTINS
@@ -66,15 +66,29 @@ class Alias(Loader):
         module.__spec__ = self.spec
 
 
+class Sent(SourceFileLoader):
+    """Runs a module's code as it was sent, whatever its file holds meanwhile."""
+
+    def __init__(self, name: str, path: str, code: CodeType) -> None:
+        super().__init__(name, path)
+        self.code = code
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the protocol's signature
+        """The code."""
+        return self.code
+
+
 class FolderFinder:
     """First on ``sys.meta_path``: the script's folders, under plain and relative names.
 
-    ``shadowed`` are the names that have a module here and another elsewhere.
+    ``shadowed`` are the names that have a module here and another elsewhere. With ``code`` the script is
+    the module of that file inside of its packages.
     """
 
-    def __init__(self, folders: Sequence[str], script: str) -> None:
+    def __init__(self, folders: Sequence[str], script: str, code: Optional[CodeType] = None) -> None:
         self.folders = list(folders)
         self.script = script
+        self.code = code
         self.shadowed: Set[str] = set()
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:  # noqa: ARG002
@@ -96,12 +110,12 @@ class FolderFinder:
             package = sys.modules.get(name.rpartition(".")[0])
             inside = type(getattr(package, "__spec__", None)) is FolderSpec
             spec = find_spec(name, path) if inside else None
-        return of_folder(spec)
+        return self.of_folder(spec)
 
     def relative(self, name: str, full_name: str, path: Any) -> Optional[ModuleSpec]:
         """The module ``name`` of the folders under its name in the folder's package."""
         if top(name) in self.shadowed:
-            return of_folder(find_spec(full_name, path))
+            return self.of_folder(find_spec(full_name, path))
         if top(name) != self.script and self.own(top(name)) is None:
             return None
         try:
@@ -120,6 +134,15 @@ class FolderFinder:
         spec = FolderSpec(FOLDER, loader, origin=initial if loader else None, is_package=True)
         spec.submodule_search_locations = list(self.folders)
         spec.has_location = loader is not None
+        return spec
+
+    def of_folder(self, spec: Optional[ModuleSpec]) -> Optional[ModuleSpec]:
+        """A spec marked as the folder's; None for none and for a folder without ``__init__.py``."""
+        if spec is None or not spec.has_location:
+            return None
+        spec.__class__ = FolderSpec
+        if self.code is not None and spec.origin == self.code.co_filename:
+            spec.loader = Sent(spec.name, spec.origin, self.code)
         return spec
 
     def shadow(self, keep: Iterable[str]) -> None:
@@ -151,14 +174,6 @@ class FolderFinder:
         return interpreters_import(name, globals, locals, fromlist, level)
 
 
-def of_folder(spec: Optional[ModuleSpec]) -> Optional[ModuleSpec]:
-    """A spec marked as the folder's; None for none and for a folder without ``__init__.py``."""
-    if spec is None or not spec.has_location:
-        return None
-    spec.__class__ = FolderSpec
-    return spec
-
-
 def found_outside(name: str, folders: Sequence[str]) -> ModuleSpec:
     """The spec of a module on the path but in none of ``folders``; raises ModuleNotFoundError."""
     spec = find_spec(name, [entry for entry in sys.path if entry not in folders])
@@ -175,18 +190,31 @@ def take_out(names: Iterable[str]) -> None:
             del sys.modules[name]
 
 
-def folders_of(filename: str, root: str) -> List[str]:
-    """The script's own folder, then the root when that is another."""
+def folders_of(filename: str, root: str, paths: Sequence[str] = ()) -> List[str]:
+    """Those of ``paths`` that are there; by default the script's own folder, then the root."""
     own = os.path.dirname(filename) if os.path.isabs(filename) else root
-    return [own] if own == root else [own, root]
+    return [path for path in paths if os.path.isdir(path)] or list(dict.fromkeys((own, root)))
 
 
-def arrange(filename: str, root: str, module: str, keep: Sequence[str]) -> str:
+def is_packaged(filename: str, folders: Sequence[str]) -> bool:
+    """Whether a script is a module inside of packages: it lies right in none of the folders."""
+    return os.path.isabs(filename) and os.path.dirname(filename) not in folders
+
+
+def bring(name: str) -> ModuleType:
+    """The module of that name, its packages imported first."""
+    interpreters_import(name)
+    return sys.modules[name]
+
+
+def arrange(folders: Sequence[str], module: str, keep: Sequence[str], code: Optional[CodeType] = None) -> str:
     """Put the folders first and ours away. ``keep`` names modules that the folder must not replace.
 
-    Returns the name under which the script's module can be found: ``module``, unless that is taken.
+    Returns the name under which the script's module can be found: ``module``, unless that is taken. With
+    ``code``, its own, the script is to be imported inside of its packages.
     """
-    finder = FolderFinder(folders_of(filename, root), module)
+    name, module = module, module if code is None else top(module)
+    finder = FolderFinder(folders, module, code)
     finder.shadow(keep)
     if finder.shadowed:
         builtins.__import__ = finder.import_here
@@ -194,7 +222,7 @@ def arrange(filename: str, root: str, module: str, keep: Sequence[str]) -> str:
     sys.path[:] = [*finder.folders, *(entry for entry in sys.path if not carried_path(entry))]
     sys.meta_path.insert(0, finder)
     taken = module in finder.shadowed or module in sys.builtin_module_names or module in keep
-    return f"{FOLDER}.{module}" if taken else module
+    return f"{FOLDER}.{name}" if taken else name
 
 
 def carried_path(entry: str) -> bool:

@@ -46,7 +46,7 @@ from .framing import Violation as Violation
 from .framing import encode as encode
 from .framing import unpack
 
-VERSION = 2
+VERSION = 3
 """Both sides must agree on it; it changes when a message does."""
 
 AUTO = "auto"
@@ -212,6 +212,8 @@ class Load:
     """The script. ``root`` becomes its working directory; without one it runs in its scratch space.
 
     ``dialect`` is ``auto``, or the one to read it with. ``details`` asks for what deploying its specs needs.
+    ``paths`` are the folders in which its imports are looked for, the first one first, and by default its
+    own: a script that lies right in none of them is the module of its name inside of its packages.
     """
 
     filename: str
@@ -220,6 +222,7 @@ class Load:
     root: Optional[str]
     dialect: str
     details: bool = False
+    paths: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

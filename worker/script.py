@@ -18,7 +18,7 @@ from importlib.machinery import SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Any, Dict, FrozenSet, Optional, Tuple, Union
 
-from worker import dialects, failure, hints, imports, protocol, rehearsal, watch
+from worker import dialects, extract, failure, hints, imports, protocol, rehearsal, watch
 from worker.dialects.base import Dialect
 from worker.plain import mro_of, type_name
 from worker.pristine import BUILTINS
@@ -84,10 +84,13 @@ class Run:
 
     def run(self, code: CodeType) -> None:
         """Run the compiled script as a module of its own, with its surroundings as it expects them."""
-        module = self.surround()
-        self.namespace = vars(module)
+        module = self.surround(code)
         try:
-            exec(code, self.namespace)  # noqa: S102 - what a worker is for
+            if type(module) is str:
+                self.namespace = vars(imports.bring(module))
+            else:
+                self.namespace = vars(module)
+                exec(code, self.namespace)  # noqa: S102 - what a worker is for
         finally:
             untrace(None)
             unprofile(None)
@@ -95,24 +98,35 @@ class Run:
             interpreters_builtins.update(BUILTINS)
         wait_for_threads()
 
-    def surround(self) -> ModuleType:
-        """Working directory, arguments, path, modules; returns the script's own module."""
+    def surround(self, code: CodeType) -> Union[ModuleType, str]:
+        """Working directory, arguments, path, modules; returns the script's own module.
+
+        Of one inside of packages it returns the name, by which it is to be imported.
+        """
         load = self.load
         root = getcwd() if load.root is None else load.root
         chdir(root)
         sys.argv[:] = [load.filename]
-        name = imports.arrange(load.filename, root, load.module, self.dialect.modules)
-        module = new_module(name, load.filename)
+        folders = imports.folders_of(load.filename, root, load.paths)
+        packaged = imports.is_packaged(load.filename, folders)
+        name = imports.arrange(folders, load.module, self.dialect.modules, code if packaged else None)
         sys.modules["__main__"] = ModuleType("__main__")
-        sys.modules[name] = module
+        module: Union[ModuleType, str] = name if packaged else new_module(name, load.filename)
+        if type(module) is ModuleType:
+            sys.modules[name] = module
         sys.modules.update(self.dialect.begin(self.record))
         return module
 
     def loaded(self) -> Reply:
         """What the script defined; a failure when that is nothing."""
         found = self.dialect.found(self.namespace)
-        read = [self.record.flow_of(flow, self.dialect.facts) for flow in found]
-        flows = tuple(flow for flow in read if flow is not None)
+        names = extract.variables(self.namespace)
+        read = [(flow, self.record.flow_of(flow, self.dialect.facts)) for flow in found]
+        flows = tuple(
+            extract.with_variable(told, flow, self.namespace, names)
+            for flow, told in read
+            if told is not None
+        )
         specs, details = self.record.all_specs(details=self.load.details)
         notices, spoken = tuple(self.record.notices), self.spoken()
         if not found and not self.record.specs:

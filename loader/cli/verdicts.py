@@ -14,6 +14,7 @@ from loader.cli import listing, words
 from loader.cli.places import Places
 from loader.cli.terminal import Style, fields, wrapped
 from loader.errors import SpecValidationError
+from loader.schedules import Schedule
 from loader.upcoming import next_runs
 
 RUNS = 3
@@ -55,16 +56,28 @@ class Clock:
 
     def upcoming(self, verdict: Verdict) -> tuple[datetime, ...]:
         """The next runs of a valid spec with a schedule; none where they cannot be found in time."""
-        schedule = verdict.valid.spec.schedule if verdict.valid else None
-        if schedule is None or self.left <= 0:
-            return ()
-        begun = time.monotonic()
-        try:
-            return next_runs(schedule, RUNS, seconds=min(self.left, EACH))
-        except SpecValidationError:
-            return ()
-        finally:
-            self.left -= time.monotonic() - begun
+        found: set[datetime] = set()
+        for schedule in schedules_of(verdict):
+            if self.left <= 0:
+                return ()
+            begun = time.monotonic()
+            try:
+                found.update(next_runs(schedule, RUNS, seconds=min(self.left, EACH)))
+            except SpecValidationError:
+                return ()
+            finally:
+                self.left -= time.monotonic() - begun
+        return tuple(sorted(found)[:RUNS])
+
+
+def schedules_of(verdict: Verdict) -> tuple[Schedule, ...]:
+    """The schedules by which a valid spec runs."""
+    if verdict.valid is None:
+        return ()
+    spec = verdict.valid.spec
+    if spec.prefect is not None:
+        return spec.prefect.coming
+    return () if spec.schedule is None else (spec.schedule,)
 
 
 def table(
@@ -123,8 +136,11 @@ def details(verdict: Verdict, style: Style, clock: Clock) -> list[str]:
 def rows(verdict: Verdict, clock: Clock) -> listing.Rows:
     """What a valid spec sets."""
     listed = verdict.listed
-    if listed.schedule is not None:
-        yield "schedule", words.schedule(listed.schedule)
+    part = listed.prefect or {"schedules": [] if listed.schedule is None else [listed.schedule]}
+    for schedule in part["schedules"]:
+        inactive = "" if schedule.get("active", True) else " (not active)"
+        yield "schedule", words.schedule(schedule) + inactive
+    if schedules_of(verdict):
         moments = [f"{moment:%Y-%m-%d %H:%M:%S %Z}" for moment in clock.upcoming(verdict)]
         yield "next", ", ".join(moments) or "never, or not to be found in time"
     yield from listing.parameter_rows(words.mapping(listed.parameters), len(listed.parameters))
@@ -132,6 +148,8 @@ def rows(verdict: Verdict, clock: Clock) -> listing.Rows:
         yield "tags", words.tags(listed.tags)
     if listed.flow_runner is not None:
         yield "runner", words.runner(listed.flow_runner)
+    if part.get("work_pool", {}).get("name"):
+        yield "work pool", part["work_pool"]["name"]
 
 
 def counted(batch: Batch) -> str:

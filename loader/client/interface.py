@@ -67,10 +67,15 @@ class BlockRecord(Record):
 
 
 class ScheduleRecord(Record):
-    """When a deployment runs: ``schedule`` is the plain form of one of ``loader.schedules``."""
+    """When a deployment runs: ``schedule`` is the plain form of one of ``loader.schedules``.
+
+    ``parameters`` go before the deployment's own; ``slug`` is what it is called.
+    """
 
     schedule: Mapping[str, Json]
     active: bool = True
+    parameters: Mapping[str, Json] = {}
+    slug: str | None = None
 
 
 class DeploymentRequest(Record):
@@ -78,7 +83,9 @@ class DeploymentRequest(Record):
 
     ``parameter_schema`` is the flow's JSON Schema; ``flow_runner`` is ``{type, config}``; ``flow_data`` says
     where the flow's script is kept, ``path`` and ``entrypoint`` (``file.py:function``) where it came from.
-    ``pull_steps``, ``work_pool`` and ``job_variables`` mean something to a Prefect server only.
+    ``pull_steps`` and what follows mean something to a Prefect server only. Where ``paused`` is None, or
+    nothing is given for the limit of runs at a time, it stays what it is. Parameters have to fit a schema if
+    there is one, unless ``enforce_parameter_schema`` is false.
     """
 
     name: str
@@ -95,7 +102,12 @@ class DeploymentRequest(Record):
     entrypoint: str | None = None
     pull_steps: tuple[Mapping[str, Json], ...] | None = None
     work_pool: str | None = None
+    work_queue: str | None = None
     job_variables: Mapping[str, Json] = Field(default={}, repr=False)
+    paused: bool | None = None
+    enforce_parameter_schema: bool | None = None
+    concurrency_limit: int | None = None
+    concurrency_options: Mapping[str, Json] | None = None
 
 
 class DeploymentRecord(DeploymentRequest):

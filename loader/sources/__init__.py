@@ -1,6 +1,6 @@
 """A location becomes bytes, read once: what is digested is what is sent."""
 
-from loader.sources.local import identity_of
+from loader.sources.local import identity_of, is_file
 from loader.sources.locations import Location
 from loader.sources.parsing import parse, redacted
 from loader.sources.paths import local_path
@@ -22,6 +22,7 @@ __all__ = [
     "folder_of",
     "from_text",
     "identity_of",
+    "is_file",
     "local_path",
     "parse",
     "read",

@@ -12,7 +12,7 @@ from loader.access import LOCAL_SCHEMES
 from loader.errors import SourceError
 from loader.sources.parsing import parse
 from loader.sources.paths import local_path
-from loader.sources.script import SIZE_CAP, Root, Script, too_large
+from loader.sources.script import SIZE_CAP, Root, Script, import_paths, too_large
 
 
 def read(
@@ -55,6 +55,7 @@ def read(
         content=content,
         folder=folder,
         root=Root(shown, status.st_dev, status.st_ino),
+        paths=(folder,) if root is None else import_paths(folder, shown),
     )
 
 
@@ -76,6 +77,12 @@ def identity_of(folder: str) -> tuple[int, int]:
     except (OSError, ValueError) as error:
         raise SourceError(f"cannot load {path}: {reason(error)}") from None
     return status.st_dev, status.st_ino
+
+
+def is_file(location: str) -> bool:
+    """Whether a location is that of a file of this machine that is there. Raises SourceError."""
+    place = parse(location)
+    return place.scheme in LOCAL_SCHEMES and os.path.isfile(place.path)
 
 
 def open_root(root: str, path: str) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from loader.errors import SourceError
@@ -13,6 +14,8 @@ from loader.sources.parsing import parse
 SIZE_CAP = 8 << 20
 """Largest script in bytes; the longest that people write are a hundredth of it."""
 TEXT_MODULE = "flow_script"
+SOURCES = "src"
+"""The folder of a project in which its packages may lie."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -51,7 +54,9 @@ class Script:
 
     ``filename`` is what tracebacks show, ``module`` the name it is imported under. ``folder`` is its
     working directory, an absolute path, and ``root`` what it may read; a script of a ``project`` and text
-    that has no place have neither. ``details`` is whether what deploying needs is wanted, too.
+    that has no place have neither. ``details`` is whether what deploying needs is wanted, too. ``paths`` are
+    the folders in which its imports are looked for, as ``worker.protocol.Load`` says. ``run_as`` is None for
+    a script by itself; one of a project runs in the root's folder, as the module of that name if it has one.
     """
 
     location: str = field(repr=False)  # a signed URL is a key
@@ -62,6 +67,16 @@ class Script:
     root: Root | None
     project: Project | None = None
     details: bool = False
+    paths: tuple[str, ...] = ()
+    run_as: str | None = None
+
+    def lying(self, folder: str, root: Root) -> Script:
+        """The script in a folder below a root that was named for it."""
+        if self.run_as is None:
+            return replace(self, folder=folder, root=root, paths=import_paths(folder, root.path))
+        own = root.path if self.run_as else folder
+        module = self.run_as or self.module
+        return replace(self, folder=root.path, root=root, module=module, paths=import_paths(own, root.path))
 
     @property
     def digest(self) -> str:
@@ -78,6 +93,14 @@ def from_text(text: str | bytes, name: str = "<text>") -> Script:
     if len(content) > SIZE_CAP:
         raise too_large(name)
     return Script(location=name, filename=name, module=TEXT_MODULE, content=content, folder=None, root=None)
+
+
+def import_paths(folder: str, root: str) -> tuple[str, ...]:
+    """Where the imports of a script in ``folder`` lie when ``root`` is its project's: as Prefect has it.
+
+    Projects that keep their packages in ``src`` install them, and so it counts, too.
+    """
+    return tuple(dict.fromkeys((folder, root, os.path.join(root, SOURCES))))
 
 
 def too_large(name: str, cap: int | None = None) -> SourceError:

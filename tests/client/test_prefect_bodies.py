@@ -50,12 +50,16 @@ def test_what_is_sent_means_what_was_asked_for(schedule):
 
 
 def test_everything_is_said_when_a_deployment_is_created():
-    """A server keeps what it is not told, so what is empty is said too, but for a pool that is none."""
+    """A server keeps what it is not told, so what is empty is said, but for pools, pauses and limits."""
     body = creation(DeploymentRequest(name="d", flow_id=uuid4()))
     assert set(body) == {*DeploymentRequest.model_fields} - {
         "flow_runner",
         "flow_data",
         "work_pool",
+        "work_queue",
+        "paused",
+        "concurrency_limit",
+        "concurrency_options",
         "parameter_schema",
     } | {"parameter_openapi_schema", "enforce_parameter_schema"}
 

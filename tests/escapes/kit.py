@@ -79,6 +79,7 @@ FLOW_FIELDS = (
     "retry_delay_seconds",
     "persist_result",
     "hooks",
+    "variable",
 )
 
 

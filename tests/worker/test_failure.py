@@ -117,7 +117,7 @@ def test_changed_file_does_not_change_the_source_shown(run):
         ),
         (FLOW + "hello().result()\n", "AttributeError", "line 4"),
         ("input()\n", "EOFError", "standard input"),
-        ("open('data.csv')\n", "FileNotFoundError", "script's folder"),
+        ("open('data.csv')\n", "FileNotFoundError", "working directory"),
         (b"x = '\xff'\n", "SyntaxError", "UTF-8"),
         (b"\n\n\nx = '\xff'\n", "SyntaxError", "UTF-8"),
     ],

@@ -19,16 +19,19 @@ DTSTART: Final = "DTSTART:20200101T000000\n"
 """What a server puts before a recurrence rule that does not say from when it counts."""
 RESTORED: Final = (
     "name flow_id version description parameters parameter_openapi_schema enforce_parameter_schema tags path"
-    " entrypoint pull_steps job_variables work_pool_name work_queue_name"
+    " entrypoint pull_steps job_variables work_pool_name work_queue_name paused concurrency_options"
 ).split()
 """What creating a deployment again may change, beside its schedules."""
+DEFAULT_QUEUE: Final = "default"
+"""The queue of a work pool that takes what names none."""
 SCHEDULE_KEYS: Final = ("schedule", "active", "max_scheduled_runs", "parameters", "slug")
 
 
 def creation(request: DeploymentRequest) -> dict[str, Any]:
     """The body that creates a deployment, or updates it to be this and nothing else.
 
-    Everything is said, also what is empty: a server keeps what it is not told.
+    Everything is said, also what is empty: a server keeps what it is not told. It is to keep a pause, and a
+    limit of runs that the request does not speak of.
     """
     body = {
         "name": request.name,
@@ -39,19 +42,35 @@ def creation(request: DeploymentRequest) -> dict[str, Any]:
         "parameter_openapi_schema": None
         if request.parameter_schema is None
         else dict(request.parameter_schema),
-        "enforce_parameter_schema": request.parameter_schema is not None,
+        "enforce_parameter_schema": request.parameter_schema is not None
+        if request.enforce_parameter_schema is None
+        else request.enforce_parameter_schema,
         "tags": list(request.tags),
         "path": request.path,
         "entrypoint": request.entrypoint,
         "pull_steps": None if request.pull_steps is None else [dict(step) for step in request.pull_steps],
         "job_variables": dict(request.job_variables),
         "schedules": [
-            {"schedule": sent_schedule(item.schedule), "active": item.active} for item in request.schedules
+            {"schedule": sent_schedule(item.schedule), "active": item.active, **about(item)}
+            for item in request.schedules
         ],
     }
+    for key in ("concurrency_limit", "concurrency_options"):
+        if key in request.model_fields_set:
+            body[key] = getattr(request, key)
     if request.work_pool is not None:
         body["work_pool_name"] = request.work_pool
+        if request.work_queue is not None:
+            body["work_queue_name"] = request.work_queue
+    if request.paused is not None:
+        body["paused"] = request.paused
     return body
+
+
+def about(schedule: ScheduleRecord) -> dict[str, Any]:
+    """What else is said of a schedule, if it is: not every server knows of it."""
+    told = {"parameters": dict(schedule.parameters), "slug": schedule.slug}
+    return {key: value for key, value in told.items() if value}
 
 
 def restoration(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,6 +79,7 @@ def restoration(raw: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("work_pool_name", "work_queue_name"):
         if body[key] is None:
             del body[key]  # None is refused or ignored when a deployment is created
+    body["concurrency_limit"] = limit_of(raw)
     body["schedules"] = [
         {key: item[key] for key in SCHEDULE_KEYS if item.get(key) is not None} for item in schedules(raw)
     ]
@@ -68,7 +88,8 @@ def restoration(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def deployment(raw: Mapping[str, Any], flow_name: str) -> DeploymentRecord:
     """A deployment as a server gives it. Raises KeyError, TypeError or ValueError for anything else."""
-    steps = raw.get("pull_steps")
+    steps, queue = raw.get("pull_steps"), raw.get("work_queue_name")
+    enforced, usual = raw.get("enforce_parameter_schema"), raw.get("parameter_openapi_schema") is not None
     return DeploymentRecord(
         id=UUID(raw["id"]),
         created=raw.get("created"),
@@ -81,7 +102,12 @@ def deployment(raw: Mapping[str, Any], flow_name: str) -> DeploymentRecord:
         parameters=raw.get("parameters") or {},
         parameter_schema=raw.get("parameter_openapi_schema"),
         schedules=tuple(
-            ScheduleRecord(schedule=normal_schedule(item["schedule"]), active=item["active"])
+            ScheduleRecord(
+                schedule=normal_schedule(item["schedule"]),
+                active=item["active"],
+                parameters=item.get("parameters") or {},
+                slug=item.get("slug"),
+            )
             for item in schedules(raw)
         ),
         tags=tuple(raw.get("tags") or ()),
@@ -89,8 +115,20 @@ def deployment(raw: Mapping[str, Any], flow_name: str) -> DeploymentRecord:
         entrypoint=raw.get("entrypoint"),
         pull_steps=None if steps is None else tuple(steps),
         work_pool=raw.get("work_pool_name"),
+        work_queue=None if queue == DEFAULT_QUEUE else queue,
         job_variables=raw.get("job_variables") or {},
+        paused=raw.get("paused") or None,
+        enforce_parameter_schema=None if enforced is usual else enforced,
+        concurrency_limit=limit_of(raw),
+        concurrency_options=raw.get("concurrency_options"),
     )
+
+
+def limit_of(raw: Mapping[str, Any]) -> int | None:
+    """How many runs of a deployment there may be at a time; newer servers keep it as a limit of its own."""
+    held = raw.get("global_concurrency_limit")
+    limit = held["limit"] if held else raw.get("concurrency_limit")
+    return None if limit is None else int(limit)
 
 
 def flow(raw: Mapping[str, Any]) -> FlowRecord:

@@ -1,0 +1,3 @@
+"""What the flows of the project share."""
+
+REGIONS = ("north", "south")

@@ -1,0 +1,3 @@
+from pkg.common import REGIONS
+
+FIRST = REGIONS[0]
