@@ -7,17 +7,14 @@ import json
 import sys
 from typing import Any, NoReturn
 
-from loader import checking, escape, sources
+from loader import escape
 from loader.answers import Kind, Reason, Recorded, Verdict
-from loader.checking import Question
 from loader.cli import failure, formats, listing, load, options, registering, specs, words
 from loader.cli.arguments import UsageError
 from loader.cli.terminal import Style, of, wrapped
 from loader.client.interface import Client
 from loader.errors import ClientError, ObjectNotFound, ProfileError, SourceError
-from loader.flow_loader import FlowLoader
 from loader.models import Status
-from loader.outcomes import profile_notices
 from loader.sources.entrypoints import split
 
 SELECTION = 4
@@ -55,37 +52,18 @@ def run(values: argparse.Namespace) -> int:
 def asked(values: argparse.Namespace, parameters: dict[str, Any] | None) -> Verdict:
     """The verdict. Raises ProfileError, SourceError, ClientError, UsageError."""
     with options.loader(values) as loader, registering.client(values) as client:
-        for notice in profile_notices(loader.policy):
-            formats.warn(f"warning: {notice.message}")
         recorded = record(client, values.deployment)
-        verdict = checking.answer(
-            loader,
-            Question(
-                location=values.location,
-                script=standard_input(values),
-                flow=values.flow,
-                deployment=values.deployment,
-                parameters=parameters,
-                recorded=recorded,
-                client=client,
-                storage=registering.storage(values),
-                timeout=values.timeout,
-                root=values.root,
-                access=options.access(values),
-            ),
+        verdict = loader.check(
+            load.name_of(values),
+            flow=values.flow,
+            deployment=values.deployment,
+            parameters=parameters,
+            recorded=recorded,
+            **registering.how(values, client),
         )
         if recorded is None and "/" in (values.deployment or ""):
             return unregistered(verdict, values.deployment, client.address)
         return verdict
-
-
-def standard_input(values: argparse.Namespace) -> sources.Script | None:
-    """The script on standard input, if that is what is named. Raises UsageError, SourceError."""
-    if values.location != load.STDIN:
-        return None
-    if values.root is not None:
-        raise UsageError("cannot use --root with standard input: such a script has no folder")
-    return sources.from_text(load.standard_input(), load.STDIN_NAME)
 
 
 def record(client: Client, deployment: str | None) -> Recorded | None:
