@@ -27,6 +27,10 @@ class ProfileError(FlowLoaderError, ValueError):
     """
 
 
+class ConfigError(FlowLoaderError, ValueError):
+    """A configuration of the daemon with mistakes; the message lists every one with its place and key."""
+
+
 class SourceError(FlowLoaderError, OSError):
     """A location that cannot be read: it is not there, not a file, too large, or of no known scheme."""
 
