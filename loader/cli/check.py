@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
-from loader import escape
+from loader import escape, strict_json
 from loader.answers import Kind, Reason, Recorded, Verdict
 from loader.cli import failure, formats, listing, load, options, registering, specs, words
 from loader.cli.arguments import UsageError
@@ -90,7 +89,7 @@ def read_parameters(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        found = json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+        found = strict_json.read(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"cannot read the parameters: {error}", """write a JSON object, as in '{"name": "x"}'"""
@@ -100,20 +99,6 @@ def read_parameters(text: str | None) -> dict[str, Any] | None:
             "cannot use the parameters: they are no JSON object", """as in --parameters '{"name": "x"}'"""
         )
     return found
-
-
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object each of whose names is there once. Raises ValueError."""
-    held = dict(pairs)
-    if len(held) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is given twice")
-    return held
-
-
-def refuse(word: str) -> NoReturn:
-    """A number that JSON does not have. Raises ValueError."""
-    raise ValueError(f"{word} is no JSON")
 
 
 def code_of(verdict: Verdict) -> int:
