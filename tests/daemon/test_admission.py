@@ -361,4 +361,4 @@ def test_whatever_happens_nothing_is_lost(steps):
         await asyncio.gather(*crowd.tasks.values(), return_exceptions=True)
         assert is_clean(door)
 
-    asyncio.run(test())
+    asyncio.run(asyncio.wait_for(test(), 10))
