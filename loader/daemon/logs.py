@@ -145,11 +145,12 @@ def bounded(key: str, value: Any) -> Any:
 def for_people(event: Event) -> str:
     """One line; the lines of a traceback come below it."""
     rest = dict(event)
-    time, level, said = rest.pop("time"), rest.pop("level"), str(rest.pop("event", ""))
+    time, level, said = rest.pop("time"), rest.pop("level"), str(rest.pop("event"))
+    said = quoted(said) if "=" in said else escape.line(said)
     traceback = rest.pop("exception", None)
     values = "".join(f" {key}={quoted(value)}" for key, value in rest.items() if value is not None)
     below = "".join(f"\n    {line}" for line in escape.block(traceback, tail=True)) if traceback else ""
-    return f"{time} {level:<7} {quoted(said) if '=' in said else escape.line(said)}{values}{below}"
+    return f"{time} {level:<7} {said}{values}{below}"
 
 
 def quoted(value: Any) -> str:

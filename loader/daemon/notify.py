@@ -91,7 +91,7 @@ def handed_over(environ: MutableMapping[str, str]) -> list[socket.socket]:
 
 
 def listening(number: int) -> socket.socket:
-    """One descriptor as the socket that it is, closed to those that this process starts. Raises ConfigError."""
+    """One descriptor as the socket that it is, which no child inherits. Raises ConfigError."""
     try:
         os.set_inheritable(number, False)
         end = socket.socket(fileno=number)
