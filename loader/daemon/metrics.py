@@ -6,7 +6,6 @@ import platform
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import version
 from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -28,14 +27,14 @@ CODES = range(100, 600)
 class Metrics:
     """Counts what happens. ``routes`` are the templates of paths that are told apart."""
 
-    def __init__(self, routes: Iterable[str]) -> None:
+    def __init__(self, routes: Iterable[str], version: str) -> None:
         self.routes = frozenset(routes)
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         build = Gauge(
             "flow_loader_build_info", "What runs; always 1.", ["version", "python"], registry=registry
         )
-        build.labels(version("flow-loader"), platform.python_version()).set(1)
+        build.labels(version, platform.python_version()).set(1)
         self.loads = Counter(
             "flow_loader_loads", "Loads that ended, by status.", ["status"], registry=registry
         )
