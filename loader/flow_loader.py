@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
-from loader import interpreters, sources
+from loader import interpreters, sources, waking
 from loader.access import DEFAULT, Access
 from loader.errors import LoaderClosed, ProfileError
 from loader.models import Outcome
@@ -76,12 +76,6 @@ def known(dialect: str) -> str:
 def wanted(script: sources.Script, details: bool) -> sources.Script:
     """The script, with what is wanted of it."""
     return replace(script, details=details)
-
-
-def closed(descriptor: int, lock: threading.Lock) -> None:
-    """Close a descriptor that nobody uses who does not hold the lock."""
-    with lock:
-        os.close(descriptor)
 
 
 class FlowLoader:
@@ -278,31 +272,14 @@ class FlowLoader:
         return self.supervisor.load(script, policy=policy, wake=wake)
 
     async def in_thread(self, run: Callable[[int], T], stop: Callable[[], None] | None = None) -> T:
-        """What ``run`` returns, which gets the descriptor that is readable once this is cancelled.
-
-        With ``stop``, which is called then, its end is waited for.
-        """
+        """As ``waking.in_thread``, in a thread of this loader. Raises LoaderClosed."""
         with self.lock:
             if self.supervisor.closed:
                 raise LoaderClosed("cannot load: this FlowLoader is closed; open another")
             if self.executor is None:
                 self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader")
-            wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            work = self.executor.submit(run, wake)
-        # The loop may be closed before the work is done, so nothing of it is relied on here.
-        open_still = threading.Lock()
-        work.add_done_callback(lambda _: closed(wake, open_still))
-        waited = asyncio.wrap_future(work)
-        try:
-            return await asyncio.shield(waited)
-        except asyncio.CancelledError:
-            with open_still:
-                if not work.done():
-                    os.eventfd_write(wake, 1)
-            if stop is not None:
-                stop()
-                await asyncio.wait([waited])
-            raise
+            executor = self.executor
+        return await waking.in_thread(executor, run, stop)
 
     def __enter__(self) -> Self:
         return self
