@@ -15,6 +15,7 @@ from loader import interpreters, sources, waking
 from loader.access import DEFAULT, Access
 from loader.errors import LoaderClosed, ProfileError
 from loader.models import Outcome
+from loader.observing import Observer, ignore
 from loader.profiles import load_profile, with_timeout
 from loader.supervisor import Supervisor
 from worker.protocol import AUTO, DIALECTS
@@ -83,9 +84,9 @@ class FlowLoader:
 
     ``profile`` is a built-in profile's name or the path of a profile file. ``python`` is the interpreter
     that scripts need, or the folder of their virtual environment; ours by default. ``dialect`` says how
-    scripts are read: ``auto``, or always as ``orion``, ``prefect2`` or ``prefect3``. Workers are started by
-    the first load, or by ``warm``. Close it, or use it as a context manager; what is left open ends with
-    the process.
+    scripts are read: ``auto``, or always as ``orion``, ``prefect2`` or ``prefect3``. ``observer`` is told of
+    its zygotes and workers. Workers are started by the first load, or by ``warm``. Close it, or use it as a
+    context manager; what is left open ends with the process.
 
     Raises ProfileError for a profile or an interpreter that cannot be used.
     """
@@ -96,9 +97,12 @@ class FlowLoader:
         *,
         python: str | os.PathLike[str] | None = None,
         dialect: str = AUTO,
+        observer: Observer = ignore,
     ) -> None:
         self.policy = load_profile(profile)
-        self.supervisor = Supervisor(self.policy, interpreters.interpreter(python), dialect=known(dialect))
+        self.supervisor = Supervisor(
+            self.policy, interpreters.interpreter(python), dialect=known(dialect), observer=observer
+        )
         self.executor: ThreadPoolExecutor | None = None
         self.lock = threading.Lock()
 

@@ -41,8 +41,8 @@ from worker.protocol import AUTO
 KEY = "PREFECT_API_KEY"
 UNSHARED = {"priority", "wait"}
 """What may differ between identical requests."""
-SPARE = 4
-"""Threads beyond those that load."""
+THREADS = 1_000
+"""The most that limits.loads can be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +87,8 @@ class Engine:
     def __init__(self, config: Config, admission: Admission, engines: Engines) -> None:
         self.config, self.admission, self.engines = config, admission, engines
         self.flights: dict[Hashable, Flight] = {}
-        self.executor = ThreadPoolExecutor(
-            config.limits.loads + SPARE, thread_name_prefix="flow-loader-daemon"
-        )
+        # A thread is made when it is needed, and admission lets in no more than may be.
+        self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader-daemon")
 
     async def answer(self, caller: Caller, asked: Asked, permit: Permit) -> Answer:
         """The answer to one request. Raises Problem and what the loader raises."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from loader.daemon.config import Limits
 from loader.daemon.problems import Problem
 from loader.flow_loader import FlowLoader
+from loader.models import Outcome
+from loader.observing import Observer, ignore
 from loader.profiles import builtin_names, load_profile
 from worker.protocol import AUTO
 
@@ -33,8 +35,8 @@ class Held:
 class Engines:
     """The loaders. One event loop."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, limits: Limits, observer: Observer = ignore) -> None:
+        self.limits, self.observer = limits, observer
         self.held: dict[Key, Held] = {}
         self.making: dict[Key, asyncio.Lock] = {}
 
@@ -64,7 +66,9 @@ class Engines:
                 await self.forget(key)
             await self.make_room()
             profile, python, dialect = key
-            loader = await asyncio.to_thread(FlowLoader, profile, python=python, dialect=dialect)
+            loader = await asyncio.to_thread(
+                FlowLoader, profile, python=python, dialect=dialect, observer=self.observer
+            )
             held = self.held[key] = Held(loader)
             return held
 
@@ -101,16 +105,20 @@ class Engines:
         for key in [key for key, lock in self.making.items() if key not in self.held and not lock.locked()]:
             del self.making[key]
 
-    async def renew(self) -> None:
-        """Forget all, and start the usual one anew. Raises ProfileError."""
+    async def renew(self) -> Outcome:
+        """Forget all, and start the usual one anew, as ``warm``."""
         for key in list(self.held):
             await self.forget(key)
-        await self.warm()
+        return await self.warm()
 
-    async def warm(self) -> None:
-        """Start the usual one, so that the first load does not wait for it."""
+    async def warm(self) -> Outcome:
+        """Start the usual one, so that the first load does not wait for it; what came of a load."""
         async with self.loader(USUAL) as loader:
-            await asyncio.to_thread(loader.warm)
+            return await asyncio.to_thread(loader.load_text, "", name="<warm>")
+
+    def idle_workers(self) -> int:
+        """Workers that wait for a load."""
+        return sum(held.loader.supervisor.pool.asked for held in self.held.values())
 
     async def close(self) -> None:
         """Close all of them."""
