@@ -46,7 +46,7 @@ from .framing import Violation as Violation
 from .framing import encode as encode
 from .framing import unpack
 
-VERSION = 2
+VERSION = 3
 """Both sides must agree on it; it changes when a message does."""
 
 AUTO = "auto"
@@ -233,13 +233,18 @@ class Found:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The script ran to its end. ``details`` has one for each spec, in order, if they were asked for."""
+    """The script ran to its end. ``details`` has one for each spec, in order, if they were asked for.
+
+    ``sources`` are the files and folders that it read, below its root by their path in it; None if that is
+    not known in full.
+    """
 
     flows: Tuple[Flow, ...]
     specs: Tuple[Spec, ...]
     notices: Tuple[Notice, ...]
     dialect: Dialect
     details: Tuple[Detail, ...] = ()
+    sources: Optional[Tuple[str, ...]] = None
 
 
 @dataclass(frozen=True)
@@ -252,6 +257,7 @@ class Failed:
     specs: Tuple[Spec, ...]
     notices: Tuple[Notice, ...]
     dialect: Dialect
+    sources: Optional[Tuple[str, ...]] = None
 
 
 @dataclass(frozen=True)
