@@ -128,13 +128,15 @@ class Launch:
 class Launched:
     """The zygote stands; ``python`` is its interpreter's version, ``threads`` what it counted of itself.
 
-    ``prefect`` is the release that the interpreter has, ``trouble`` why the one it has cannot be imported.
+    ``prefect`` is the release that the interpreter has, ``trouble`` why the one it has cannot be imported,
+    ``path`` where its modules and packages lie.
     """
 
     python: str
     threads: int
     prefect: Optional[str] = None
     trouble: Optional[str] = None
+    path: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

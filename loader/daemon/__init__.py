@@ -1,0 +1,1 @@
+"""The daemon: one warm loader for a whole host."""
