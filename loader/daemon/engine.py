@@ -25,10 +25,12 @@ from loader.daemon import bodies, problems
 from loader.daemon.admission import RANK, Admission, Priority, TooLate
 from loader.daemon.config import Config
 from loader.daemon.engines import Engines, Key
-from loader.daemon.freshness import Instant, unchanged
+from loader.daemon.freshness import unchanged
+from loader.daemon.kept import Kept
 from loader.daemon.peers import Caller, Permit
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Checking, Deploying, Planning
+from loader.daemon.traces import Moment
 from loader.deploying import registry
 from loader.errors import SourceError
 from loader.flow_loader import FlowLoader
@@ -54,7 +56,6 @@ class Answer:
     body: bytes
     seconds: float
     waited: float
-    cached: bool = False
 
     @property
     def outcome(self) -> Outcome:
@@ -71,7 +72,7 @@ class Flight:
     permit: Permit
     task: asyncio.Task[Answer] | None = None
     askers: int = 0
-    began: Instant | None = None
+    began: Moment | None = None
     loader: FlowLoader | None = None
 
     def leave(self) -> None:
@@ -84,8 +85,10 @@ class Flight:
 class Engine:
     """Answers requests. One event loop."""
 
-    def __init__(self, config: Config, admission: Admission, engines: Engines) -> None:
-        self.config, self.admission, self.engines = config, admission, engines
+    def __init__(
+        self, config: Config, admission: Admission, engines: Engines, kept: Kept | None = None
+    ) -> None:
+        self.config, self.admission, self.engines, self.kept = config, admission, engines, kept
         self.flights: dict[Hashable, Flight] = {}
         # A thread is made when it is needed, and admission lets in no more than may be.
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader-daemon")
@@ -159,7 +162,7 @@ class Engine:
         """Wait for a turn, then do it."""
         turn = self.admission.turn(caller.name, flight.priority, flight.until)
         async with turn as waited, self.engines.loader(engine_key(asked)) as loader:
-            flight.began, flight.loader = Instant.now(), loader
+            flight.began, flight.loader = Moment.now(), loader
             started = time.monotonic()
             work = self.work(loader, asked, flight.permit)
 
@@ -189,7 +192,9 @@ class Engine:
             permit.location, permit.root, permit.access, identity=permit.identity
         )
         script = replace(script, location=asked.shown) if asked.shown is not None else script
-        return loader.run(script, timeout=asked.timeout, wake=wake)
+        if self.kept is None:
+            return loader.run(script, timeout=asked.timeout, wake=wake)
+        return self.kept.run(loader, script, timeout=asked.timeout, wake=wake, fresh=not asked.cache)
 
     def checked(self, loader: FlowLoader, asked: Checking, permit: Permit, wake: int) -> Verdict:
         """The verdict of a check."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -14,6 +16,7 @@ from pydantic import BaseModel
 
 from loader import doctor
 from loader.daemon import bodies, logs, openapi, problems
+from loader.daemon.events import GAP, Event, Events
 from loader.daemon.peers import Caller, caller_of, permitted
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Checking, Deploying, Planning
@@ -22,6 +25,7 @@ from loader.version import version
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CALLER = web.RequestKey("caller", Caller)
+NUMBER = web.RequestKey("number", str)
 FORM = web.RequestKey("form", str)
 ASKED: Mapping[str, type[Asked]] = {
     "/v1/load": Asked,
@@ -30,6 +34,8 @@ ASKED: Mapping[str, type[Asked]] = {
     "/v1/deploy": Deploying,
 }
 """What is read at each path that is posted to."""
+BEAT = 15.0
+"""Seconds after which a stream of events says that it is still there."""
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -64,7 +70,7 @@ class Frame:
     async def around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The answer to one request."""
         number, started = logs.request_id(request.headers.get("X-Request-Id")), time.monotonic()
-        request[FORM] = bodies.JSON
+        request[FORM], request[NUMBER] = bodies.JSON, number
         with logs.about(request=number):
             try:
                 response = await self.handled(request, handler)
@@ -150,6 +156,37 @@ def of_http(error: web.HTTPException, request: web.Request) -> Problem:
     return Problem("unreadable", f"cannot read the request: {error.reason}")
 
 
+async def told(events: Events, last: str | None) -> AsyncGenerator[Event | None, None]:
+    """Every event, and None every now and then, so that whoever is gone is found out."""
+    async with contextlib.aclosing(events.listen(last)) as found:
+        waiting = asyncio.ensure_future(anext(found))
+        try:
+            while True:
+                done, _ = await asyncio.wait([waiting], timeout=BEAT)
+                if not done:
+                    yield None
+                    continue
+                yield waiting.result()
+                waiting = asyncio.ensure_future(anext(found))
+        except StopAsyncIteration:
+            return
+        finally:
+            waiting.cancel()
+            await asyncio.wait([waiting])
+
+
+def line_of(event: Event | None) -> bytes:
+    """One event as it is sent."""
+    if event is None:
+        return b": nothing new\n\n"
+    return f"id: {event.id}\nevent: {event.kind}\ndata: {event.data}\n\n".encode()
+
+
+def visible(caller: Caller, event: Event) -> bool:
+    """Whether a caller may be told of an event."""
+    return caller.owner or event.kind == GAP or caller.sees(str(json.loads(event.data).get("location", "")))
+
+
 class Handlers:
     """The handlers. Each answers one request."""
 
@@ -182,9 +219,34 @@ class Handlers:
         raise Problem("not-found", "cannot find the source: none of that id is watched; see /v1/sources")
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """What happens, as it happens."""
-        request[CALLER].must()
-        raise Problem("not-found", "cannot tell events")
+        """What happens, as it happens. A reader that is too slow is told so and left."""
+        service, caller = self.service, request[CALLER]
+        caller.must()
+        limits = service.config.limits
+        if len(service.events.readers) >= limits.event_readers:
+            raise Problem(
+                "overloaded",
+                f"cannot tell events to another reader: limits.event_readers is {limits.event_readers}; ask"
+                " again later, or raise it",
+                limit=limits.event_readers,
+                size=len(service.events.readers),
+                option="limits.event_readers",
+                retry_after=5,
+            )
+        headers = {"Content-Type": "text/event-stream", **HEADERS, "X-Request-Id": request[NUMBER]}
+        response = web.StreamResponse(headers=headers)
+        last = request.headers.get("Last-Event-ID") or None
+        async with contextlib.aclosing(told(service.events, last)) as events:
+            async with bodies.in_time(request, limits.request_seconds):
+                await response.prepare(request)
+            async for event in events:
+                if event is not None and not visible(caller, event):
+                    continue
+                async with bodies.in_time(request, limits.request_seconds):
+                    await response.write(line_of(event))
+        async with bodies.in_time(request, limits.request_seconds):
+            await response.write_eof()
+        return response
 
     async def live(self, request: web.Request) -> web.Response:
         """Whether the daemon answers: it does."""

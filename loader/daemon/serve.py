@@ -30,6 +30,8 @@ from loader.daemon.config import Config
 from loader.daemon.connections import Connections, Guarded
 from loader.daemon.engine import Engine
 from loader.daemon.engines import Engines
+from loader.daemon.events import Events
+from loader.daemon.kept import Kept
 from loader.daemon.logs import Logs, observed
 from loader.daemon.metrics import Metrics
 from loader.daemon.openapi import GOT, POSTED, TEXTS
@@ -62,10 +64,18 @@ class Daemon:
         self.metrics = Metrics([*POSTED, *GOT, *TEXTS])
         self.engines = Engines(self.config.limits, self.observe)
         self.admission = Admission(**admitted(self.config))
-        self.engine = Engine(self.config, self.admission, self.engines)
+        cache = self.config.cache
+        kept = Kept(cache.folder, cache.size) if cache.enabled else None
+        self.engine = Engine(self.config, self.admission, self.engines, kept)
         self.metrics.watch(self.admission, self.engines.idle_workers)
         self.service = Service(
-            self.config, self.token, self.engine, self.log, self.metrics, Budget(self.config.limits)
+            self.config,
+            self.token,
+            self.engine,
+            self.log,
+            self.metrics,
+            Budget(self.config.limits),
+            Events(self.config.limits.events, self.config.limits.event_backlog),
         )
         self.connections = Connections(self.config)
         self.servers: list[asyncio.Server] = []
