@@ -20,7 +20,7 @@ import threading
 import time
 import weakref
 
-from loader import interpreters, projects
+from loader import environments, interpreters, projects
 from loader.conversation import Conversation, Ended
 from loader.errors import LoaderClosed, ProfileError
 from loader.models import Interpreter, Outcome, Source
@@ -58,6 +58,7 @@ class Supervisor:
         self.lock = threading.Lock()
         self.zygote: Zygote | None = None
         self.started = False
+        self.packages = ""
         self.closed = False
 
     # --- zygote and workers ---
@@ -79,11 +80,23 @@ class Supervisor:
             self.observer(ZygoteStarted(pid=self.zygote.process.pid, seconds=seconds, again=self.started))
             self.started = True
             launched = self.zygote.launched
+            self.packages = environments.packages(launched.path)
             self.python = Interpreter(path=self.python.path, version=launched.python)
             # A loader that nobody closes ends its processes when it is forgotten, or at exit.
             self.abandoned = weakref.finalize(self, self.zygote.close)
             self.judge(self.zygote, launched)
         return self.zygote
+
+    def standing(self) -> tuple[Launched, str] | None:
+        """What its zygote said, and what its interpreter has installed.
+
+        None if that has changed since the zygote imported of it what it did: what is loaded now is of both.
+        Raises HostFailure, ProfileError, LoaderClosed.
+        """
+        with self.lock:
+            launched = self.current().launched
+            packages = environments.packages(launched.path)
+            return (launched, packages) if packages == self.packages else None
 
     def judge(self, zygote: Zygote, launched: Launched) -> None:
         """Whether the interpreter has the Prefect that scripts are to be read with. Raises ProfileError."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 
 from loader.access import Access
+from loader.cli import formats
 from loader.cli.arguments import UsageError
 from loader.flow_loader import FlowLoader
+from loader.outcomes import profile_notices
 
 
 def access(values: argparse.Namespace) -> Access:
@@ -22,5 +24,8 @@ def access(values: argparse.Namespace) -> Access:
 
 
 def loader(values: argparse.Namespace) -> FlowLoader:
-    """The loader that the options ask for. Raises ProfileError."""
-    return FlowLoader(values.profile, python=values.python, dialect=values.dialect)
+    """The loader that the options ask for, after what must be said of its profile. Raises ProfileError."""
+    made = FlowLoader(values.profile, python=values.python, dialect=values.dialect)
+    for notice in profile_notices(made.policy):
+        formats.warn(f"warning: {notice.message}")
+    return made

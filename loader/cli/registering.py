@@ -7,11 +7,12 @@ import os
 
 from pydantic import ValidationError
 
-from loader.cli import options
+from loader.cli import load, options
 from loader.cli.arguments import UsageError
 from loader.client.interface import Client
 from loader.client.prefect import PrefectServer
 from loader.deploying import registry
+from loader.flow_loader import PlanOptions
 from loader.sources import redacted
 from loader.storage import KINDS, StorageBlock
 
@@ -24,6 +25,18 @@ def client(values: argparse.Namespace) -> Client:
     if values.api is None:
         return registry(values.registry, options.access(values))
     return PrefectServer(values.api, api_key=os.environ.get(KEY) or None)
+
+
+def how(values: argparse.Namespace, client: Client) -> PlanOptions:
+    """How specs are judged. Raises UsageError, SourceError."""
+    return {
+        "text": load.text_of(values),
+        "client": client,
+        "storage": storage(values),
+        "timeout": values.timeout,
+        "root": values.root,
+        "access": options.access(values),
+    }
 
 
 def storage(values: argparse.Namespace) -> StorageBlock | None:

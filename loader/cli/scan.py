@@ -19,9 +19,7 @@ from loader.cli.arguments import UsageError
 from loader.cli.places import Places
 from loader.cli.terminal import Style, of, wrapped
 from loader.errors import ClientError, ProfileError, SourceError
-from loader.flow_loader import FlowLoader
 from loader.models import Status
-from loader.outcomes import profile_notices
 from loader.raising import holds_nothing
 from loader.scanning import USAGE, Scan, Wish
 from loader.sources import display
@@ -46,8 +44,6 @@ def run(values: argparse.Namespace) -> int:
         raise UsageError("cannot scan standard input: name a folder, or load it")
     try:
         with options.loader(values) as loader, registering.client(values) as client:
-            for notice in profile_notices(loader.policy):
-                formats.warn(f"warning: {notice.message}")
             wish = Wish(
                 folder=values.location,
                 jobs=values.jobs,

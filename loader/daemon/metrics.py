@@ -15,6 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from loader.daemon.admission import Admission, Priority
 from loader.models import Status
 from loader.observing import Happened, Refused, WorkerEnded, WorkerTaken, ZygoteStarted
+from loader.version import version
 from worker.protocol import GUARANTEES
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -27,14 +28,14 @@ CODES = range(100, 600)
 class Metrics:
     """Counts what happens. ``routes`` are the templates of paths that are told apart."""
 
-    def __init__(self, routes: Iterable[str], version: str) -> None:
+    def __init__(self, routes: Iterable[str]) -> None:
         self.routes = frozenset(routes)
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         build = Gauge(
             "flow_loader_build_info", "What runs; always 1.", ["version", "python"], registry=registry
         )
-        build.labels(version, platform.python_version()).set(1)
+        build.labels(version(), platform.python_version()).set(1)
         self.loads = Counter(
             "flow_loader_loads", "Loads that ended, by status.", ["status"], registry=registry
         )

@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars
 from loader.daemon.config import Tracing
 from loader.errors import ConfigError
 from loader.observing import Happened, WorkerEnded, WorkerTaken
+from loader.version import version
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -80,7 +81,7 @@ class Traces:
             self.provider.shutdown()
 
 
-def traces(config: Tracing, version: str) -> Traces:
+def traces(config: Tracing) -> Traces:
     """What traces as configured. Raises ConfigError if what that needs is not installed."""
     if config.endpoint is None:
         return Traces(None)
@@ -94,7 +95,7 @@ def traces(config: Tracing, version: str) -> Traces:
             "cannot send traces, as 'tracing.endpoint' asks: OpenTelemetry is not installed; run"
             " pip install 'flow-loader[tracing]', or leave the key out"
         ) from None
-    named = Resource.create({"service.name": "flow-loader", "service.version": version})
+    named = Resource.create({"service.name": "flow-loader", "service.version": version()})
     provider = TracerProvider(resource=named, shutdown_on_exit=False)
     exporter = trace_exporter.OTLPSpanExporter(endpoint=config.endpoint, timeout=EXPORT_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(exporter))

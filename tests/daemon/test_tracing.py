@@ -54,7 +54,7 @@ def collector():
 def test_a_load_is_seen_in_the_trace_of_who_asked(collector):
     """Its phases are below the request's span, also those that another thread went through."""
     url, spans = collector
-    traced = traces(Tracing(endpoint=url), "1.0")
+    traced = traces(Tracing(endpoint=url))
 
     async def ask():
         async with FlowLoader(observer=traced.observe) as loader:
@@ -90,7 +90,7 @@ def test_a_load_is_seen_in_the_trace_of_who_asked(collector):
 def test_a_malformed_parent_begins_a_trace_of_its_own(collector, given):
     """What a caller sends breaks nothing."""
     url, spans = collector
-    traced = traces(Tracing(endpoint=url), "1.0")
+    traced = traces(Tracing(endpoint=url))
     with traced.request("GET /", {"traceparent": given}):
         pass
     traced.close()
@@ -102,7 +102,7 @@ def test_a_malformed_parent_begins_a_trace_of_its_own(collector, given):
 def test_a_request_without_a_trace_has_its_own(collector):
     """And what a worker did without a request too; a refusal is no phase."""
     url, spans = collector
-    traced = traces(Tracing(endpoint=url), "1.0")
+    traced = traces(Tracing(endpoint=url))
     with traced.request("GET /", {}):
         pass
     traced.observe(WorkerTaken(pid=7, seconds=0.1))
@@ -116,7 +116,7 @@ def test_a_request_without_a_trace_has_its_own(collector):
 @pytest.mark.slow
 def test_a_collector_that_is_not_there_holds_nobody_up():
     """Neither a request nor, for long, the end."""
-    traced = traces(Tracing(endpoint="http://127.0.0.1:9/v1/traces"), "1.0")
+    traced = traces(Tracing(endpoint="http://127.0.0.1:9/v1/traces"))
     began = time.monotonic()
     with traced.request("GET /", {}):
         pass
@@ -127,7 +127,7 @@ def test_a_collector_that_is_not_there_holds_nobody_up():
 
 def test_without_an_endpoint_nothing_is_traced():
     """Nor imported: the extra is not needed."""
-    untraced = traces(Tracing(endpoint=None), "1.0")
+    untraced = traces(Tracing(endpoint=None))
     with untraced.request("GET /", HEADERS) as note, untraced.phase("queue"):
         note("status", "loaded")
     untraced.observe(WorkerEnded(pid=7))
@@ -141,7 +141,7 @@ def test_an_endpoint_without_the_extra_is_a_mistake():
     code = (
         "import sys; sys.modules['opentelemetry'] = None\n"
         "from loader.daemon.tracing import traces; from loader.daemon.config import Tracing\n"
-        "traces(Tracing(endpoint='http://127.0.0.1:9/'), '1.0')\n"
+        "traces(Tracing(endpoint='http://127.0.0.1:9/'))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "ConfigError: cannot send traces" in done.stderr
