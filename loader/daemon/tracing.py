@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 
 from loader.daemon.config import Tracing
 from loader.errors import ConfigError
-from loader.observing import Happened, WorkerEnded, WorkerTaken
+from loader.observing import Happened, ScriptRead, TurnCame, WorkerEnded, WorkerTaken
 from loader.version import version
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ EXPORT_SECONDS = 5.0
 NANO = 1_000_000_000
 
 
-class Traces:
+class Tracer:
     """Spans that go to ``provider``, or nowhere."""
 
     def __init__(self, provider: TracerProvider | None) -> None:
@@ -49,30 +49,26 @@ class Traces:
             with bound_contextvars(trace_id=trace):
                 yield span.set_attribute
 
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """One phase of a request: ``fetch`` or ``queue``; the others are observed."""
-        if self.tracer is None:
-            yield
-            return
-        with self.tracer.start_as_current_span(name):
-            yield
-
     def observe(self, happened: Happened) -> None:
-        """A span for each phase that a worker went through, as part of the request that it served."""
+        """A span for each phase that a load went through, as part of the request that it serves."""
         now = time.time_ns()
         match happened:
+            case TurnCame(seconds=seconds):
+                self.past("queue", now, seconds)
+            case ScriptRead(seconds=seconds):
+                self.past("fetch", now, seconds)
             case WorkerTaken(pid=pid, seconds=seconds):
-                self.past("fork", pid, now, seconds)
+                self.past("fork", now, seconds, pid)
             case WorkerEnded(pid=pid, confining=float(confining), running=float(running)):
-                self.past("run", pid, now, running)
-                self.past("confine", pid, now - int(running * NANO), confining)
+                self.past("run", now, running, pid)
+                self.past("confine", now - int(running * NANO), confining, pid)
 
-    def past(self, name: str, pid: int, end: int, seconds: float) -> None:
+    def past(self, name: str, end: int, seconds: float, pid: int | None = None) -> None:
         """A span that is over."""
         if self.tracer is not None:
             span = self.tracer.start_span(name, start_time=end - int(seconds * NANO))
-            span.set_attribute("process.pid", pid)
+            if pid is not None:
+                span.set_attribute("process.pid", pid)
             span.end(end)
 
     def close(self) -> None:
@@ -81,10 +77,10 @@ class Traces:
             self.provider.shutdown()
 
 
-def traces(config: Tracing) -> Traces:
+def tracer(config: Tracing) -> Tracer:
     """What traces as configured. Raises ConfigError if what that needs is not installed."""
     if config.endpoint is None:
-        return Traces(None)
+        return Tracer(None)
     try:
         from opentelemetry.exporter.otlp.proto.http import trace_exporter  # noqa: PLC0415 - it is an extra
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - the same
@@ -99,4 +95,4 @@ def traces(config: Tracing) -> Traces:
     provider = TracerProvider(resource=named, shutdown_on_exit=False)
     exporter = trace_exporter.OTLPSpanExporter(endpoint=config.endpoint, timeout=EXPORT_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    return Traces(provider)
+    return Tracer(provider)

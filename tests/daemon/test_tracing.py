@@ -16,8 +16,8 @@ from structlog.contextvars import get_contextvars
 
 from loader import FlowLoader
 from loader.daemon.config import Tracing
-from loader.daemon.tracing import traces
-from loader.observing import Refused, WorkerEnded, WorkerTaken
+from loader.daemon.tracing import tracer
+from loader.observing import Refused, TurnCame, WorkerEnded, WorkerTaken
 
 ROOT = Path(__file__).parents[2]
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -51,18 +51,20 @@ def collector():
     server.server_close()
 
 
-def test_a_load_is_seen_in_the_trace_of_who_asked(collector):
+def test_a_load_is_seen_in_the_trace_of_who_asked(collector, tmp_path):
     """Its phases are below the request's span, also those that another thread went through."""
     url, spans = collector
-    traced = traces(Tracing(endpoint=url))
+    traced = tracer(Tracing(endpoint=url))
+
+    script = tmp_path / "slow.py"
+    script.write_text("import time; time.sleep(.05)\n")
 
     async def ask():
         async with FlowLoader(observer=traced.observe) as loader:
             with traced.request("POST /v1/load", HEADERS) as note:
                 assert get_contextvars()["trace_id"] == TRACE
-                with traced.phase("queue"):
-                    pass
-                outcome = await loader.load_text_async("import time; time.sleep(.05)\n")
+                traced.observe(TurnCame(seconds=0.0))
+                outcome = await loader.load_async(script)
                 note("status", outcome.status.value)
 
     began = time.time_ns()
@@ -75,7 +77,7 @@ def test_a_load_is_seen_in_the_trace_of_who_asked(collector):
     (request,) = named.pop("POST /v1/load")
     assert request.parent_span_id.hex() == SPAN
     assert request.attributes[0].value.string_value == "script_failed"
-    assert named.keys() == {"queue", "fork", "confine", "run"}
+    assert named.keys() == {"queue", "fetch", "fork", "confine", "run"}
     for name, (span,) in named.items():
         assert span.parent_span_id == request.span_id
         assert began <= span.start_time_unix_nano <= span.end_time_unix_nano <= request.end_time_unix_nano, (
@@ -90,7 +92,7 @@ def test_a_load_is_seen_in_the_trace_of_who_asked(collector):
 def test_a_malformed_parent_begins_a_trace_of_its_own(collector, given):
     """What a caller sends breaks nothing."""
     url, spans = collector
-    traced = traces(Tracing(endpoint=url))
+    traced = tracer(Tracing(endpoint=url))
     with traced.request("GET /", {"traceparent": given}):
         pass
     traced.close()
@@ -102,7 +104,7 @@ def test_a_malformed_parent_begins_a_trace_of_its_own(collector, given):
 def test_a_request_without_a_trace_has_its_own(collector):
     """And what a worker did without a request too; a refusal is no phase."""
     url, spans = collector
-    traced = traces(Tracing(endpoint=url))
+    traced = tracer(Tracing(endpoint=url))
     with traced.request("GET /", {}):
         pass
     traced.observe(WorkerTaken(pid=7, seconds=0.1))
@@ -116,7 +118,7 @@ def test_a_request_without_a_trace_has_its_own(collector):
 @pytest.mark.slow
 def test_a_collector_that_is_not_there_holds_nobody_up():
     """Neither a request nor, for long, the end."""
-    traced = traces(Tracing(endpoint="http://127.0.0.1:9/v1/traces"))
+    traced = tracer(Tracing(endpoint="http://127.0.0.1:9/v1/traces"))
     began = time.monotonic()
     with traced.request("GET /", {}):
         pass
@@ -127,8 +129,8 @@ def test_a_collector_that_is_not_there_holds_nobody_up():
 
 def test_without_an_endpoint_nothing_is_traced():
     """Nor imported: the extra is not needed."""
-    untraced = traces(Tracing(endpoint=None))
-    with untraced.request("GET /", HEADERS) as note, untraced.phase("queue"):
+    untraced = tracer(Tracing(endpoint=None))
+    with untraced.request("GET /", HEADERS) as note:
         note("status", "loaded")
     untraced.observe(WorkerEnded(pid=7))
     untraced.close()
@@ -140,8 +142,8 @@ def test_an_endpoint_without_the_extra_is_a_mistake():
     """The message says what to install."""
     code = (
         "import sys; sys.modules['opentelemetry'] = None\n"
-        "from loader.daemon.tracing import traces; from loader.daemon.config import Tracing\n"
-        "traces(Tracing(endpoint='http://127.0.0.1:9/'))\n"
+        "from loader.daemon.tracing import tracer; from loader.daemon.config import Tracing\n"
+        "tracer(Tracing(endpoint='http://127.0.0.1:9/'))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "ConfigError: cannot send traces" in done.stderr
