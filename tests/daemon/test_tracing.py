@@ -1,17 +1,13 @@
 """Traces: spans reach a collector, as part of the caller's trace, each phase of a load among them."""
 
 import asyncio
-import gzip
 import subprocess
 import sys
-import threading
 import time
 from collections import defaultdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from structlog.contextvars import get_contextvars
 
 from loader import FlowLoader
@@ -22,33 +18,6 @@ from loader.observing import Refused, TurnCame, WorkerEnded, WorkerTaken
 ROOT = Path(__file__).parents[2]
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADERS = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=1", "authorization": "secret"}
-
-
-@pytest.fixture
-def collector():
-    """A collector's URL, and the spans that reached it."""
-    spans = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                spans.extend(span for scope in resource.scope_spans for span in scope.spans)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1/traces", spans
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_a_load_is_seen_in_the_trace_of_who_asked(collector, tmp_path):
