@@ -11,10 +11,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
-from loader import interpreters, sources
+from loader import interpreters, sources, waking
 from loader.access import DEFAULT, Access
 from loader.errors import LoaderClosed, ProfileError
 from loader.models import Outcome
+from loader.observing import Observer, ignore
 from loader.profiles import load_profile, with_timeout
 from loader.supervisor import Supervisor
 from worker.protocol import AUTO, DIALECTS
@@ -78,20 +79,14 @@ def wanted(script: sources.Script, details: bool) -> sources.Script:
     return replace(script, details=details)
 
 
-def closed(descriptor: int, lock: threading.Lock) -> None:
-    """Close a descriptor that nobody uses who does not hold the lock."""
-    with lock:
-        os.close(descriptor)
-
-
 class FlowLoader:
     """Loads flow scripts in sandboxed workers.
 
     ``profile`` is a built-in profile's name or the path of a profile file. ``python`` is the interpreter
     that scripts need, or the folder of their virtual environment; ours by default. ``dialect`` says how
-    scripts are read: ``auto``, or always as ``orion``, ``prefect2`` or ``prefect3``. Workers are started by
-    the first load, or by ``warm``. Close it, or use it as a context manager; what is left open ends with
-    the process.
+    scripts are read: ``auto``, or always as ``orion``, ``prefect2`` or ``prefect3``. ``observer`` is told of
+    its zygotes and workers. Workers are started by the first load, or by ``warm``. Close it, or use it as a
+    context manager; what is left open ends with the process.
 
     Raises ProfileError for a profile or an interpreter that cannot be used.
     """
@@ -102,9 +97,12 @@ class FlowLoader:
         *,
         python: str | os.PathLike[str] | None = None,
         dialect: str = AUTO,
+        observer: Observer = ignore,
     ) -> None:
         self.policy = load_profile(profile)
-        self.supervisor = Supervisor(self.policy, interpreters.interpreter(python), dialect=known(dialect))
+        self.supervisor = Supervisor(
+            self.policy, interpreters.interpreter(python), dialect=known(dialect), observer=observer
+        )
         self.executor: ThreadPoolExecutor | None = None
         self.lock = threading.Lock()
 
@@ -278,31 +276,14 @@ class FlowLoader:
         return self.supervisor.load(script, policy=policy, wake=wake)
 
     async def in_thread(self, run: Callable[[int], T], stop: Callable[[], None] | None = None) -> T:
-        """What ``run`` returns, which gets the descriptor that is readable once this is cancelled.
-
-        With ``stop``, which is called then, its end is waited for.
-        """
+        """As ``waking.in_thread``, in a thread of this loader. Raises LoaderClosed."""
         with self.lock:
             if self.supervisor.closed:
                 raise LoaderClosed("cannot load: this FlowLoader is closed; open another")
             if self.executor is None:
                 self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader")
-            wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            work = self.executor.submit(run, wake)
-        # The loop may be closed before the work is done, so nothing of it is relied on here.
-        open_still = threading.Lock()
-        work.add_done_callback(lambda _: closed(wake, open_still))
-        waited = asyncio.wrap_future(work)
-        try:
-            return await asyncio.shield(waited)
-        except asyncio.CancelledError:
-            with open_still:
-                if not work.done():
-                    os.eventfd_write(wake, 1)
-            if stop is not None:
-                stop()
-                await asyncio.wait([waited])
-            raise
+            executor = self.executor
+        return await waking.in_thread(executor, run, stop)
 
     def __enter__(self) -> Self:
         return self

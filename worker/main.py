@@ -151,7 +151,7 @@ def reply(worker: confine.Confinement, replies: Replies, load: protocol.Load) ->
     streams = (sys.stdout, sys.stderr)
     ballast = mmap.mmap(-1, BALLAST)
     gc.enable()
-    outcome = script.execute(load, tell, forbids=forbidden(worker.policy))
+    outcome = script.execute(load, tell, forbids=forbidden(worker.policy), read=worker.policy.read)
     ballast.close()
     for stream in streams:
         # The script may have closed or broken it, and that is its own affair.

@@ -78,7 +78,8 @@ def dispatch(words: list[str]) -> int:
         if not parser.parse(words).version:
             parser.print_help()
             return 0 if words else USAGE
-        sys.stdout.write(f"{arguments.PROGRAM} {version()}\n")
+        version = importlib.import_module("loader.version").version()
+        sys.stdout.write(f"{arguments.PROGRAM} {version}\n")
         return 0
     values = arguments.of(words[0]).parse(words[1:])
     code: int = importlib.import_module(arguments.COMMANDS[words[0]].module).run(values)
@@ -90,16 +91,6 @@ def answer(failure: Failure, words: Sequence[str], code: int) -> int:
     with contextlib.suppress(OutputLost):
         write_failure(arguments.asked_format(words), failure)
     return code
-
-
-def version() -> str:
-    """The installed distribution's version."""
-    metadata = importlib.import_module("importlib.metadata")
-    try:
-        found: str = metadata.version(arguments.PROGRAM)
-    except metadata.PackageNotFoundError:
-        return "(a copy that is not installed)"
-    return found
 
 
 def close() -> None:

@@ -5,6 +5,7 @@ Each names the limit, the size that was met and the option to change, where ther
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -35,11 +36,15 @@ KINDS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "queue": (503, "Too many requests wait"),
         "overloaded": (503, "The daemon holds as much as it may"),
         "too-late": (503, "No turn came in time"),
+        "not-ready": (503, "The daemon cannot load anything"),
         "draining": (503, "The daemon is ending"),
         "deadline": (504, "The answer was not there in time"),
     }
 )
 """The status and title of each kind."""
+
+SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EAGAIN)
+"""What the host may lack for a while."""
 
 
 class Problem(FlowLoaderError):
@@ -90,6 +95,9 @@ def of(error: Exception) -> Problem:
         return refused(error)
     if isinstance(error, LoaderClosed):
         return Problem("draining", str(error), retry_after=1)
+    if isinstance(error, OSError) and error.errno in SCARCE:
+        said = f"cannot go on: {error.strerror}; ask again in 1 second, or give the daemon more of it"
+        return Problem("overloaded", said, retry_after=1)
     for kind, name in ((SourceError, "source"), (ProfileError, "profile"), (ClientError, "client")):
         if isinstance(error, kind):
             return Problem(name, str(error))

@@ -147,5 +147,5 @@ DIALECT = {"name": "orion", "version": None, "reason": None}
 
 def loaded(**fields):
     """A well-formed ``Loaded`` with nothing in it but ``fields``."""
-    empty = {"flows": [], "specs": [], "notices": [], "dialect": DIALECT, "details": []}
+    empty = {"flows": [], "specs": [], "notices": [], "dialect": DIALECT, "details": [], "sources": None}
     return frame("Loaded", **{**empty, **fields})
