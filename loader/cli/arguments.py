@@ -170,6 +170,12 @@ def add_loading(parser: Parser, location: str) -> None:
         "--dialect", choices=DIALECTS, default=DIALECTS[0], help="how to read the script (default: auto)"
     )
     parser.add_argument(
+        "--daemon",
+        metavar="SOCKET|URL",
+        help="let the daemon there do it (default: FLOW_LOADER_DAEMON; '' is none)",
+    )
+    parser.add_argument("--no-cache", action="store_true", help="take no result that the daemon kept")
+    parser.add_argument(
         "--allow-host",
         metavar="HOST[:PORT]",
         action="append",

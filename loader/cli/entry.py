@@ -19,8 +19,9 @@ from types import FrameType
 from loader.cli import arguments
 from loader.cli.arguments import UsageError
 from loader.cli.formats import Failure, OutputLost, write_failure
+from loader.errors import DaemonError
 
-USAGE, INTERNAL, INTERRUPTED = 2, 70, 130
+USAGE, UNAVAILABLE, INTERNAL, INTERRUPTED = 2, 3, 70, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,6 +70,10 @@ def run(words: list[str]) -> int:
         return dispatch(words)
     except UsageError as error:
         return answer(Failure("usage", "UsageError", str(error), error.hint), words, USAGE)
+    except DaemonError as error:
+        code = USAGE if 400 <= error.problem.get("status", 503) < 500 else UNAVAILABLE
+        status = "usage" if code == USAGE else "daemon_unavailable"
+        return answer(Failure(status, "DaemonError", str(error)), words, code)
 
 
 def dispatch(words: list[str]) -> int:

@@ -16,6 +16,7 @@ from loader.flow_loader import PlanOptions
 from loader.sources import redacted
 from loader.storage import KINDS, StorageBlock
 
+REGISTRY = "FLOW_LOADER_REGISTRY"
 KEY = "PREFECT_API_KEY"
 """Environment variable: the key of the Prefect server that ``--api`` names."""
 
@@ -27,11 +28,17 @@ def client(values: argparse.Namespace) -> Client:
     return PrefectServer(values.api, api_key=os.environ.get(KEY) or None)
 
 
+def chosen(values: argparse.Namespace) -> bool:
+    """Whether the caller names a place; otherwise a daemon takes its own, which may be granted to others."""
+    named = values.registry is not None or values.api is not None or os.environ.get(REGISTRY)
+    return bool(named) or options.address(values) is None
+
+
 def how(values: argparse.Namespace, client: Client) -> PlanOptions:
     """How specs are judged. Raises UsageError, SourceError."""
     return {
         "text": load.text_of(values),
-        "client": client,
+        "client": client if chosen(values) else None,
         "storage": storage(values),
         "timeout": values.timeout,
         "root": values.root,

@@ -47,7 +47,7 @@ def run(values: argparse.Namespace) -> int:
             wish = Wish(
                 folder=values.location,
                 jobs=values.jobs,
-                client=client,
+                client=client if registering.chosen(values) else None,
                 storage=registering.storage(values),
                 timeout=values.timeout,
                 root=values.root,

@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from loader.daemon.admission import Draining, QueueFull, Refused, TooLate
-from loader.errors import ClientError, FlowLoaderError, LoaderClosed, ProfileError, SourceError
+from loader.daemon.words import ERRORS, URN
+from loader.errors import FlowLoaderError, LoaderClosed
 
-URN = "urn:flow-loader:problem:"
 KINDS: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
         "unreadable": (400, "The request is not well-formed"),
@@ -98,7 +98,7 @@ def of(error: Exception) -> Problem:
     if isinstance(error, OSError) and error.errno in SCARCE:
         said = f"cannot go on: {error.strerror}; ask again in 1 second, or give the daemon more of it"
         return Problem("overloaded", said, retry_after=1)
-    for kind, name in ((SourceError, "source"), (ProfileError, "profile"), (ClientError, "client")):
+    for name, kind in ERRORS.items():
         if isinstance(error, kind):
             return Problem(name, str(error))
     return Problem("internal", "cannot go on: flow-loader made a mistake; see the daemon's log and report it")

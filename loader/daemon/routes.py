@@ -144,6 +144,7 @@ class Frame:
             route=route or "other",
             status=status,
             seconds=seconds,
+            caller=request[CALLER].name if CALLER in request else None,
         )
 
 

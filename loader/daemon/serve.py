@@ -204,17 +204,15 @@ class Daemon:
 
     async def put_back(self, runner: web.AppRunner, bound: sockets.Bound) -> None:
         """Listen again at a path from which the socket was removed."""
-        old = bound.listening
+        for server in list(self.servers):
+            if any(end.fileno() == bound.listening.fileno() for end in server.sockets):
+                server.close()
+                self.servers.remove(server)
         try:
             bound.again()
         except ConfigError as error:
             self.log.warning("cannot put back the socket", reason=str(error))
             return
-        for server in list(self.servers):
-            if any(end.fileno() in (-1, old.fileno()) for end in server.sockets):
-                server.close()
-                self.servers.remove(server)
-        old.close()
         await self.serve(runner, bound.listening, None)
         self.log.warning("the socket was removed and is back", at=bound.path)
 
