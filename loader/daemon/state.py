@@ -8,15 +8,22 @@ as long as the daemon, and ``trouble`` says why.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-from loader.models import Model, Outcome
+from loader.models import Model, Outcome, Status
+from loader.raising import holds_nothing
+from loader.scanning import USAGE
+from loader.tally import given_by, place_of
 
+LOADS = 50
+"""Loads of each script that are remembered."""
 FORMAT = 1
 """A file of another is not read."""
 TABLE = """
@@ -45,15 +52,17 @@ class Seen(Model):
     """What is known of one watched script without its outcomes.
 
     ``place`` is what is watched, ``status`` how its last load ended, or ``usage`` if it could not be read.
-    ``problem`` says what kept it from being loaded again. ``stale`` is that the flows and specs are those
-    of an earlier load. ``names`` are the last good ones. ``fingerprint`` is of all that the load depended
-    on, null if it is to be loaded again in any case; ``sources`` are where to look for that.
+    ``ok`` is that it loaded, or holds nothing at all. ``problem`` says what kept it from being loaded again.
+    ``stale`` is that the flows and specs are those of an earlier load; ``names`` are the last good ones.
+    ``fingerprint`` is of all that the load depended on, null if it is to be loaded again in any case;
+    ``sources`` are where to look for that.
     """
 
     id: str
     place: str
     location: str
     status: str
+    ok: bool = False
     stale: bool = False
     problem: str | None = None
     loads: tuple[Past, ...] = ()
@@ -216,3 +225,62 @@ def readable(row: tuple[str, ...]) -> Seen | None:
         return Seen.model_validate_json(row[0])
     except ValidationError:
         return None
+
+
+# --- what becomes of it ---
+
+
+def number_of(place: str, location: str) -> str:
+    """What a script is called in addresses."""
+    return hashlib.sha256(f"{place}\n{location}".encode()).hexdigest()[:16]
+
+
+def last_good(item: Watched | None) -> Outcome | None:
+    """The last outcome of a load that went well."""
+    if item is None:
+        return None
+    is_good = item.outcome is not None and item.outcome.status is Status.LOADED
+    return item.outcome if is_good else item.good
+
+
+def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
+    state: State, place: str, location: str, outcome: Outcome, fingerprint: str | None, read: tuple[str, ...]
+) -> Seen:
+    """Remember the outcome of a load; what was good before is kept beside one that is not."""
+    number = number_of(place, location)
+    before = state.get(number)
+    ok = outcome.status is Status.LOADED or holds_nothing(outcome)
+    good = None if ok else last_good(before)
+    told = good or outcome
+    past = Past(at=time.time(), status=outcome.status, seconds=outcome.usage.wall_seconds)
+    item = Watched(
+        id=number,
+        place=place,
+        location=location,
+        status=outcome.status,
+        ok=ok,
+        stale=good is not None,
+        loads=(*(before.loads if before else ()), past)[-LOADS:],
+        names=tuple(
+            Name(kind=kind, name=name, place=place_of(file, line))
+            for kind, name, file, line in given_by(location, told.flows, told.specs)
+        ),
+        flows=len(told.flows),
+        specs=len(told.specs),
+        fingerprint=fingerprint,
+        sources=read,
+        outcome=outcome,
+        good=good,
+    )
+    state.put(item)
+    return small(item)
+
+
+def after_trouble(state: State, place: str, location: str, problem: str) -> Seen:
+    """Remember that a script could not be loaded by no fault of its own; what was known of it stays."""
+    number = number_of(place, location)
+    before = state.get(number) or Watched(id=number, place=place, location=location, status=USAGE)
+    stale = last_good(before) is not None
+    item = before.model_copy(update={"problem": problem, "fingerprint": None, "stale": stale})
+    state.put(item)
+    return small(item)

@@ -17,8 +17,10 @@ import hashlib
 import os
 import posixpath
 import re
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from loader.sources import Project, Script
@@ -29,10 +31,17 @@ WEIGHT = 64 << 20
 ENTRIES = 100_000
 """Entries of one folder that are looked at; the same."""
 WORD = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*")
+FOLDERS, NAMES = 32, 10_000
+"""Folders whose listing is remembered, and names in each: the scripts of one folder all ask for the same."""
 ALWAYS = frozenset({b"__init__"})
 """Names that matter though nobody says them."""
 SLACK = 100_000_000
 """Nanoseconds by which a change must be older than a load to have been there for it: clocks are coarse."""
+
+
+Key = tuple[int, int, int, int]
+LOCK = threading.Lock()
+LISTINGS: dict[Key, Listing] = {}
 
 
 class Untold(Exception):
@@ -88,10 +97,10 @@ def guessed(script: Script) -> list[str]:
     words, home = set(WORD.findall(script.content)), home_of(script)
     try:
         with view_of(script) as view:
-            names = view.names(home) if view is not None else []
+            found = view.listing(home) if view is not None else ""
     except (Untold, OSError):
         return []
-    spoken = [name for name in names if stem(name) in words] if isinstance(names, list) else []
+    spoken = found.spoken(words) if isinstance(found, Listing) else []
     modules = [name if name.endswith(".py") else f"{name}/__init__.py" for name in spoken]
     return [posixpath.normpath(posixpath.join(home, name)) for name in modules]
 
@@ -132,9 +141,9 @@ class Tracer:
 
     def file(self, view: Disk | Fetched, name: str) -> None:
         """One file's content, a folder's names, or why there is neither."""
-        found = view.names(name)
-        if isinstance(found, list):
-            self.say(name, "folder", *sorted(found))
+        found = view.listing(name)
+        if isinstance(found, Listing):
+            self.say(name, "folder", *found.names)
             return
         content = view.content(name)
         if isinstance(content, str):
@@ -146,14 +155,13 @@ class Tracer:
 
     def folder(self, view: Disk | Fetched, name: str) -> None:
         """The names in a folder that stand for modules which are spoken of."""
-        found = view.names(name)
+        found = view.listing(name)
         if isinstance(found, str):
             self.say(name, found)
             return
-        for entry in sorted(item for item in found if stem(item) in self.words):
-            below = view.names(posixpath.join(name, entry))
-            package = ["folder", *filter(is_initial, below)] if isinstance(below, list) else []
-            self.say(name, entry, *sorted(package))
+        for entry in found.spoken(self.words):
+            below = view.listing(posixpath.join(name, entry))
+            self.say(name, entry, *(["folder", *below.spoken(ALWAYS)] if isinstance(below, Listing) else []))
 
 
 def stem(name: str) -> bytes:
@@ -161,15 +169,24 @@ def stem(name: str) -> bytes:
     return os.fsencode(name).partition(b".")[0]
 
 
-def is_initial(name: str) -> bool:
-    """Whether a file makes its folder a package."""
-    return stem(name) in ALWAYS
-
-
 def above(name: str) -> Iterator[str]:
     """The folders that lead to ``name``: one that is exchanged exchanges all that is in it."""
     while name := posixpath.dirname(name):
         yield name
+
+
+class Listing:
+    """What a folder holds, in order, and by the words that import it."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = sorted(names)
+        self.stems: dict[bytes, list[str]] = {}
+        for name in self.names:
+            self.stems.setdefault(stem(name), []).append(name)
+
+    def spoken(self, words: AbstractSet[bytes]) -> list[str]:
+        """The names whose word is among those."""
+        return sorted(name for word in self.stems.keys() & words for name in self.stems[word])
 
 
 class Fetched:
@@ -185,9 +202,9 @@ class Fetched:
                 folder, entry = posixpath.split(path)
                 self.folders.setdefault(folder or ".", set()).add(entry)
 
-    def names(self, name: str) -> list[str] | str:
+    def listing(self, name: str) -> Listing | str:
         """What a folder holds, or why there is none."""
-        return list(self.folders[name]) if name in self.folders else "no folder"
+        return Listing(self.folders[name]) if name in self.folders else "no folder"
 
     def content(self, name: str) -> bytes | str:
         """A file's content, or why there is none."""
@@ -200,16 +217,25 @@ class Disk:
     def __init__(self, top: int) -> None:
         self.top, self.changed, self.left = top, 0, WEIGHT
 
-    def names(self, name: str) -> list[str] | str:
+    def listing(self, name: str) -> Listing | str:
         """What a folder holds, or why there is none. Raises Untold."""
         try:
-            with self.below(name) as place, os.scandir(f"/proc/self/fd/{place}") as listed:
-                found = [entry.name for entry, _ in zip(listed, range(ENTRIES + 1), strict=False)]
+            with self.below(name) as place:
+                status = os.fstat(place)
+                if time.time_ns() - status.st_ctime_ns < SLACK:  # it may change again and look the same
+                    return listed(place)
+                key = (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_mtime_ns)
+                with LOCK:
+                    held = LISTINGS.pop(key, None)
+                held = held or listed(place)
+                with LOCK:
+                    if len(held.names) <= NAMES:
+                        LISTINGS[key] = held
+                    while len(LISTINGS) > FOLDERS:
+                        del LISTINGS[next(iter(LISTINGS))]
+                return held
         except OSError as error:
             return f"errno {error.errno}"
-        if len(found) > ENTRIES:
-            raise Untold
-        return found
 
     def content(self, name: str) -> bytes | str:
         """A file's content, or why there is none. Raises Untold."""
@@ -235,6 +261,15 @@ class Disk:
             yield place
         finally:
             os.close(place)
+
+
+def listed(place: int) -> Listing:
+    """What a folder holds. Raises Untold, OSError."""
+    with os.scandir(f"/proc/self/fd/{place}") as entries:
+        names = [entry.name for entry, _ in zip(entries, range(ENTRIES + 1), strict=False)]
+    if len(names) > ENTRIES:
+        raise Untold
+    return Listing(names)
 
 
 @contextlib.contextmanager
