@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from loader.access import (
         Access,
     )
-    from loader.answers import Kind, Reason, Recorded, Scanned, Summary, Verdict
+    from loader.answers import Kind, Plan, Planned, Reason, Recorded, Scanned, Summary, Verdict
     from loader.api import (
         deployment_specs_and_flows_from_script,
         deployment_specs_and_flows_from_script_async,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from loader.client.prefect import (
         PrefectServer,
     )
+    from loader.daemon.client import DaemonClient
     from loader.deployments import (
         deployment_specs_from_yaml,
         deployment_specs_from_yaml_async,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     )
     from loader.errors import (
         ClientError,
+        ConfigError,
+        DaemonError,
         FlowLoaderError,
         LoaderClosed,
         LoadError,
@@ -106,8 +109,11 @@ __all__ = [
     "AzureBlobStorageBlock",
     "Client",
     "ClientError",
+    "ConfigError",
     "Created",
     "CronSchedule",
+    "DaemonClient",
+    "DaemonError",
     "DataDocument",
     "DeploymentRecord",
     "DeploymentSpec",
@@ -136,6 +142,8 @@ __all__ = [
     "ObjectAlreadyExists",
     "ObjectNotFound",
     "Outcome",
+    "Plan",
+    "Planned",
     "PrefectServer",
     "ProfileError",
     "RRuleSchedule",

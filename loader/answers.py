@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Self
 
@@ -123,6 +123,57 @@ class Judged(Model):
     valid: bool
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+class Planned(Judged):
+    """The verdict on one spec, when it runs next, and what became of it.
+
+    ``next_runs`` are moments as in ``2026-01-31T09:00:00+01:00``; none where they cannot be found in time.
+    ``result`` is ``created``, ``updated``, ``would create``, ``would update``, ``invalid`` or ``failed``,
+    and null unless it was to be deployed; ``failure`` says why it failed.
+    """
+
+    next_runs: tuple[str, ...] = ()
+    result: str | None = None
+    id: str | None = None
+    failure: str | None = None
+
+
+class Plan(Model):
+    """What was read, and what there is to say of each of its specs, in order.
+
+    ``api`` is where they were to be deployed, and null unless they were.
+    """
+
+    outcome: Outcome
+    specs: tuple[Planned, ...] = ()
+    api: str | None = None
+
+    def data(self) -> dict[str, Any]:
+        """The outcome, whose specs also say what there is to say of them, as the command prints it."""
+        told = self.model_dump(mode="json")
+        new = () if self.api is not None else ("result", "id", "failure")
+        specs = [{**item.pop("spec"), **without(item, new)} for item in told["specs"]]
+        return {**told["outcome"], "specs": specs, **({} if self.api is None else {"api": self.api})}
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Self:
+        """The plan that ``data`` made such a mapping of. Raises ValidationError."""
+        names = [name for name in Planned.model_fields if name != "spec"]
+        rows = data.get("specs")
+        specs = [
+            {**{name: row[name] for name in names if name in row}, "spec": without(row, names)}
+            for row in (rows if isinstance(rows, list) else ())
+            if isinstance(row, dict)
+        ]
+        outcome = {**without(data, ("api",)), "specs": [item["spec"] for item in specs]}
+        return cls.model_validate({"outcome": outcome, "specs": specs, "api": data.get("api")})
+
+
+def without(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """A mapping without some of its names."""
+    left_out = set(names)
+    return {name: value for name, value in row.items() if name not in left_out}
 
 
 class Slow(Model):

@@ -66,7 +66,8 @@ def judge(location: str, deployer: Deployer) -> Batch:
     if is_manifest(location):
         return of_manifest(location, deployer)
     finder = deployer.finder
-    return of_script(sources.read(location, finder.root, finder.access), deployer)
+    script = sources.read(location, finder.root, finder.access, identity=finder.identity)
+    return of_script(script, deployer)
 
 
 def of_script(script: Script, deployer: Deployer) -> Batch:
@@ -111,7 +112,7 @@ def manifest_at(location: str, origin: str, finder: Finder) -> bytes:
     """The bytes of a manifest; on this machine its folder must stay the same while it is worked on."""
     if sources.schemes_of(location) != {"file"} or not sources.below(location, origin):
         return sources.fetch(location, finder.access)
-    finder.home = (origin, sources.identity_of(origin))
+    finder.home = (origin, finder.identity or sources.identity_of(origin))
     return sources.read(location, origin, finder.access, identity=finder.home[1]).content
 
 

@@ -26,7 +26,7 @@ from loader.errors import (
     SelectionError,
     UnspecifiedFlowError,
 )
-from loader.finding import Finder
+from loader.finding import Finder, Identity
 from loader.fitting import Fit
 from loader.flow_loader import FlowLoader
 from loader.models import Flow, Outcome, Spec, Status
@@ -46,7 +46,8 @@ class Question:
 
     ``flow`` is a flow's name or function, ``deployment`` a spec's name, or with its flow's as in
     ``flow/name``. ``recorded`` is what a registry holds of that deployment; the script then need not have a
-    spec of it.
+    spec of it. ``shown`` is what messages call the location, ``identity`` the one that a local ``root`` must
+    have.
     """
 
     location: str
@@ -60,6 +61,8 @@ class Question:
     timeout: float | None = None
     root: str | None = None
     access: Access = DEFAULT
+    shown: str | None = None
+    identity: Identity | None = None
 
 
 def question(
@@ -67,12 +70,14 @@ def question(
     *,
     root: str | os.PathLike[str] | None = None,
     recorded: Recorded | DeploymentRecord | None = None,
+    text: str | bytes | None = None,
     **asked: Any,
 ) -> Question:
-    """The question that a caller asks."""
+    """The question that a caller asks. Raises SourceError for a ``text`` that is too large."""
     told = Recorded.of(recorded) if isinstance(recorded, DeploymentRecord) else recorded
     return Question(
         location=os.fspath(location),
+        script=None if text is None else sources.from_text(text, os.fspath(location)),
         root=None if root is None else os.fspath(root),
         recorded=told,
         **asked,
@@ -82,9 +87,9 @@ def question(
 def answer(loader: FlowLoader, asked: Question, wake: int | None = None) -> Verdict:
     """The verdict. Raises SourceError, ProfileError, ClientError, LoaderClosed."""
     location, behind = (asked.location, None) if asked.script else split(asked.location)
-    finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake)
+    finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake, identity=asked.identity)
     if asked.deployment is None and not batches.is_manifest(location):
-        script = asked.script or sources.read(location, asked.root, asked.access)
+        script = asked.script or sources.read(location, asked.root, asked.access, identity=asked.identity)
         batch = Batch(finder.run_main(script), ())
     else:
         with deploying.at(asked.client) as client:
@@ -96,7 +101,8 @@ def answer(loader: FlowLoader, asked: Question, wake: int | None = None) -> Verd
                     batch = batches.judge(location, deployer)
             except SandboxUnavailable as unavailable:
                 batch = Batch(unavailable.outcome, ())
-    return verdict(batch, replace(asked, location=location), behind)
+    shown = location if asked.shown is None else asked.shown.removesuffix(f":{behind}")
+    return verdict(batch, replace(asked, location=shown), behind)
 
 
 def verdict(batch: Batch, asked: Question, behind: str | None = None) -> Verdict:

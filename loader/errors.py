@@ -7,7 +7,7 @@ the caller's: a script held other things than what was asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loader.api import Place
@@ -25,6 +25,18 @@ class ProfileError(FlowLoaderError, ValueError):
 
     The message lists every mistake of a profile with its line and key.
     """
+
+
+class DaemonError(FlowLoaderError):
+    """The daemon cannot be reached, or refuses; ``problem`` is what it said, as RFC 9457 has it."""
+
+    def __init__(self, message: str, problem: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.problem = dict(problem or {})
+
+
+class ConfigError(FlowLoaderError, ValueError):
+    """A configuration of the daemon with mistakes; the message lists every one with its place and key."""
 
 
 class SourceError(FlowLoaderError, OSError):

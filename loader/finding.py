@@ -42,7 +42,7 @@ class Finder:
 
     Once it is later than ``until`` on the monotonic clock no more are run.
     ``home`` is the folder that the specs came from, by its location and its identity. ``wake`` is a
-    descriptor whose readability cancels the loads.
+    descriptor whose readability cancels the loads. ``identity`` is the one that a local ``root`` must have.
     """
 
     loader: FlowLoader
@@ -57,6 +57,7 @@ class Finder:
     failures: dict[Key, Outcome] = field(default_factory=dict)
     wake: int | None = None
     until: float = field(default_factory=lambda: time.monotonic() + BATCH_SECONDS)
+    identity: Identity | None = None
 
     def run_main(self, script: Script) -> Outcome:
         """What the script that makes the specs holds. It is kept to the end."""
@@ -117,6 +118,7 @@ class Finder:
         """A script that is not held. Raises SourceError."""
         same = self.home is not None and root == self.home[0]
         identity = self.home[1] if self.home is not None and same else None
+        identity = self.identity if self.identity is not None and root == self.root else identity
         return sources.read(location, root, self.access, identity=identity)
 
     def of_project(self, location: str) -> Script | None:

@@ -11,18 +11,20 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
-from loader import interpreters, sources
+from loader import interpreters, sources, waking
 from loader.access import DEFAULT, Access
 from loader.errors import LoaderClosed, ProfileError
 from loader.models import Outcome
+from loader.observing import Observer, ignore
 from loader.profiles import load_profile, with_timeout
 from loader.supervisor import Supervisor
 from worker.protocol import AUTO, DIALECTS
 
 if TYPE_CHECKING:
-    from loader.answers import Recorded, Scanned, Verdict
+    from loader.answers import Plan, Recorded, Scanned, Verdict
     from loader.client.interface import Client, DeploymentRecord
     from loader.scanning import Scan
+    from loader.storage import StorageBlock
 
 T = TypeVar("T")
 THREADS = 32
@@ -39,17 +41,30 @@ class ScanOptions(TypedDict, total=False):
     access: Access
 
 
-class Asked(TypedDict, total=False):
+class PlanOptions(TypedDict, total=False):
+    """How ``specs`` and ``deploy`` go about it."""
+
+    text: str | bytes | None
+    client: Client | None
+    storage: StorageBlock | None
+    timeout: float | None
+    root: str | os.PathLike[str] | None
+    access: Access
+
+
+class DeployOptions(PlanOptions, total=False):
+    """How ``deploy`` goes about it."""
+
+    work_pool: str | None
+
+
+class Asked(PlanOptions, total=False):
     """What ``check`` may be asked."""
 
     flow: str | None
     deployment: str | None
     parameters: Mapping[str, Any] | None
     recorded: Recorded | DeploymentRecord | None
-    client: Client | None
-    timeout: float | None
-    root: str | os.PathLike[str] | None
-    access: Access
 
 
 def known(dialect: str) -> str:
@@ -64,20 +79,14 @@ def wanted(script: sources.Script, details: bool) -> sources.Script:
     return replace(script, details=details)
 
 
-def closed(descriptor: int, lock: threading.Lock) -> None:
-    """Close a descriptor that nobody uses who does not hold the lock."""
-    with lock:
-        os.close(descriptor)
-
-
 class FlowLoader:
     """Loads flow scripts in sandboxed workers.
 
     ``profile`` is a built-in profile's name or the path of a profile file. ``python`` is the interpreter
     that scripts need, or the folder of their virtual environment; ours by default. ``dialect`` says how
-    scripts are read: ``auto``, or always as ``orion``, ``prefect2`` or ``prefect3``. Workers are started by
-    the first load, or by ``warm``. Close it, or use it as a context manager; what is left open ends with
-    the process.
+    scripts are read: ``auto``, or always as ``orion``, ``prefect2`` or ``prefect3``. ``observer`` is told of
+    its zygotes and workers. Workers are started by the first load, or by ``warm``. Close it, or use it as a
+    context manager; what is left open ends with the process.
 
     Raises ProfileError for a profile or an interpreter that cannot be used.
     """
@@ -88,9 +97,12 @@ class FlowLoader:
         *,
         python: str | os.PathLike[str] | None = None,
         dialect: str = AUTO,
+        observer: Observer = ignore,
     ) -> None:
         self.policy = load_profile(profile)
-        self.supervisor = Supervisor(self.policy, interpreters.interpreter(python), dialect=known(dialect))
+        self.supervisor = Supervisor(
+            self.policy, interpreters.interpreter(python), dialect=known(dialect), observer=observer
+        )
         self.executor: ThreadPoolExecutor | None = None
         self.lock = threading.Lock()
 
@@ -126,7 +138,7 @@ class FlowLoader:
         details: bool = False,
     ) -> Outcome:
         """As ``load``, without blocking the event loop. A cancelled load's worker is killed."""
-        return await self._in_thread(
+        return await self.in_thread(
             lambda wake: self._run(wanted(sources.read(location, root, access), details), timeout, wake)
         )
 
@@ -138,7 +150,7 @@ class FlowLoader:
         timeout: float | None = None,  # noqa: ASYNC109 - it bounds the script, not this call
     ) -> Outcome:
         """As ``load_text``, without blocking the event loop."""
-        return await self._in_thread(lambda wake: self._run(sources.from_text(text, name), timeout, wake))
+        return await self.in_thread(lambda wake: self._run(sources.from_text(text, name), timeout, wake))
 
     def run(
         self, script: sources.Script, *, timeout: float | None = None, wake: int | None = None
@@ -156,7 +168,8 @@ class FlowLoader:
         flow's name or function, ``deployment`` the name of a spec that is there, or ``flow/name``.
         ``parameters`` are those of the run: unless they are given, none is missed. ``recorded`` is what a
         registry holds of the deployment, compared field by field with what the script says. ``client`` is
-        where specs find their storage, by default the embedded registry.
+        where specs find their storage, by default the embedded registry. With ``text`` there is no file:
+        ``location`` is what the script is called.
 
         Never raises for what a script does. Raises SourceError, ProfileError, ClientError, LoaderClosed.
         """
@@ -168,8 +181,55 @@ class FlowLoader:
         """As ``check``, without blocking the event loop. A cancelled check's worker is killed."""
         from loader import checking  # noqa: PLC0415 - it is built on this class
 
-        return await self._in_thread(
+        return await self.in_thread(
             lambda wake: checking.answer(self, checking.question(location, **asked), wake)
+        )
+
+    def specs(self, location: str | os.PathLike[str], **how: Unpack[PlanOptions]) -> Plan:
+        """The deployment specs of a script or a manifest, each judged, and when they run next.
+
+        ``client`` is where they would be deployed, by default the embedded registry, ``storage`` is for
+        specs that name none. With ``text`` there is no file: ``location`` is what the script is called.
+
+        Never raises for what a script does. Raises SourceError, ProfileError, ClientError, LoaderClosed.
+        """
+        from loader import planning  # noqa: PLC0415 - it is built on this class
+
+        return planning.plan(self, planning.wish(location, **how))
+
+    async def specs_async(self, location: str | os.PathLike[str], **how: Unpack[PlanOptions]) -> Plan:
+        """As ``specs``, without blocking the event loop. Cancelled, its workers are killed."""
+        from loader import planning  # noqa: PLC0415 - it is built on this class
+
+        return await self.in_thread(
+            lambda wake: planning.plan(self, planning.wish(location, **how), wake=wake)
+        )
+
+    def deploy(
+        self, location: str | os.PathLike[str], *, dry_run: bool = False, **how: Unpack[DeployOptions]
+    ) -> Plan:
+        """Create or update the deployment of each spec that is valid; with ``dry_run`` only say so.
+
+        What became of each is its ``result``. ``work_pool`` is one of a Prefect server. As ``specs``
+        otherwise.
+        """
+        from loader import planning  # noqa: PLC0415 - it is built on this class
+
+        return planning.plan(self, planning.wish(location, **how), deploy=True, dry_run=dry_run)
+
+    async def deploy_async(
+        self, location: str | os.PathLike[str], *, dry_run: bool = False, **how: Unpack[DeployOptions]
+    ) -> Plan:
+        """As ``deploy``, without blocking the event loop.
+
+        Cancelled, its workers are killed; what was created stays.
+        """
+        from loader import planning  # noqa: PLC0415 - it is built on this class
+
+        return await self.in_thread(
+            lambda wake: planning.plan(
+                self, planning.wish(location, **how), deploy=True, dry_run=dry_run, wake=wake
+            )
         )
 
     def scan(self, folder: str | os.PathLike[str], **how: Unpack[ScanOptions]) -> Scan:
@@ -192,7 +252,7 @@ class FlowLoader:
         """As ``scan``, without blocking the event loop. Its workers are killed when it is cancelled."""
         scan = self.scan(folder, **how)
         try:
-            while (item := await self._in_thread(lambda _: next(scan, None), scan.stop)) is not None:
+            while (item := await self.in_thread(lambda _: next(scan, None), scan.stop)) is not None:
                 yield item
         finally:
             scan.stop()
@@ -215,28 +275,15 @@ class FlowLoader:
         policy = self.policy if timeout is None else with_timeout(self.policy, timeout)
         return self.supervisor.load(script, policy=policy, wake=wake)
 
-    async def _in_thread(self, run: Callable[[int], T], stop: Callable[[], None] | None = None) -> T:
+    async def in_thread(self, run: Callable[[int], T], stop: Callable[[], None] | None = None) -> T:
+        """As ``waking.in_thread``, in a thread of this loader. Raises LoaderClosed."""
         with self.lock:
             if self.supervisor.closed:
                 raise LoaderClosed("cannot load: this FlowLoader is closed; open another")
             if self.executor is None:
                 self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader")
-            wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            work = self.executor.submit(run, wake)
-        # The loop may be closed before the work is done, so nothing of it is relied on here.
-        open_still = threading.Lock()
-        work.add_done_callback(lambda _: closed(wake, open_still))
-        waited = asyncio.wrap_future(work)
-        try:
-            return await asyncio.shield(waited)
-        except asyncio.CancelledError:
-            with open_still:
-                if not work.done():
-                    os.eventfd_write(wake, 1)
-            if stop is not None:
-                stop()
-                await asyncio.wait([waited])
-            raise
+            executor = self.executor
+        return await waking.in_thread(executor, run, stop)
 
     def __enter__(self) -> Self:
         return self

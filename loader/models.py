@@ -1,8 +1,8 @@
 """What callers see of a load: the outcome, its facts and its claims.
 
 ``source``, ``sandbox``, ``usage`` and ``exit`` are facts: the supervisor saw them itself. ``flows``,
-``specs``, ``notices``, ``error``, ``stdout``, ``stderr`` and ``dialect`` are claims: what the worker said
-after foreign code had run in it, checked for shape and size and never for truth.
+``specs``, ``notices``, ``error``, ``stdout``, ``stderr``, ``dialect`` and ``sources`` are claims: what the
+worker said after foreign code had run in it, checked for shape and size and never for truth.
 """
 
 from __future__ import annotations
@@ -101,7 +101,12 @@ class Output(Model):
 
 
 class Outcome(Model):
-    """One load, whatever became of it. ``model_dump(mode="json")`` is the JSON of the contract."""
+    """One load, whatever became of it. ``model_dump(mode="json")`` is the JSON of the contract.
+
+    ``sources`` are the files and folders that the script read, listed or looked for in vain: by their paths
+    in its root, in full where they lie elsewhere; null when not all are known. ``kept`` is that this is the
+    outcome of an earlier load of the same, whose facts it tells.
+    """
 
     status: Status
     source: Source
@@ -115,6 +120,8 @@ class Outcome(Model):
     stdout: Output = Output()
     stderr: Output = Output()
     dialect: Dialect | None = None
+    sources: tuple[str, ...] | None = None
+    kept: bool = False
     _details: tuple[Detail, ...] = PrivateAttr(())
 
     def with_details(self, details: tuple[Detail, ...]) -> Self:

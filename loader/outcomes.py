@@ -14,6 +14,7 @@ from loader.sources import Script
 from loader.verdict import exit_of, verdict
 from worker.protocol import Dialect, Error, Flow, Loaded, Notice, Policy, Spec
 
+Claims = tuple[tuple[Flow, ...], tuple[Spec, ...], tuple[Notice, ...], Dialect | None, tuple[str, ...] | None]
 LINE_END = re.compile("\r\n|\r|\n")
 """What ends a line for Python; a form feed does not."""
 
@@ -45,7 +46,7 @@ def outcome(
     dump = faults_text(bytes(ended.faults.head + ended.faults.tail))
     lines = LINE_END.split(script.content.decode("utf-8", "replace")) if dump else []
     judged = verdict(session, dump, {script.filename: lines}, ended.cpu_before)
-    flows, specs, notices, dialect = claims(session)
+    flows, specs, notices, dialect, read = claims(session)
     exited = session.exited
     cpu = max(0.0, exited.cpu_seconds - ended.cpu_before) if exited else 0.0
     told = Outcome(
@@ -69,21 +70,22 @@ def outcome(
         stdout=ended.stdout.output(),
         stderr=ended.stderr.output(),
         dialect=dialect,
+        sources=read,
     )
     if judged.status is Status.LOADED and script.details and isinstance(session.reply, Loaded):
         return told.with_details(session.reply.details)
     return told
 
 
-def claims(session: Session) -> tuple[tuple[Flow, ...], tuple[Spec, ...], tuple[Notice, ...], Dialect | None]:
-    """What the script was found to hold: by its worker's last word, or else by what came before."""
+def claims(session: Session) -> Claims:
+    """What the script was found to hold, and read: by its worker's last word, or else by what came before."""
     if session.reply is not None and not session.out_of_time and session.violation is None:
         reply = session.reply
-        return reply.flows, reply.specs, reply.notices, reply.dialect
+        return reply.flows, reply.specs, reply.notices, reply.dialect, reply.sources
     flows = tuple(item.flow for item in session.found if item.flow is not None)
     specs = tuple(item.spec for item in session.found if item.spec is not None)
     notices = tuple(item.notice for item in session.found if item.notice is not None)
-    return flows, specs, notices, None
+    return flows, specs, notices, None, None
 
 
 def profile_notices(policy: Policy) -> tuple[Notice, ...]:

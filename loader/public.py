@@ -24,6 +24,7 @@ HOMES = (
     "loader.client.prefect",
     "loader.deployments",
     "loader.answers",
+    "loader.daemon.client",
 )
 """Modules that hold public names, the cheapest first."""
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from loader import batches, deploying, sources
 from loader.access import DEFAULT, LOCAL_SCHEMES, Access
@@ -35,6 +35,9 @@ from loader.sources.trees import scripts_of
 from loader.sources.walking import Found, Walk
 from loader.storage import StorageBlock
 from loader.tally import Tally
+
+if TYPE_CHECKING:
+    from loader.daemon.client import DaemonClient
 
 MANIFEST = ((b"flow_location",), (b"\ndeployments:", b"entrypoint:"))
 MENTIONS: Mapping[str, tuple[tuple[bytes, ...], ...]] = MappingProxyType(
@@ -67,7 +70,7 @@ class Scan:
     Close it, or use it as a context manager; what is left open ends when it is forgotten.
     """
 
-    loader: FlowLoader
+    loader: FlowLoader | DaemonClient
     wish: Wish
     tally: Tally = field(default_factory=Tally)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -135,6 +138,8 @@ class Scan:
         location, suffix = place_of(place)
         if isinstance(place, Found) and place.problem is not None:
             return Scanned(location=location, status=USAGE, ok=False, problem=place.problem)
+        if not isinstance(self.loader, FlowLoader):
+            return self.asked(self.loader, place, client)
         finder = Finder(self.loader, wish.access, wish.timeout, wish.root, wake=self.wake)
         deployer = Deployer(client, finder, storage=wish.storage)
         try:
@@ -149,6 +154,31 @@ class Scan:
             return Scanned(location=location, status=USAGE, ok=False, problem=str(error))
         except SandboxUnavailable as unavailable:
             return scanned(location, Batch(unavailable.outcome, ()))
+
+    def asked(self, daemon: DaemonClient, place: Found | Script, client: Client) -> Scanned | None:
+        """The verdict of a daemon on one file. Raises DaemonError."""
+        wish = self.wish
+        location, suffix = place_of(place)
+        try:
+            if isinstance(place, Script):
+                raise SourceError(
+                    f"cannot hand {location} to the daemon: it takes scripts of this machine; scan without it"
+                )
+            if not mentions(suffix, sources.fetch(location, wish.access)):
+                return None
+            plan = daemon.specs(
+                location,
+                client=client if wish.client is not None else None,
+                storage=wish.storage,
+                timeout=wish.timeout,
+                root=wish.root,
+                access=wish.access,
+            )
+        except SourceError as error:
+            return Scanned(location=location, status=USAGE, ok=False, problem=str(error))
+        names = set(Judged.model_fields)
+        specs = tuple(Judged(**{name: getattr(item, name) for name in names}) for item in plan.specs)
+        return concluded(location, plan.outcome, specs)
 
     def stop(self) -> None:
         """Cancel the loads that are under way; from any thread. Nothing else is begun."""
@@ -211,26 +241,31 @@ def mentions(suffix: str, content: bytes) -> bool:
 
 def scanned(location: str, batch: Batch) -> Scanned:
     """The result for one file. A module that holds nothing is nobody's mistake in a folder of many."""
-    outcome: Outcome = batch.outcome
+    specs = tuple(
+        Judged(
+            spec=verdict.listed,
+            valid=verdict.valid is not None,
+            problems=verdict.problems,
+            warnings=verdict.warnings,
+        )
+        for verdict in batch.verdicts
+    )
+    return concluded(location, batch.outcome, specs)
+
+
+def concluded(location: str, outcome: Outcome, specs: tuple[Judged, ...]) -> Scanned:
+    """The result of a file's outcome and the verdicts on its specs."""
     loads = outcome.status is Status.LOADED or holds_nothing(outcome)
     return Scanned(
         location=location,
         status=outcome.status.value,
-        ok=loads and all(verdict.valid for verdict in batch.verdicts),
+        ok=loads and all(item.valid for item in specs),
         outcome=outcome,
-        specs=tuple(
-            Judged(
-                spec=verdict.listed,
-                valid=verdict.valid is not None,
-                problems=verdict.problems,
-                warnings=verdict.warnings,
-            )
-            for verdict in batch.verdicts
-        ),
+        specs=specs,
     )
 
 
-def begin(loader: FlowLoader, folder: str | os.PathLike[str], **how: object) -> Scan:
+def begin(loader: FlowLoader | DaemonClient, folder: str | os.PathLike[str], **how: object) -> Scan:
     """A scan that has not begun. Raises SourceError."""
     make: Callable[..., Wish] = Wish
     root = how.pop("root", None)

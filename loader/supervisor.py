@@ -20,15 +20,17 @@ import threading
 import time
 import weakref
 
-from loader import interpreters, projects
+from loader import environments, interpreters, projects
 from loader.conversation import Conversation, Ended
 from loader.errors import LoaderClosed, ProfileError
 from loader.models import Interpreter, Outcome, Source
+from loader.observing import Observer, Refused, ScriptRead, WorkerEnded, WorkerTaken, ZygoteStarted, ignore
 from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
 from loader.process import HostFailure, Worker, Zygote, ZygoteLost, identity
 from loader.session import Session
 from loader.sources import Root, Script
+from loader.verdict import exit_of
 from worker.protocol import AUTO, Configure, Launched, Policy, encode
 
 AHEAD = 2
@@ -41,14 +43,22 @@ class Supervisor:
     """Loads scripts under one policy with one interpreter. Safe to use from many threads."""
 
     def __init__(
-        self, policy: Policy, python: str = sys.executable, ahead: int = AHEAD, dialect: str = AUTO
+        self,
+        policy: Policy,
+        python: str = sys.executable,
+        ahead: int = AHEAD,
+        dialect: str = AUTO,
+        observer: Observer = ignore,
     ) -> None:
         self.policy = policy
+        self.observer = observer
         self.python = Interpreter(path=python)
         self.dialect = dialect
         self.pool = Pool(ahead)
         self.lock = threading.Lock()
         self.zygote: Zygote | None = None
+        self.started = False
+        self.packages = ""
         self.closed = False
 
     # --- zygote and workers ---
@@ -64,13 +74,29 @@ class Supervisor:
             # This process was forked from the one that started it, which goes on using it.
             self.drop(self.zygote)
         if self.zygote is None:
+            began = time.monotonic()
             self.zygote = Zygote(self.policy, self.python.path, self.dialect)
+            seconds = time.monotonic() - began
+            self.observer(ZygoteStarted(pid=self.zygote.process.pid, seconds=seconds, again=self.started))
+            self.started = True
             launched = self.zygote.launched
+            self.packages = environments.packages(launched.path)
             self.python = Interpreter(path=self.python.path, version=launched.python)
             # A loader that nobody closes ends its processes when it is forgotten, or at exit.
             self.abandoned = weakref.finalize(self, self.zygote.close)
             self.judge(self.zygote, launched)
         return self.zygote
+
+    def standing(self) -> tuple[Launched, str] | None:
+        """What its zygote said, and what its interpreter has installed.
+
+        None if that has changed since the zygote imported of it what it did: what is loaded now is of both.
+        Raises HostFailure, ProfileError, LoaderClosed.
+        """
+        with self.lock:
+            launched = self.current().launched
+            packages = environments.packages(launched.path)
+            return (launched, packages) if packages == self.packages else None
 
     def judge(self, zygote: Zygote, launched: Launched) -> None:
         """Whether the interpreter has the Prefect that scripts are to be read with. Raises ProfileError."""
@@ -139,19 +165,26 @@ class Supervisor:
         """
         policy = policy or self.policy
         source = Source(location=script.location, digest=script.digest, size=len(script.content))
+        if script.reading:
+            self.observer(ScriptRead(seconds=script.reading))
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 place, ended = self.attempt(script, policy, wake)
             except HostFailure as failure:
                 if isinstance(failure, ZygoteLost) and attempt < ATTEMPTS:
                     continue
-                return unavailable(source, policy, failure, self.python)
+                return self.refuse(source, policy, failure)
             failure_now = host_failure(ended)
             if failure_now is None:
                 return place.shown(outcome(source, policy, place.script, ended, self.python))
             if ended.session.sent or ended.session.refused or ended.objections or attempt == ATTEMPTS:
-                return unavailable(source, policy, failure_now, self.python)
+                return self.refuse(source, policy, failure_now)
         raise AssertionError("the last attempt returns")
+
+    def refuse(self, source: Source, policy: Policy, failure: HostFailure) -> Outcome:
+        """The outcome of a load that the host could not confine, or could not carry through."""
+        self.observer(Refused(step=failure.step, guarantees=failure.guarantees))
+        return unavailable(source, policy, failure, self.python)
 
     def attempt(self, script: Script, policy: Policy, wake: int | None) -> tuple[projects.Place, Ended]:
         """One worker's whole life with this script. Raises HostFailure."""
@@ -161,7 +194,10 @@ class Supervisor:
             with self.lock:
                 self.current()  # who removes the folder if we cannot must be there before it is
         with projects.placed(script, group) as place:
+            began = time.monotonic()
             worker, folder = self.take(place.script.root, temporary=place.temporary)
+            self.observer(WorkerTaken(pid=worker.pid, seconds=time.monotonic() - began))
+            gone = WorkerEnded(pid=worker.pid)
             try:
                 try:
                     place.fill()
@@ -170,9 +206,12 @@ class Supervisor:
                 finally:
                     if folder is not None:
                         os.close(folder)
+                begun = time.monotonic()
                 ended = Conversation(worker, session, place.script, wake, self.dialect).run()
+                gone = end_of(worker.pid, begun, ended.session)
             finally:
                 worker.close()
+                self.observer(gone)
                 self.replenish()
         return place, ended
 
@@ -194,3 +233,13 @@ class Supervisor:
                 worker.pass_folder(folder)
         except (BrokenPipeError, ConnectionResetError):
             pass
+
+
+def end_of(pid: int, begun: float, session: Session) -> WorkerEnded:
+    """What is told of a worker that was told at ``begun`` what it may read."""
+    return WorkerEnded(
+        pid=pid,
+        confining=session.started - begun if session.sent else None,
+        running=session.ended - session.started if session.sent else None,
+        exit=exit_of(session.exited),
+    )

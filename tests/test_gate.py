@@ -77,7 +77,7 @@ def body(message):
 
 def loaded(**fields):
     """The body of a `Loaded`, with some fields replaced by anything."""
-    values = {"flows": [], "specs": [], "notices": [], "details": []}
+    values = {"flows": [], "specs": [], "notices": [], "details": [], "sources": None}
     values["dialect"] = {"name": "orion", "version": None, "reason": None}
     return msgpack.packb(["Loaded", {**values, **fields}], use_bin_type=True)
 

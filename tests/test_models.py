@@ -57,7 +57,7 @@ SHORT = Outcome(
 )
 
 KEYS = {
-    "": "status source sandbox usage exit flows specs notices error stdout stderr dialect",
+    "": "status source sandbox usage exit flows specs notices error stdout stderr dialect sources kept",
     "source": "location digest size",
     "sandbox": "profile guarantees python",
     "sandbox.guarantees.0": "name level by",

@@ -128,13 +128,15 @@ class Launch:
 class Launched:
     """The zygote stands; ``python`` is its interpreter's version, ``threads`` what it counted of itself.
 
-    ``prefect`` is the release that the interpreter has, ``trouble`` why the one it has cannot be imported.
+    ``prefect`` is the release that the interpreter has, ``trouble`` why the one it has cannot be imported,
+    ``path`` where its modules and packages lie.
     """
 
     python: str
     threads: int
     prefect: Optional[str] = None
     trouble: Optional[str] = None
+    path: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -236,13 +238,18 @@ class Found:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The script ran to its end. ``details`` has one for each spec, in order, if they were asked for."""
+    """The script ran to its end. ``details`` has one for each spec, in order, if they were asked for.
+
+    ``sources`` are the files and folders that it read, below its root by their path in it; None if that is
+    not known in full.
+    """
 
     flows: Tuple[Flow, ...]
     specs: Tuple[Spec, ...]
     notices: Tuple[Notice, ...]
     dialect: Dialect
     details: Tuple[Detail, ...] = ()
+    sources: Optional[Tuple[str, ...]] = None
 
 
 @dataclass(frozen=True)
@@ -255,6 +262,7 @@ class Failed:
     specs: Tuple[Spec, ...]
     notices: Tuple[Notice, ...]
     dialect: Dialect
+    sources: Optional[Tuple[str, ...]] = None
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace as changed
 from importlib.machinery import SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Any, Dict, FrozenSet, Optional, Tuple, Union
 
-from worker import dialects, extract, failure, hints, imports, protocol, rehearsal, watch
+from worker import dialects, extract, failure, hints, imports, protocol, reads, rehearsal, watch
 from worker.dialects.base import Dialect
 from worker.plain import mro_of, type_name
 from worker.pristine import BUILTINS
@@ -42,22 +43,32 @@ get_limit, set_limit, untrace = sys.getrecursionlimit, sys.setrecursionlimit, sy
 unprofile, interpreters_builtins = sys.setprofile, vars(builtins)
 
 
-def execute(load: protocol.Load, emit: Emit, *, forbids: FrozenSet[str] = frozenset()) -> Reply:
+def execute(
+    load: protocol.Load,
+    emit: Emit,
+    *,
+    forbids: FrozenSet[str] = frozenset(),
+    places: reads.Places = (),
+) -> Reply:
     """Run a script; returns what it defined or how it failed, and never raises for what it does.
 
     ``emit`` is given each flow, spec and notice at once, so that they outlive a crash. ``forbids`` names
     the guarantees (``network``, ``processes``) of which a forbidden act is noted though the script
-    swallows its error. The interpreter is left as the script left it: one process, one script.
+    swallows its error, ``places`` are those of which it is told what the script read. The interpreter is left
+    as the script left it: one process, one script.
     """
-    return Run(load, emit, forbids).reply()
+    reply = Run(load, emit, forbids, places).reply()
+    return changed(reply, sources=watch.has_read())
 
 
 class Run:
     """One script, from its bytes to the reply."""
 
-    def __init__(self, load: protocol.Load, emit: Emit, forbids: FrozenSet[str]) -> None:
+    def __init__(
+        self, load: protocol.Load, emit: Emit, forbids: FrozenSet[str], places: reads.Places
+    ) -> None:
         self.load = load
-        self.forbids = forbids
+        self.forbids, self.places = forbids, places
         self.stage = "decode"
         self.record = Record(load, emit)
         self.dialect, self.reason = FALLBACK, ""
@@ -85,6 +96,7 @@ class Run:
     def run(self, code: CodeType) -> None:
         """Run the compiled script as a module of its own, with its surroundings as it expects them."""
         module = self.surround(code)
+        watch.reading(reads.Reads(self.load.filename, self.places))
         try:
             if type(module) is str:
                 self.namespace = vars(imports.bring(module))

@@ -1,4 +1,4 @@
-"""Warnings and forbidden acts of a script, noted as they happen; this runs beside foreign code.
+"""Warnings, reads and forbidden acts of a script, noted as they happen; this runs beside foreign code.
 
 An act that the sandbox refuses may be swallowed by the script or a library. An audit hook sees it all
 the same. The hook cannot be removed, so it asks ``Watch`` whom to tell, and does next to nothing else.
@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Tuple
 from worker.failure import is_ours
 from worker.plain import described, text, type_name
 from worker.pristine import BUILTINS
+from worker.reads import PATH_AT, Reads
 from worker.record import Record
 
 __builtins__ = BUILTINS
@@ -80,26 +81,46 @@ class Watch:
     record: Optional[Record] = None
     forbids: FrozenSet[str] = frozenset()
     last: Optional[Act] = None
+    reads: Optional[Reads] = None
     hooked = False
 
 
 def begin(record: Record, forbids: FrozenSet[str]) -> None:
     """Note warnings, and the acts that belong to one of ``forbids``."""
     warnings.showwarning = show_warning
-    Watch.record, Watch.forbids, Watch.last = record, forbids, None
-    if forbids and not Watch.hooked:
+    Watch.record, Watch.forbids, Watch.last, Watch.reads = record, forbids, None, None
+    if not Watch.hooked:
         Watch.hooked = True
         sys.addaudithook(hook)
 
 
 def end() -> None:
     """Note nothing any more."""
-    Watch.record, Watch.forbids, Watch.last = None, frozenset(), None
+    Watch.record, Watch.forbids, Watch.last, Watch.reads = None, frozenset(), None, None
+
+
+def reading(reads: Reads) -> None:
+    """Note what is read from here on."""
+    Watch.reads = reads
+
+
+def has_read() -> Optional[Tuple[str, ...]]:
+    """What was read, if that is known; nothing is noted any more."""
+    reads, Watch.reads = Watch.reads, None
+    try:
+        return () if reads is None else reads.told()
+    except BaseException:  # there may be no memory for it
+        return None
 
 
 def hook(event: str, arguments: Tuple[Any, ...]) -> None:
     """The audit hook."""
-    if event in EVENTS and Watch.forbids:
+    if event in PATH_AT and Watch.reads is not None:
+        try:
+            Watch.reads.see(event, arguments)
+        except Exception:
+            Watch.reads.complete = False
+    elif event in EVENTS and Watch.forbids:
         see(event, arguments)
 
 

@@ -14,6 +14,7 @@ import platform
 import select
 import signal
 import socket
+import sys
 import traceback
 from dataclasses import dataclass, field
 from typing import Dict, List, NoReturn, Optional, Tuple
@@ -25,6 +26,8 @@ from .confine.kernel import StepFailed
 from .dialects.prefect import installed
 
 HOST_NAME = b"worker"
+PATH = tuple(entry for entry in sys.path if entry.isprintable())
+"""Where the interpreter finds its own, before anything of it is hidden."""
 
 
 @dataclass
@@ -201,7 +204,7 @@ def run(zygote: Zygote, modules: Tuple[str, ...], dialect: str) -> NoReturn:
         zygote.settle()
         zygote.preload(modules, dialect)
         found = installed.Installed
-        launched = protocol.Launched(platform.python_version(), 1, found.version, found.trouble)
+        launched = protocol.Launched(platform.python_version(), 1, found.version, found.trouble, PATH)
         zygote.channel.send(launched)
         zygote.serve()
     except StepFailed as failure:

@@ -170,6 +170,12 @@ def add_loading(parser: Parser, location: str) -> None:
         "--dialect", choices=DIALECTS, default=DIALECTS[0], help="how to read the script (default: auto)"
     )
     parser.add_argument(
+        "--daemon",
+        metavar="SOCKET|URL",
+        help="let the daemon there do it (default: FLOW_LOADER_DAEMON; '' is none)",
+    )
+    parser.add_argument("--no-cache", action="store_true", help="take no result that the daemon kept")
+    parser.add_argument(
         "--allow-host",
         metavar="HOST[:PORT]",
         action="append",
@@ -183,6 +189,37 @@ def add_loading(parser: Parser, location: str) -> None:
         default=[],
         help="scheme of locations that specs may name outside their own folder; may be repeated",
     )
+
+
+def add_serve(parser: Parser) -> None:
+    """Arguments of ``serve``."""
+    parser.add_argument(
+        "--config", metavar="FILE", help="configuration (default: FLOW_LOADER_CONFIG, if set)"
+    )
+    parser.add_argument("--socket", metavar="PATH", help="Unix socket (default: in the runtime directory)")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="TCP, too, for whoever bears the token")
+    parser.add_argument("--token-file", metavar="FILE", help="file with the token, which only you can read")
+    parser.add_argument("--certificate", metavar="FILE", help="certificate for TLS, with its --key")
+    parser.add_argument("--key", metavar="FILE", help="key of the certificate")
+    parser.add_argument("--log-format", choices=("console", "json"), help="how to write the log")
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), help="the least that is written"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="any key of the configuration, as in limits.queue=100; may be repeated",
+    )
+    parser.add_argument(
+        "--print-unit",
+        metavar="NAME",
+        nargs="?",
+        const="flow-loader.service",
+        help="print a systemd unit, flow-loader.service or flow-loader.socket, and end",
+    )
+    add_format(parser)
 
 
 def add_doctor(parser: Parser) -> None:
@@ -221,6 +258,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "deploy": Command(
             "loader.cli.deploy", "create the deployments of a script or a YAML manifest", add_deploy
+        ),
+        "serve": Command(
+            "loader.cli.serve", "the daemon: one warm loader for a whole host, asked over HTTP", add_serve
         ),
         "doctor": Command(
             "loader.cli.doctor", "what this host can enforce, and the remedy for what not", add_doctor

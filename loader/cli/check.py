@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
-from loader import checking, escape, sources
+from loader import escape, strict_json
 from loader.answers import Kind, Reason, Recorded, Verdict
-from loader.checking import Question
 from loader.cli import failure, formats, listing, load, options, registering, specs, words
 from loader.cli.arguments import UsageError
 from loader.cli.terminal import Style, of, wrapped
 from loader.client.interface import Client
 from loader.errors import ClientError, ObjectNotFound, ProfileError, SourceError
 from loader.models import Status
-from loader.outcomes import profile_notices
 from loader.sources.entrypoints import split
 
 SELECTION = 4
@@ -54,37 +51,18 @@ def run(values: argparse.Namespace) -> int:
 def asked(values: argparse.Namespace, parameters: dict[str, Any] | None) -> Verdict:
     """The verdict. Raises ProfileError, SourceError, ClientError, UsageError."""
     with options.loader(values) as loader, registering.client(values) as client:
-        for notice in profile_notices(loader.policy):
-            formats.warn(f"warning: {notice.message}")
         recorded = record(client, values.deployment)
-        verdict = checking.answer(
-            loader,
-            Question(
-                location=values.location,
-                script=standard_input(values),
-                flow=values.flow,
-                deployment=values.deployment,
-                parameters=parameters,
-                recorded=recorded,
-                client=client,
-                storage=registering.storage(values),
-                timeout=values.timeout,
-                root=values.root,
-                access=options.access(values),
-            ),
+        verdict = loader.check(
+            load.name_of(values),
+            flow=values.flow,
+            deployment=values.deployment,
+            parameters=parameters,
+            recorded=recorded,
+            **registering.how(values, client),
         )
         if recorded is None and "/" in (values.deployment or ""):
             return unregistered(verdict, values.deployment, client.address)
         return verdict
-
-
-def standard_input(values: argparse.Namespace) -> sources.Script | None:
-    """The script on standard input, if that is what is named. Raises UsageError, SourceError."""
-    if values.location != load.STDIN:
-        return None
-    if values.root is not None:
-        raise UsageError("cannot use --root with standard input: such a script has no folder")
-    return sources.from_text(load.standard_input(), load.STDIN_NAME)
 
 
 def record(client: Client, deployment: str | None) -> Recorded | None:
@@ -111,7 +89,7 @@ def read_parameters(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        found = json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+        found = strict_json.read(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"cannot read the parameters: {error}", """write a JSON object, as in '{"name": "x"}'"""
@@ -121,20 +99,6 @@ def read_parameters(text: str | None) -> dict[str, Any] | None:
             "cannot use the parameters: they are no JSON object", """as in --parameters '{"name": "x"}'"""
         )
     return found
-
-
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object each of whose names is there once. Raises ValueError."""
-    held = dict(pairs)
-    if len(held) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is given twice")
-    return held
-
-
-def refuse(word: str) -> NoReturn:
-    """A number that JSON does not have. Raises ValueError."""
-    raise ValueError(f"{word} is no JSON")
 
 
 def code_of(verdict: Verdict) -> int:

@@ -19,8 +19,9 @@ from types import FrameType
 from loader.cli import arguments
 from loader.cli.arguments import UsageError
 from loader.cli.formats import Failure, OutputLost, write_failure
+from loader.errors import DaemonError
 
-USAGE, INTERNAL, INTERRUPTED = 2, 70, 130
+USAGE, UNAVAILABLE, INTERNAL, INTERRUPTED = 2, 3, 70, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,6 +70,10 @@ def run(words: list[str]) -> int:
         return dispatch(words)
     except UsageError as error:
         return answer(Failure("usage", "UsageError", str(error), error.hint), words, USAGE)
+    except DaemonError as error:
+        code = USAGE if 400 <= error.problem.get("status", 503) < 500 else UNAVAILABLE
+        status = "usage" if code == USAGE else "daemon_unavailable"
+        return answer(Failure(status, "DaemonError", str(error)), words, code)
 
 
 def dispatch(words: list[str]) -> int:
@@ -78,7 +83,8 @@ def dispatch(words: list[str]) -> int:
         if not parser.parse(words).version:
             parser.print_help()
             return 0 if words else USAGE
-        sys.stdout.write(f"{arguments.PROGRAM} {version()}\n")
+        version = importlib.import_module("loader.version").version()
+        sys.stdout.write(f"{arguments.PROGRAM} {version}\n")
         return 0
     values = arguments.of(words[0]).parse(words[1:])
     code: int = importlib.import_module(arguments.COMMANDS[words[0]].module).run(values)
@@ -90,16 +96,6 @@ def answer(failure: Failure, words: Sequence[str], code: int) -> int:
     with contextlib.suppress(OutputLost):
         write_failure(arguments.asked_format(words), failure)
     return code
-
-
-def version() -> str:
-    """The installed distribution's version."""
-    metadata = importlib.import_module("importlib.metadata")
-    try:
-        found: str = metadata.version(arguments.PROGRAM)
-    except metadata.PackageNotFoundError:
-        return "(a copy that is not installed)"
-    return found
 
 
 def close() -> None:

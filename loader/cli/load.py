@@ -13,7 +13,6 @@ from loader.cli.places import Places
 from loader.cli.terminal import Style, of
 from loader.errors import ProfileError, SourceError
 from loader.models import Outcome, Status
-from loader.outcomes import profile_notices
 from loader.sources import SIZE_CAP, display
 
 STDIN = "-"
@@ -42,15 +41,27 @@ def run(values: argparse.Namespace) -> int:
 def loaded(values: argparse.Namespace) -> Outcome:
     """The outcome. Raises ProfileError, SourceError, UsageError."""
     with options.loader(values) as loader:
-        for notice in profile_notices(loader.policy):
-            formats.warn(f"warning: {notice.message}")
-        if values.location != STDIN:
-            return loader.load(
-                values.location, timeout=values.timeout, root=values.root, access=options.access(values)
-            )
-        if values.root is not None:
-            raise UsageError("cannot use --root with standard input: such a script has no folder")
-        return loader.load_text(standard_input(), name=STDIN_NAME, timeout=values.timeout)
+        text = text_of(values)
+        if text is not None:
+            return loader.load_text(text, name=STDIN_NAME, timeout=values.timeout)
+        return loader.load(
+            values.location, timeout=values.timeout, root=values.root, access=options.access(values)
+        )
+
+
+def name_of(values: argparse.Namespace) -> str:
+    """Where the script is, or what one on standard input is called."""
+    location: str = values.location
+    return STDIN_NAME if location == STDIN else location
+
+
+def text_of(values: argparse.Namespace) -> bytes | None:
+    """The script on standard input, if that is what is named. Raises UsageError, SourceError."""
+    if values.location != STDIN:
+        return None
+    if values.root is not None:
+        raise UsageError("cannot use --root with standard input: such a script has no folder")
+    return standard_input()
 
 
 def standard_input() -> bytes:

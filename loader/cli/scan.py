@@ -20,7 +20,6 @@ from loader.cli.places import Places
 from loader.cli.terminal import Style, of, wrapped
 from loader.errors import ClientError, ProfileError, SourceError
 from loader.models import Status
-from loader.outcomes import profile_notices
 from loader.raising import holds_nothing
 from loader.scanning import USAGE, Scan, Wish
 from loader.sources import display
@@ -45,12 +44,10 @@ def run(values: argparse.Namespace) -> int:
         raise UsageError("cannot scan standard input: name a folder, or load it")
     try:
         with options.loader(values) as loader, registering.client(values) as client:
-            for notice in profile_notices(loader.policy):
-                formats.warn(f"warning: {notice.message}")
             wish = Wish(
                 folder=values.location,
                 jobs=values.jobs,
-                client=client,
+                client=client if registering.chosen(values) else None,
                 storage=registering.storage(values),
                 timeout=values.timeout,
                 root=values.root,

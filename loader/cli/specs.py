@@ -6,18 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from loader import batches, escape, sources
-from loader.batches import Batch
+from loader import escape, sources
+from loader.answers import Plan
 from loader.cli import failure, formats, load, options, registering, verdicts
 from loader.cli.arguments import UsageError
 from loader.cli.places import Places
 from loader.cli.terminal import Style, of
-from loader.deploying import Deployer
-from loader.errors import ClientError, ProfileError, SandboxUnavailable, SourceError
-from loader.finding import Finder
-from loader.flow_loader import FlowLoader
+from loader.errors import ClientError, ProfileError, SourceError
 from loader.models import Outcome, Status
-from loader.outcomes import profile_notices
 
 UNAVAILABLE = 3
 
@@ -26,49 +22,25 @@ def run(values: argparse.Namespace) -> int:
     """Judge every spec; returns 0 when all of them are valid. Raises UsageError."""
     formats.check(values.format)
     try:
-        batch = judged(values)
+        with options.loader(values) as loader, registering.client(values) as client:
+            plan = loader.specs(load.name_of(values), **registering.how(values, client))
     except (ProfileError, SourceError, ClientError) as error:
         raise UsageError(str(error)) from None
-    except SandboxUnavailable as unavailable:
-        return refused(values, unavailable.outcome)
-    code = code_of(batch)
-    if values.format == "text":
-        return formats.write("text", {}, rendered(batch, values.location, of(sys.stdout)), code)
-    return formats.write(values.format, verdicts.data(batch), "", code)
+    if plan.outcome.status is Status.SANDBOX_UNAVAILABLE:
+        return refused(values, plan.outcome)
+    code = code_of(plan)
+    text = rendered(plan, values.location, of(sys.stdout)) if values.format == "text" else ""
+    return formats.write(values.format, plan.data(), text, code)
 
 
-def judged(values: argparse.Namespace) -> Batch:
-    """The verdicts. Raises ProfileError, SourceError, ClientError, SandboxUnavailable."""
-    with options.loader(values) as loader, registering.client(values) as client:
-        return read(values, Deployer(client, finder(values, loader), storage=registering.storage(values)))
-
-
-def finder(values: argparse.Namespace, loader: FlowLoader) -> Finder:
-    """What finds the flows of specs, as the options say."""
-    for notice in profile_notices(loader.policy):
-        formats.warn(f"warning: {notice.message}")
-    return Finder(loader, options.access(values), values.timeout, values.root)
-
-
-def read(values: argparse.Namespace, deployer: Deployer) -> Batch:
-    """The verdicts on what the command names. Raises as ``judged``, and UsageError."""
-    if values.location != load.STDIN:
-        return batches.judge(values.location, deployer)
-    if values.root is not None:
-        raise UsageError("cannot use --root with standard input: such a script has no folder")
-    return batches.of_script(sources.from_text(load.standard_input(), load.STDIN_NAME), deployer)
-
-
-def code_of(batch: Batch) -> int:
-    """The exit code: the host's fault, the author's, or nobody's."""
-    if batch.outcome.status is Status.SANDBOX_UNAVAILABLE:
-        return UNAVAILABLE
-    good = batch.outcome.status is Status.LOADED and all(verdict.valid for verdict in batch.verdicts)
+def code_of(plan: Plan) -> int:
+    """The exit code: the author's fault, or nobody's."""
+    good = plan.outcome.status is Status.LOADED and all(item.valid for item in plan.specs)
     return 0 if good else 1
 
 
 def refused(values: argparse.Namespace, outcome: Outcome) -> int:
-    """Say that the host cannot confine the scripts that specs name."""
+    """Say that the host cannot confine the scripts."""
     text = load.rendered(outcome, values.location, of(sys.stdout)) if values.format == "text" else ""
     return formats.write(values.format, outcome.model_dump(mode="json"), text, UNAVAILABLE)
 
@@ -79,19 +51,19 @@ def places_of(location: str) -> Places:
     return Places(str(Path.cwd()), name)
 
 
-def rendered(batch: Batch, location: str, style: Style) -> str:
+def rendered(plan: Plan, location: str, style: Style) -> str:
     """The verdicts for reading."""
-    results = ["valid" if verdict.valid else "invalid" for verdict in batch.verdicts]
-    parts = [*problem(batch, location, style), verdicts.table(batch, results, places_of(location), style)]
-    good = code_of(batch) == 0
-    last = f"{verdicts.counted(batch)}; profile {escape.line(batch.outcome.sandbox.profile)}"
+    results = ["valid" if item.valid else "invalid" for item in plan.specs]
+    parts = [*problem(plan, location, style), verdicts.table(plan, results, places_of(location), style)]
+    good = code_of(plan) == 0
+    last = f"{verdicts.counted(plan)}; profile {escape.line(plan.outcome.sandbox.profile)}"
     parts.append([(style.good if good else style.bad)("valid" if good else "not valid") + f": {last}"])
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def problem(batch: Batch, location: str, style: Style) -> list[list[str]]:
+def problem(plan: Plan, location: str, style: Style) -> list[list[str]]:
     """What went wrong with the script or manifest as a whole."""
-    outcome = batch.outcome
+    outcome = plan.outcome
     if outcome.error is None:
         return []
     return [failure.error_lines(outcome.status, outcome.error, places_of(location), style)]

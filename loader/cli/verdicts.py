@@ -1,26 +1,18 @@
-"""Verdicts on deployment specs as a table for reading, and as data."""
+"""Verdicts on deployment specs as a table for reading."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from loader import escape
-from loader.batches import Batch, Verdict
+from loader.answers import Plan, Planned
 from loader.cli import listing, words
 from loader.cli.places import Places
 from loader.cli.terminal import Style, fields, wrapped
-from loader.errors import SpecValidationError
-from loader.schedules import Schedule
-from loader.upcoming import next_runs
 
-RUNS = 3
-"""Next runs that are told of a spec with a schedule."""
-EACH, SECONDS = 0.7, 5.0
-"""How long finding those of one spec may take, and those of all."""
 SHOWN = 200
 """Specs that are listed."""
 PROBLEMS = 10
@@ -30,58 +22,8 @@ BAD = ("invalid", "failed")
 """Results that are marked."""
 
 
-def data(batch: Batch, more: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """The outcome, whose specs also say whether they are valid, what is wrong, and when they run.
-
-    ``more`` is added to each spec's, in order.
-    """
-    specs, clock = [], Clock()
-    for place, verdict in enumerate(batch.verdicts):
-        told = {
-            **asdict(verdict.listed),
-            "valid": verdict.valid is not None,
-            "problems": list(verdict.problems),
-            "warnings": list(verdict.warnings),
-            "next_runs": [moment.isoformat() for moment in clock.upcoming(verdict)],
-        }
-        specs.append({**told, **(more[place] if more else {})})
-    return {**batch.outcome.model_dump(mode="json"), "specs": specs}
-
-
-class Clock:
-    """Says when specs run next, for as long as that may take for all of a batch together."""
-
-    def __init__(self) -> None:
-        self.left = SECONDS
-
-    def upcoming(self, verdict: Verdict) -> tuple[datetime, ...]:
-        """The next runs of a valid spec with a schedule; none where they cannot be found in time."""
-        found: set[datetime] = set()
-        for schedule in schedules_of(verdict):
-            if self.left <= 0:
-                return ()
-            begun = time.monotonic()
-            try:
-                found.update(next_runs(schedule, RUNS, seconds=min(self.left, EACH)))
-            except SpecValidationError:
-                return ()
-            finally:
-                self.left -= time.monotonic() - begun
-        return tuple(sorted(found)[:RUNS])
-
-
-def schedules_of(verdict: Verdict) -> tuple[Schedule, ...]:
-    """The schedules by which a valid spec runs."""
-    if verdict.valid is None:
-        return ()
-    spec = verdict.valid.spec
-    if spec.prefect is not None:
-        return spec.prefect.coming
-    return () if spec.schedule is None else (spec.schedule,)
-
-
 def table(
-    batch: Batch,
+    plan: Plan,
     results: Sequence[str],
     places: Places,
     style: Style,
@@ -92,24 +34,24 @@ def table(
     ``more`` are further lines below each, in order.
     """
     rows = [
-        (result, *names(verdict), places.place(verdict.listed.file, verdict.listed.line))
-        for result, verdict in zip(results, batch.verdicts[:SHOWN], strict=False)
+        (result, *names(item), places.place(item.spec.file, item.spec.line))
+        for result, item in zip(results, plan.specs[:SHOWN], strict=False)
     ]
     if not rows:
         return []
     heads = ("", "deployment", "flow", "")
     widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(3)]
-    lines, clock = [style.dim(line_of(heads, widths))], Clock()
-    for place, (row, verdict) in enumerate(zip(rows, batch.verdicts, strict=False)):
+    lines = [style.dim(line_of(heads, widths))]
+    for place, (row, item) in enumerate(zip(rows, plan.specs, strict=False)):
         mark = style.bad if row[0] in BAD else style.good
-        lines += [line_of(row, widths, mark), *(more[place] if more else ()), *details(verdict, style, clock)]
-    left = len(batch.verdicts) - SHOWN
+        lines += [line_of(row, widths, mark), *(more[place] if more else ()), *details(item, style)]
+    left = len(plan.specs) - SHOWN
     return [*lines, words.more(left, "spec")] if left > 0 else lines
 
 
-def names(verdict: Verdict) -> tuple[str, str]:
+def names(item: Planned) -> tuple[str, str]:
     """A spec's name and its flow's, fit for a terminal."""
-    listed = verdict.listed
+    listed = item.spec
     return escape.line(listed.name or "—", words.NAME), escape.line(listed.flow_name or "—", words.NAME)
 
 
@@ -119,29 +61,30 @@ def line_of(row: Sequence[str], widths: Iterable[int], mark: Any = str) -> str:
     return "  ".join([mark(first), *rest, row[-1]]).rstrip()
 
 
-def details(verdict: Verdict, style: Style, clock: Clock) -> list[str]:
+def details(item: Planned, style: Style) -> list[str]:
     """What is wrong with a spec, or what it sets and when it runs."""
     lines = []
-    for problem in verdict.problems[:PROBLEMS]:
+    for problem in item.problems[:PROBLEMS]:
         lines += wrapped(escape.line(problem, 1000), style, indent=INDENT)
-    if len(verdict.problems) > PROBLEMS:
-        lines.append(INDENT + words.more(len(verdict.problems) - PROBLEMS, "problem"))
-    for warning in verdict.warnings:
+    if len(item.problems) > PROBLEMS:
+        lines.append(INDENT + words.more(len(item.problems) - PROBLEMS, "problem"))
+    for warning in item.warnings:
         lines += wrapped(escape.line(warning, 1000), style, "note: ", INDENT)
-    if verdict.valid is not None:
-        lines += fields(listing.escaped(rows(verdict, clock)), style, INDENT)
+    if item.valid:
+        lines += fields(listing.escaped(rows(item)), style, INDENT)
     return lines
 
 
-def rows(verdict: Verdict, clock: Clock) -> listing.Rows:
+def rows(item: Planned) -> listing.Rows:
     """What a valid spec sets."""
-    listed = verdict.listed
+    listed = item.spec
     part = listed.prefect or {"schedules": [] if listed.schedule is None else [listed.schedule]}
     for schedule in part["schedules"]:
-        inactive = "" if schedule.get("active", True) else " (not active)"
+        inactive = "" if words.as_map(schedule).get("active", True) else " (not active)"
         yield "schedule", words.schedule(schedule) + inactive
-    if schedules_of(verdict):
-        moments = [f"{moment:%Y-%m-%d %H:%M:%S %Z}" for moment in clock.upcoming(verdict)]
+    if part["schedules"]:
+        zones = [words.as_map(schedule).get("timezone") for schedule in part["schedules"]]
+        moments = [shown(moment, zones[0] if len(zones) == 1 else None) for moment in item.next_runs]
         yield "next", ", ".join(moments) or "never, or not to be found in time"
     yield from listing.parameter_rows(words.mapping(listed.parameters), len(listed.parameters))
     if listed.tags:
@@ -152,8 +95,14 @@ def rows(verdict: Verdict, clock: Clock) -> listing.Rows:
         yield "work pool", part["work_pool"]["name"]
 
 
-def counted(batch: Batch) -> str:
+def shown(moment: str, zone: Any) -> str:
+    """A moment for reading, in the zone of the one schedule that it is of."""
+    at = datetime.fromisoformat(moment)
+    return f"{at.astimezone(ZoneInfo(zone)) if isinstance(zone, str) else at:%Y-%m-%d %H:%M:%S %Z}"
+
+
+def counted(plan: Plan) -> str:
     """``3 deployment specs, 1 of them not valid``."""
-    invalid = sum(verdict.valid is None for verdict in batch.verdicts)
-    total = words.count(len(batch.verdicts), "deployment spec")
+    invalid = sum(not item.valid for item in plan.specs)
+    total = words.count(len(plan.specs), "deployment spec")
     return f"{total}, {invalid} of them not valid" if invalid else total

@@ -57,6 +57,7 @@ class Script:
     that has no place have neither. ``details`` is whether what deploying needs is wanted, too. ``paths`` are
     the folders in which its imports are looked for, as ``worker.protocol.Load`` says. ``run_as`` is None for
     a script by itself; one of a project runs in the root's folder, as the module of that name if it has one.
+    ``reading`` is how many seconds it took to fetch all this, 0 for a text.
     """
 
     location: str = field(repr=False)  # a signed URL is a key
@@ -69,6 +70,7 @@ class Script:
     details: bool = False
     paths: tuple[str, ...] = ()
     run_as: str | None = None
+    reading: float = field(default=0.0, compare=False, repr=False)
 
     def lying(self, folder: str, root: Root) -> Script:
         """The script in a folder below a root that was named for it."""

@@ -33,8 +33,8 @@ def walked(top: int, names: list[str], *, make: bool = True) -> Iterator[int]:
         os.close(here)
 
 
-def replace_file(folder: int, name: str, data: bytes) -> int:
-    """Write a file beside ``name`` and let it take its place once it is on the disk.
+def replace_file(folder: int, name: str, data: bytes, *, lasting: bool = True) -> int:
+    """Write a file beside ``name`` and let it take its place, if it is to be ``lasting`` once on the disk.
 
     Returns a descriptor of it.
     """
@@ -43,10 +43,12 @@ def replace_file(folder: int, name: str, data: bytes) -> int:
     try:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(data)
-        os.fsync(descriptor)
+        if lasting:
+            os.fsync(descriptor)
         os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
-        with listed(folder) as opened:
-            os.fsync(opened)
+        if lasting:
+            with listed(folder) as opened:
+                os.fsync(opened)
     except BaseException:
         os.close(descriptor)
         with contextlib.suppress(OSError):

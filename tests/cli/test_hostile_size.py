@@ -224,6 +224,7 @@ def is_pipe(number):
 
 def say(tag, **fields):
     fields["dialect"] = {"name": "orion", "version": None, "reason": None}
+    fields.setdefault("sources", None)
     body = msgpack.packb([tag, fields])
     view = memoryview(struct.pack(">I", len(body)) + body)
     channel = next(filter(is_pipe, range(200, 256)))

@@ -18,6 +18,8 @@ OUTCOME = {
     "stdout": ["text", "bytes", "truncated"],
     "stderr": ["text", "bytes", "truncated"],
     "dialect": ["name", "version", "reason"],
+    "sources": list,
+    "kept": bool,
 }
 FLOW = (
     "name function entrypoint version description parameters file line end_line is_async retries"

@@ -175,5 +175,5 @@ def flow(**fields):
 
 def loaded(**fields):
     """A well-formed ``Loaded`` with nothing in it but ``fields``."""
-    empty = {"flows": [], "specs": [], "notices": [], "dialect": DIALECT, "details": []}
+    empty = {"flows": [], "specs": [], "notices": [], "dialect": DIALECT, "details": [], "sources": None}
     return frame("Loaded", **{**empty, **fields})

@@ -68,8 +68,9 @@ FAILED = {
     "specs": [],
     "notices": [],
     "dialect": {"name": "orion", "version": None, "reason": None},
+    "sources": None,
 }
-LOADED = {"flows": [], "specs": [], "notices": [], "details": []}
+LOADED = {"flows": [], "specs": [], "notices": [], "details": [], "sources": None}
 LOADED["dialect"] = {"name": "orion", "version": None, "reason": None}
 EXITED = {"code": 0, "signal": None, "cpu_seconds": 0.0, "max_rss_bytes": 0}
 UNSAID = {

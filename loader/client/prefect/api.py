@@ -29,6 +29,7 @@ class Api:
     def __init__(self, address: Address, key: SecretStr | None, timeout: float) -> None:
         self.address = address
         self._key = key
+        self.has_key = key is not None
         self._connection = Connection(address, key, timeout)
         self._checking, self._checked = threading.Lock(), address.is_cloud
 

@@ -67,6 +67,11 @@ class PrefectServer(NoBlocks):
         return f"<PrefectServer {self.address}>"
 
     @property
+    def has_key(self) -> bool:
+        """Whether it sends a key of its own."""
+        return self._api.has_key
+
+    @property
     def address(self) -> str:
         """The API's URL."""
         return str(self._api.address)

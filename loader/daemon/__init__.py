@@ -1,0 +1,1 @@
+"""The daemon: one warm engine for a whole host, asked over HTTP."""

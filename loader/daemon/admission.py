@@ -1,0 +1,258 @@
+"""Who is let in when: a bounded number at a time, the others in a bounded queue that is fair.
+
+Of those that wait the higher priority goes first, then the caller that has the fewest inside, then the one
+that was served least recently. Every eighth turn goes to whoever has waited longest, so that nobody waits
+for ever. One event loop; instants are those of ``time.monotonic``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from loader.errors import FlowLoaderError
+
+OLDEST_EVERY = 8
+"""Of so many turns one is the longest waiter's, whatever its priority."""
+RETRY_MOST = 60
+"""Seconds after which a caller that was refused is told to come back, at most."""
+LEARNING = 0.1
+"""How much the last turn's time counts in what a turn is expected to take."""
+
+
+class Priority(StrEnum):
+    """How urgent a turn is, the most urgent first."""
+
+    BEFORE_RUN = "before_run"
+    INTERACTIVE = "interactive"
+    WATCHING = "watching"
+
+
+RANK = {priority: rank for rank, priority in enumerate(Priority)}
+
+
+class Refused(FlowLoaderError):
+    """No turn now. ``retry_after`` is in whole seconds.
+
+    ``option`` is the key that holds the limit, ``wait`` where it is the request's own, or None.
+    """
+
+    def __init__(self, message: str, option: str | None, retry_after: int) -> None:
+        super().__init__(message)
+        self.option = option
+        self.retry_after = retry_after
+
+
+class QueueFull(Refused):
+    """As many wait as may: ``waiting`` of ``limit``, of this caller or of all of them."""
+
+    def __init__(self, waiting: int, limit: int, option: str, retry_after: int) -> None:
+        whose = "of this caller " if option == "limits.queue_per_caller" else ""
+        super().__init__(
+            f"cannot wait for a turn: {waiting} requests {whose}wait already and {option} is {limit};"
+            f" ask again in {retry_after} seconds",
+            option,
+            retry_after,
+        )
+        self.waiting = waiting
+        self.limit = limit
+
+
+class TooLate(Refused):
+    """The deadline passed while waiting."""
+
+    def __init__(self, seconds: float, option: str, retry_after: int) -> None:
+        super().__init__(
+            f"cannot begin in time: no turn came within {seconds:.3g} seconds, which is all that {option}"
+            f" allows; ask again in {retry_after} seconds, or allow more",
+            option,
+            retry_after,
+        )
+        self.seconds = seconds
+
+
+class Draining(Refused):
+    """The daemon ends: what is under way is finished, and nothing is begun."""
+
+    def __init__(self, retry_after: int = 1) -> None:
+        super().__init__(
+            "cannot begin anything: the daemon is ending; ask again when it is back", None, retry_after
+        )
+
+
+@dataclass
+class _Caller:
+    """What is known of one caller while it has something inside or waiting; ``last`` is a turn's number."""
+
+    inside: int = 0
+    waiting: int = 0
+    last: int = 0
+
+
+class Admission:
+    """``concurrent`` are inside at a time, ``waiting`` wait, ``per_caller`` of one caller, for ``patience``.
+
+    Without ``per_caller`` one caller may take the whole queue; ``patience`` is in seconds.
+    """
+
+    def __init__(
+        self, *, concurrent: int, waiting: int, patience: float, per_caller: int | None = None
+    ) -> None:
+        self.concurrent, self.limit, self.patience = concurrent, waiting, patience
+        self.per_caller = waiting if per_caller is None else per_caller
+        self.callers: dict[str, _Caller] = {}
+        self.lines: dict[tuple[Priority, str], dict[int, asyncio.Future[None]]] = {}
+        self.inside = self.turns = self.arrivals = 0
+        self.expected = 0.0
+        self.draining = False
+        self.empty = asyncio.Event()
+        self.empty.set()
+
+    def resize(
+        self, *, concurrent: int, waiting: int, patience: float, per_caller: int | None = None
+    ) -> None:
+        """Other limits from now on. Nobody who is inside or waits already is sent away."""
+        self.concurrent, self.limit, self.patience = concurrent, waiting, patience
+        self.per_caller = waiting if per_caller is None else per_caller
+        self._admit()
+
+    def waiting(self, priority: Priority | None = None) -> int:
+        """How many wait, of one priority or of all."""
+        return sum(len(line) for (of, _), line in [*self.lines.items()] if priority in (None, of))
+
+    @contextlib.asynccontextmanager
+    async def turn(
+        self, caller: str, priority: Priority = Priority.INTERACTIVE, until: float | None = None
+    ) -> AsyncIterator[float]:
+        """One turn of ``caller``, which lasts as long as the context; gives the seconds waited for it.
+
+        ``until`` is when it must have begun. Raises QueueFull at once, TooLate, Draining. A waiter that is
+        cancelled leaves no trace.
+        """
+        arrived = time.monotonic()
+        if self.draining:
+            raise Draining
+        if self.inside < self.concurrent and not self.lines:
+            self._enter(caller)
+        else:
+            await self._wait(caller, priority, arrived, until)
+        began = time.monotonic()
+        try:
+            yield began - arrived
+        finally:
+            self.expected += (time.monotonic() - began - self.expected) * (LEARNING if self.expected else 1)
+            self._leave(caller)
+
+    async def drain(self, seconds: float) -> bool:
+        """Let in nobody who comes from now on; whether all others were done within ``seconds``.
+
+        Those who wait still then are refused; those inside are left to whoever asked.
+        """
+        self.draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.empty.wait()
+        for place, line in list(self.lines.items()):
+            for number in list(line):
+                self._take(place, number).set_exception(Draining())
+            self._forget(place[1])
+        return self.empty.is_set()
+
+    def retry_after(self) -> int:
+        """In how many seconds a turn may be had, as far as the last ones tell."""
+        ahead = (self.waiting() + 1) * self.expected / max(1, self.concurrent)
+        return max(1, min(RETRY_MOST, math.ceil(ahead)))
+
+    async def _wait(self, caller: str, priority: Priority, arrived: float, until: float | None) -> None:
+        """Stand in line until this caller's turn comes. Raises QueueFull, TooLate, Draining."""
+        latest, option = arrived + self.patience, "limits.wait_seconds"
+        if until is not None and until < latest:
+            latest, option = until, "wait"
+        if latest <= arrived:
+            raise TooLate(0.0, option, self.retry_after())
+        self._check_room(caller)
+        self.arrivals += 1
+        number, place = self.arrivals, (priority, caller)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.lines.setdefault(place, {})[number] = waiter
+        self.callers.setdefault(caller, _Caller()).waiting += 1
+        self.empty.clear()
+        try:
+            # Unlike a time-out of its own it does not cancel the waiter, whose turn may come just then.
+            await asyncio.wait([waiter], timeout=latest - arrived)
+        except asyncio.CancelledError:
+            if waiter.done() and waiter.exception() is None:
+                self._leave(caller)
+            raise
+        finally:
+            if not waiter.done():
+                self._take(place, number)
+                self._forget(caller)
+        if not waiter.done():
+            raise TooLate(time.monotonic() - arrived, option, self.retry_after())
+        waiter.result()
+
+    def _check_room(self, caller: str) -> None:
+        """Raise QueueFull if nobody, or not this caller, may wait as well."""
+        known, waiting = self.callers.get(caller), self.waiting()
+        if waiting >= self.limit:
+            raise QueueFull(waiting, self.limit, "limits.queue", self.retry_after())
+        if known is not None and known.waiting >= self.per_caller:
+            raise QueueFull(known.waiting, self.per_caller, "limits.queue_per_caller", self.retry_after())
+
+    def _admit(self) -> None:
+        """Let in as many of those who wait as there is room for."""
+        while self.lines and self.inside < self.concurrent:
+            place = self._next()
+            number = next(iter(self.lines[place]))
+            waiter = self._take(place, number)
+            self._enter(place[1])
+            waiter.set_result(None)
+
+    def _next(self) -> tuple[Priority, str]:
+        """The line whose first is next."""
+        if (self.turns + 1) % OLDEST_EVERY == 0:
+            return min(self.lines, key=lambda place: next(iter(self.lines[place])))
+
+        def order(place: tuple[Priority, str]) -> tuple[int, int, int]:
+            caller = self.callers[place[1]]
+            return RANK[place[0]], caller.inside, caller.last
+
+        return min(self.lines, key=order)
+
+    def _take(self, place: tuple[Priority, str], number: int) -> asyncio.Future[None]:
+        """Take one waiter out of its line."""
+        waiter = self.lines[place].pop(number)
+        if not self.lines[place]:
+            del self.lines[place]
+        self.callers[place[1]].waiting -= 1
+        return waiter
+
+    def _enter(self, caller: str) -> None:
+        """Count one more inside."""
+        self.turns += 1
+        self.inside += 1
+        known = self.callers.setdefault(caller, _Caller())
+        known.inside += 1
+        known.last = self.turns
+        self.empty.clear()
+
+    def _leave(self, caller: str) -> None:
+        """Count one less inside; who waits may come."""
+        self.inside -= 1
+        self.callers[caller].inside -= 1
+        self._admit()
+        self._forget(caller)
+
+    def _forget(self, caller: str) -> None:
+        """Keep nothing of a caller that has nothing here."""
+        known = self.callers[caller]
+        if not known.inside and not known.waiting:
+            del self.callers[caller]
+        if not self.callers:
+            self.empty.set()

@@ -1,0 +1,255 @@
+"""Bodies of requests and answers: JSON or msgpack by content type, bounded in size, depth, time, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, TypeVar
+
+import msgpack
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from loader import strict_json
+from loader.daemon.config import Limits
+from loader.daemon.problems import Problem
+
+JSON, MSGPACK, PROBLEM = "application/json", "application/msgpack", "application/problem+json"
+ALSO_MSGPACK = ("application/x-msgpack", "application/vnd.msgpack")
+DEPTH = 100
+"""Levels of a body; parameters of flows that people write have a tenth of it."""
+LARGE = 1 << 16
+"""Bytes from which on reading a body would keep everybody else waiting."""
+MISTAKES = 20
+"""Mistakes of a body that are told."""
+PIECE = 1 << 18
+"""Bytes of an answer that are handed over at a time."""
+M = TypeVar("M", bound=BaseModel)
+
+
+class Budget:
+    """Bytes of bodies that are held at once, of all requests and answers together."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limit = limits.bodies
+        self.held = 0
+
+    def take(self, size: int) -> None:
+        """Hold so many more. Raises Problem."""
+        if self.held + size > self.limit:
+            raise Problem(
+                "overloaded",
+                f"cannot hold another {size} bytes: {self.held} are held and limits.bodies is {self.limit};"
+                " ask again in 1 second",
+                limit=self.limit,
+                size=self.held + size,
+                option="limits.bodies",
+                retry_after=1,
+            )
+        self.held += size
+
+    def give(self, size: int) -> None:
+        """Hold so many less."""
+        self.held -= size
+
+
+@contextlib.asynccontextmanager
+async def read(request: web.Request, model: type[M], limits: Limits, budget: Budget) -> AsyncIterator[M]:
+    """The request's body as a model, which is held as long as the context. Raises Problem."""
+    kind = content_type(request)
+    with contextlib.ExitStack() as stack:
+        try:
+            async with asyncio.timeout(limits.request_seconds):
+                body = await received(request, limits.body, budget, stack)
+        except TimeoutError:
+            raise Problem(
+                "too-slow",
+                f"cannot wait for the request's body: it took more than {limits.request_seconds:g} seconds;"
+                " send it faster, or raise limits.request_seconds",
+                limit=limits.request_seconds,
+                option="limits.request_seconds",
+            ) from None
+        if len(body) < LARGE:
+            yield parsed(body, kind, model)
+        else:
+            yield await asyncio.to_thread(parsed, body, kind, model)
+
+
+def content_type(request: web.Request) -> str:
+    """The type of the request's body. Raises Problem."""
+    kind = request.content_type.lower()
+    if "Content-Encoding" in request.headers:
+        raise Problem("media-type", "cannot read an encoded body: send it without Content-Encoding")
+    if kind in (MSGPACK, *ALSO_MSGPACK):
+        return MSGPACK
+    if kind != JSON:
+        raise Problem("media-type", f"cannot read a body of type {kind}: send {JSON} or {MSGPACK}")
+    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+        raise Problem("media-type", "cannot read the body's character set: JSON is UTF-8")
+    return kind
+
+
+async def received(request: web.Request, most: int, budget: Budget, stack: contextlib.ExitStack) -> bytes:
+    """The body, of at most so many bytes, which are held until the ``stack`` ends. Raises Problem."""
+    check_size(request.content_length or 0, most)
+    body = bytearray()
+    try:
+        async for piece in request.content.iter_any():
+            check_size(len(body) + len(piece), most)
+            budget.take(len(piece))
+            stack.callback(budget.give, len(piece))
+            body += piece
+    except web.RequestPayloadError:
+        raise Problem("unreadable", "cannot read the body: it ends before its end") from None
+    return bytes(body)
+
+
+def check_size(size: int, most: int) -> None:
+    """Raise Problem for a body that is too large."""
+    if size > most:
+        raise Problem(
+            "too-large",
+            f"cannot take a body of {size} bytes: limits.body is {most}; send less, or raise it",
+            limit=most,
+            size=size,
+            option="limits.body",
+        )
+
+
+def parsed(body: bytes, kind: str, model: type[M]) -> M:
+    """The body as a model. Raises Problem."""
+    try:
+        data = strict_json.read(body.decode()) if kind == JSON else unpacked(body)
+        check_depth(data)
+    except (ValueError, TypeError, RecursionError, OverflowError, msgpack.UnpackException) as error:
+        raise Problem("unreadable", f"cannot read the body: {reason(error)}") from None
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)[:MISTAKES]
+        mistakes = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in found]
+        first = mistakes[0]
+        where = f" ({first['field']})" if first["field"] else ""
+        raise Problem(
+            "mistaken", f"cannot use the request: {first['message']}{where}", mistakes=mistakes
+        ) from None
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with a body, in a few words."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error)[:200] or type(error).__name__
+
+
+def unpacked(body: bytes) -> Any:
+    """What a msgpack body holds. Raises ValueError and what msgpack raises."""
+    return msgpack.unpackb(
+        body, strict_map_key=True, object_pairs_hook=strict_json.once, ext_hook=no_extension
+    )
+
+
+def no_extension(code: int, _: bytes) -> Any:
+    """A value that JSON does not have. Raises ValueError."""
+    raise ValueError(f"it holds an extension type ({code})")
+
+
+def check_depth(data: Any) -> None:
+    """Raise ValueError for what is nested too deeply."""
+    level = [data]
+    for _ in range(DEPTH):
+        level = [item for value in level for item in inside(value)]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {DEPTH} levels deep")
+
+
+def inside(value: Any) -> Iterator[Any]:
+    """What a list or an object holds that may itself hold something."""
+    held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (item for item in held if isinstance(item, (dict, list)))
+
+
+def wanted(request: web.Request) -> str:
+    """The form of the answer. Raises Problem."""
+    accept = request.headers.get("Accept", "").lower()
+    offers: dict[str, float] = {}
+    for entry in accept.split(",")[:50]:
+        kind, *parameters = (part.strip() for part in entry.split(";"))
+        offers[kind] = weight(parameters)
+    asked = {
+        JSON: offers.get(JSON),
+        MSGPACK: max((offers.get(name) for name in (MSGPACK, *ALSO_MSGPACK)), key=or_none),
+    }
+    general = offers.get("application/*", offers.get("*/*", 0.0 if accept else 1.0))
+    best = max(asked, key=lambda kind: general if asked[kind] is None else asked[kind] or 0.0)
+    if (general if asked[best] is None else asked[best] or 0.0) <= 0:
+        raise Problem(
+            "not-acceptable", f"cannot answer in any form of Accept: there are {JSON} and {MSGPACK}"
+        )
+    return best
+
+
+def or_none(value: float | None) -> float:
+    """A weight, or less than any."""
+    return -1.0 if value is None else value
+
+
+def weight(parameters: list[str]) -> float:
+    """The weight of one entry of Accept."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return min(1.0, max(0.0, float(value)))
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def encoded(data: BaseModel | Mapping[str, Any]) -> bytes:
+    """JSON of an answer, in ASCII where text is no UTF-8."""
+    if isinstance(data, BaseModel):
+        with contextlib.suppress(PydanticSerializationError):
+            return data.model_dump_json().encode()
+        data = data.model_dump(mode="json")
+    return json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+
+
+async def formed(body: bytes, kind: str) -> bytes:
+    """An answer's JSON in the form that is wanted."""
+    if kind == JSON:
+        return body
+    return packed(body) if len(body) < LARGE else await asyncio.to_thread(packed, body)
+
+
+def packed(body: bytes) -> bytes:
+    """JSON as msgpack; text that UTF-8 cannot carry is escaped."""
+    return bytes(msgpack.packb(json.loads(body), unicode_errors="backslashreplace"))
+
+
+@contextlib.asynccontextmanager
+async def in_time(request: web.Request, seconds: float) -> AsyncIterator[None]:
+    """A time limit on handing over an answer: a reader that is slower is cut off."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the answer was not taken in time") from None
+
+
+async def send(request: web.Request, response: web.Response, limits: Limits, budget: Budget) -> None:
+    """Hand over a whole answer. Raises Problem before anything is sent, ConnectionResetError."""
+    body = bytes(response.body) if isinstance(response.body, (bytes, bytearray)) else b""
+    budget.take(len(body))
+    try:
+        async with in_time(request, limits.request_seconds):
+            await response.prepare(request)
+            await response.write_eof()
+    finally:
+        budget.give(len(body))

@@ -1,0 +1,317 @@
+"""What requests come to: one engine for all of them, that is asked in turn.
+
+Identical loads that wait are one load; one that began is joined only while nothing that it may have read has
+changed since, so that no answer is older than its question. A load ends when the last that waits for it is
+gone. Deadlines include the waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from pydantic import ValidationError
+
+from loader import checking, planning, sources, waking
+from loader.answers import Plan, Verdict
+from loader.client.embedded import EmbeddedRegistry
+from loader.client.interface import Client
+from loader.client.prefect import PrefectServer
+from loader.daemon import bodies, problems
+from loader.daemon.admission import RANK, Admission, Priority, TooLate
+from loader.daemon.config import Config
+from loader.daemon.engines import Engines, Key
+from loader.daemon.freshness import unchanged
+from loader.daemon.kept import Kept
+from loader.daemon.peers import Caller, Permit
+from loader.daemon.problems import Problem
+from loader.daemon.requests import Asked, Checking, Deploying, Planning
+from loader.daemon.traces import Moment
+from loader.errors import SourceError
+from loader.flow_loader import FlowLoader
+from loader.models import Outcome
+from loader.observing import TurnCame
+from loader.sources import Script
+from loader.sources.entrypoints import split
+from loader.storage import KINDS, StorageBlock
+from worker.protocol import AUTO
+
+KEY = "PREFECT_API_KEY"
+UNSHARED = {"priority", "wait"}
+"""What may differ between identical requests."""
+THREADS = 1_000
+"""The most that limits.loads can be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One answer and its JSON. ``seconds`` is what the work took, ``waited`` what came before."""
+
+    kind: str
+    model: Outcome | Verdict | Plan
+    body: bytes
+    seconds: float
+    waited: float
+
+    @property
+    def outcome(self) -> Outcome:
+        """The load's outcome."""
+        return self.model if isinstance(self.model, Outcome) else self.model.outcome
+
+
+@dataclass
+class Flight:
+    """One load that is under way or waits, and how many wait for it."""
+
+    priority: Priority
+    until: float | None
+    permit: Permit
+    task: asyncio.Task[Answer] | None = None
+    askers: int = 0
+    began: Moment | None = None
+    loader: FlowLoader | None = None
+
+    def leave(self) -> None:
+        """One waits no longer; the last that goes ends it."""
+        self.askers -= 1
+        if not self.askers and self.task is not None:
+            self.task.cancel()
+
+
+class Engine:
+    """Answers requests. One event loop."""
+
+    def __init__(
+        self, config: Config, admission: Admission, engines: Engines, kept: Kept | None = None
+    ) -> None:
+        self.config, self.admission, self.engines, self.kept = config, admission, engines, kept
+        self.flights: dict[Hashable, Flight] = {}
+        # A thread is made when it is needed, and admission lets in no more than may be.
+        self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader-daemon")
+
+    async def answer(self, caller: Caller, asked: Asked, permit: Permit) -> Answer:
+        """The answer to one request. Raises Problem and what the loader raises."""
+        until = None if asked.wait is None else time.monotonic() + asked.wait
+        flight = await self.joined(asked, permit, until) or self.begun(caller, asked, permit, until)
+        task = flight.task
+        assert task is not None
+        flight.askers += 1
+        try:
+            async with asyncio.timeout(asked.wait):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            if flight.began is None:
+                raise problems.of(TooLate(asked.wait or 0.0, "wait", self.admission.retry_after())) from None
+            raise Problem(
+                "deadline",
+                f"cannot answer within {asked.wait:g} seconds: the load was not done; allow more with wait",
+                limit=asked.wait,
+                option="wait",
+            ) from None
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise Problem(
+                    "draining", "cannot finish the load: the daemon is ending; ask again", retry_after=1
+                ) from None
+            raise
+        finally:
+            flight.leave()
+
+    async def joined(self, asked: Asked, permit: Permit, until: float | None) -> Flight | None:
+        """The load under way that answers this request as well, if there is one."""
+        flight = self.flights.get(identity(asked, permit))
+        if flight is None:
+            return None
+        if flight.began is None:
+            later = flight.until is None or (until is not None and until <= flight.until)
+            return flight if later and RANK[flight.priority] <= RANK[Priority(asked.priority)] else None
+        if asked.text is not None:
+            return flight
+        folder = own_folder(permit, flight.loader)
+        if type(asked) is not Asked or folder is None:
+            return None
+        flight.askers += 1  # it must not be cancelled while its folder is looked at
+        try:
+            fresh = await asyncio.to_thread(unchanged, folder, flight.began)
+        finally:
+            flight.leave()
+        return flight if fresh else None
+
+    def begun(self, caller: Caller, asked: Asked, permit: Permit, until: float | None) -> Flight:
+        """A load of its own."""
+        key = identity(asked, permit)
+        flight = Flight(Priority(asked.priority), until, permit)
+        task = flight.task = asyncio.create_task(self.fly(flight, caller, asked))
+        if key is not None:
+            self.flights[key] = flight
+
+        def landed(_: asyncio.Task[Answer]) -> None:
+            if self.flights.get(key) is flight:
+                del self.flights[key]
+            if not task.cancelled():
+                task.exception()  # those that waited have it, or are gone
+
+        task.add_done_callback(landed)
+        return flight
+
+    async def fly(self, flight: Flight, caller: Caller, asked: Asked) -> Answer:
+        """Wait for a turn, then do it."""
+        turn = self.admission.turn(caller.name, flight.priority, flight.until)
+        async with turn as waited, self.engines.loader(engine_key(asked)) as loader:
+            self.engines.observer(TurnCame(seconds=waited))
+            flight.began, flight.loader = Moment.now(), loader
+            started = time.monotonic()
+            work = self.work(loader, asked, flight.permit)
+
+            def run(wake: int) -> tuple[Outcome | Verdict | Plan, bytes]:
+                model = work(wake)
+                data = model.data() if isinstance(model, Plan) else model
+                return model, bodies.encoded(data)
+
+            # Its end is waited for, also when it is cancelled: until then it has its turn.
+            model, body = await waking.in_thread(self.executor, run, lambda: None)
+            seconds = time.monotonic() - started
+            return Answer(kind=kind_of(asked), model=model, body=body, seconds=seconds, waited=waited)
+
+    def work(
+        self, loader: FlowLoader, asked: Asked, permit: Permit
+    ) -> Callable[[int], Outcome | Verdict | Plan]:
+        """What is to be done in a thread, which gets the descriptor that cancels it."""
+        if isinstance(asked, Checking):
+            return lambda wake: self.checked(loader, asked, permit, wake)
+        if isinstance(asked, Planning):
+            return lambda wake: self.planned(loader, asked, permit, wake)
+        return lambda wake: self.loaded(loader, asked, permit, wake)
+
+    def loaded(self, loader: FlowLoader, asked: Asked, permit: Permit, wake: int) -> Outcome:
+        """The outcome of a load."""
+        script = text_of(asked) or sources.read(
+            permit.location, permit.root, permit.access, identity=permit.identity
+        )
+        script = replace(script, location=asked.shown) if asked.shown is not None else script
+        if self.kept is None:
+            return loader.run(script, timeout=asked.timeout, wake=wake)
+        return self.kept.run(loader, script, timeout=asked.timeout, wake=wake, fresh=not asked.cache)
+
+    def checked(self, loader: FlowLoader, asked: Checking, permit: Permit, wake: int) -> Verdict:
+        """The verdict of a check."""
+        with self.client(asked, permit) as client:
+            question = checking.Question(
+                location=permit.location,
+                script=text_of(asked),
+                shown=asked.shown,
+                flow=asked.flow,
+                deployment=asked.deployment,
+                parameters=asked.parameters,
+                recorded=asked.recorded,
+                client=client,
+                storage=storage_of(asked),
+                timeout=asked.timeout,
+                root=permit.root,
+                access=permit.access,
+                identity=permit.identity,
+            )
+            verdict = checking.answer(loader, question, wake)
+        behind = f":{split(permit.location)[1]}"
+        shown = None if asked.shown is None else asked.shown.removesuffix(behind)
+        return verdict.model_copy(update={"outcome": named(verdict.outcome, shown)})
+
+    def planned(self, loader: FlowLoader, asked: Planning, permit: Permit, wake: int) -> Plan:
+        """The specs, judged, and deployed if that is asked."""
+        with self.client(asked, permit) as client:
+            wish = planning.Wish(
+                location=permit.location,
+                script=text_of(asked),
+                client=client,
+                storage=storage_of(asked),
+                work_pool=asked.work_pool if isinstance(asked, Deploying) else None,
+                timeout=asked.timeout,
+                root=permit.root,
+                access=permit.access,
+                identity=permit.identity,
+            )
+            deploy = isinstance(asked, Deploying)
+            dry = isinstance(asked, Deploying) and asked.dry_run
+            plan = planning.plan(loader, wish, deploy=deploy, dry_run=dry, wake=wake)
+        return plan.model_copy(update={"outcome": named(plan.outcome, asked.shown)})
+
+    def client(self, asked: Planning, permit: Permit) -> Client:
+        """Where the deployments of a request are. Raises ClientError."""
+        if asked.api is not None:
+            return PrefectServer(asked.api, api_key=os.environ.get(KEY) or None)
+        return EmbeddedRegistry(asked.registry or self.config.registry, access=permit.access)
+
+    async def close(self) -> None:
+        """Cancel what is under way still, and end every process."""
+        tasks = [flight.task for flight in self.flights.values() if flight.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.engines.close()
+        await asyncio.to_thread(self.executor.shutdown)
+
+
+def kind_of(asked: Asked) -> str:
+    """What is asked, in a word."""
+    words = {Checking: "check", Planning: "specs", Deploying: "deploy"}
+    return words.get(type(asked), "load")
+
+
+def identity(asked: Asked, permit: Permit) -> Hashable:
+    """What two identical requests have in common; None for one that must be done for itself."""
+    if isinstance(asked, Deploying):
+        return None
+    return (
+        type(asked),
+        repr(asked.model_dump(exclude={*UNSHARED, "text"})),
+        asked.text and hashlib.sha256(repr(asked.text).encode()).digest(),
+        permit.location,
+        permit.root,
+        permit.identity,
+        permit.access.schemes,
+    )
+
+
+def engine_key(asked: Asked) -> Key:
+    """Which loader a request needs."""
+    return asked.profile, asked.python, asked.dialect or AUTO
+
+
+def own_folder(permit: Permit, loader: FlowLoader | None) -> str | None:
+    """The folder of this machine that is all that a load reads, if there is one."""
+    if loader is None or not loader.policy.asks("filesystem") or loader.policy.read:
+        return None
+    try:
+        if sources.schemes_of(permit.location) != {"file"}:
+            return None
+        return sources.local_path(permit.root or os.path.dirname(sources.local_path(permit.location)))
+    except SourceError:
+        return None
+
+
+def text_of(asked: Asked) -> Script | None:
+    """The script of a request that has none elsewhere. Raises SourceError."""
+    return None if asked.text is None else sources.from_text(asked.text, asked.name)
+
+
+def storage_of(asked: Planning) -> StorageBlock | None:
+    """Where the flows of specs are kept that name no storage."""
+    if asked.storage is None:
+        return None
+    try:
+        return KINDS["File Storage"].model_validate({"base_path": asked.storage})
+    except ValidationError as error:
+        said = error.errors(include_input=False)[0]["msg"]
+    raise Problem("mistaken", f"cannot use the storage {sources.redacted(asked.storage)}: {said}")
+
+
+def named(outcome: Outcome, shown: str | None) -> Outcome:
+    """The outcome, whose location is called as the caller calls it."""
+    if shown is None:
+        return outcome
+    return outcome.model_copy(update={"source": outcome.source.model_copy(update={"location": shown})})

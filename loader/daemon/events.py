@@ -1,0 +1,123 @@
+"""What happens in the daemon, told to whoever listens: numbered, bounded, and never waiting for a reader.
+
+An event is written once, whoever reads it. The last ones are held for those who come back and say which one
+they saw last; of what they missed beyond that, or in an earlier daemon, a ``gap`` tells them to look anew.
+A reader that falls behind gets a ``gap`` as its last event, and has to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+HISTORY = 1_000
+"""Events that are held for those who come back, unless told."""
+SIZE = 4 << 20
+"""Characters of all of them."""
+LARGEST = 64 << 10
+"""Characters of one event's data; of a larger one only its kind is told."""
+BACKLOG = 200
+"""Events that may wait for one reader."""
+GAP = "gap"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened. ``data`` is JSON on one line, ``id`` is for ``Last-Event-ID``."""
+
+    number: int
+    id: str
+    kind: str
+    data: str
+
+
+@dataclass(eq=False)
+class Reader:
+    """One who listens, on one event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    waiting: deque[Event] = field(default_factory=deque)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    dropped: bool = False
+
+    def rouse(self) -> None:
+        """Let it look, from any thread; its loop may be closed."""
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.wake.set)
+
+
+class Events:
+    """Where events are told and listened to. ``publish`` may be called from any thread."""
+
+    def __init__(self, history: int = HISTORY, backlog: int = BACKLOG) -> None:
+        self.history, self.backlog = history, backlog
+        self.run = secrets.token_hex(4)
+        self.lock = threading.Lock()
+        self.number = 0
+        self.size = 0
+        self.past: deque[Event] = deque()
+        self.readers: set[Reader] = set()
+
+    def publish(self, kind: str, data: Mapping[str, Any]) -> Event:
+        """Tell everyone; ``data`` is what JSON can say."""
+        said = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+        if len(said) > LARGEST:
+            said = "{}"
+        with self.lock:
+            self.number += 1
+            event = Event(self.number, f"{self.run}-{self.number}", kind, said)
+            self.past.append(event)
+            self.size += len(said)
+            while len(self.past) > self.history or self.size > SIZE:
+                self.size -= len(self.past.popleft().data)
+            for reader in list(self.readers):
+                reader.waiting.append(event)
+                if len(reader.waiting) > self.backlog:
+                    self.readers.discard(reader)
+                    reader.dropped = True
+                    reader.waiting.clear()
+                reader.rouse()
+        return event
+
+    async def listen(self, last: str | None = None) -> AsyncGenerator[Event, None]:
+        """Every event from here on, or from behind the one that ``last`` names.
+
+        Ends with a ``gap`` for a reader that is too slow. Close it, or leave it by ``aclosing``.
+        """
+        reader = Reader(asyncio.get_running_loop())
+        with self.lock:
+            missed = [] if last is None else self.since(last)
+            self.readers.add(reader)
+        try:
+            for event in missed:
+                yield event
+            while not reader.dropped:
+                reader.wake.clear()
+                while reader.waiting:
+                    yield reader.waiting.popleft()
+                if not reader.dropped:
+                    await reader.wake.wait()
+            yield self.gap("you read too slowly: come back, and look at all there is")
+        finally:
+            with self.lock:
+                self.readers.discard(reader)
+
+    def since(self, last: str) -> list[Event]:
+        """What was told after an event, with the lock held; a ``gap`` first if that is not all."""
+        run, _, number = last.rpartition("-")
+        seen = int(number) if run == self.run and number.isdecimal() and len(number) < 20 else -1
+        oldest = self.past[0].number if self.past else self.number + 1
+        if not oldest - 1 <= seen <= self.number:
+            return [self.gap("what you missed is not held any more: look at all there is"), *self.past]
+        return [event for event in self.past if event.number > seen]
+
+    def gap(self, why: str) -> Event:
+        """The event that stands for what is missing. It bears the number of the last one that was told."""
+        return Event(self.number, f"{self.run}-{self.number}", GAP, json.dumps({"why": why}))

@@ -1,0 +1,255 @@
+"""Outcomes of earlier loads, on the disk: given again as long as nothing has changed that they depend on.
+
+Theory of operation. A first key is of what is known before a load: the script's bytes and name, the policy,
+the interpreter and what it has installed, the dialect, this release, the host. It leads to one file, which
+holds an outcome and the digest of what that load read (``traces``). The outcome is given only if the same
+digest comes out now. A result is kept only if all that it depends on was there, unchanged, before its load
+began, and only under a policy that lets a script reach nothing else: no network, no other process.
+
+The folder is one user's. Each file has its own digest in front, is replaced whole, and may vanish at any
+time: what cannot be read is a load more. Several processes may share a folder. A script that asks for the
+time, or for chance, gets the answer of its kept load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import lru_cache
+from importlib import metadata
+
+from pydantic import ValidationError
+
+from loader.daemon.traces import Moment, trace
+from loader.flow_loader import FlowLoader
+from loader.models import Error, Model, Outcome, Status
+from loader.process import HostFailure
+from loader.profiles import with_timeout
+from loader.sources import Script
+from loader.stores.files import replace_file
+from worker.protocol import VERSION, Policy
+
+SIZE = 256 << 20
+"""Bytes of all that is kept, unless told; the longest unused go first."""
+LARGEST = 8 << 20
+"""Bytes of one kept outcome; a larger one is not kept."""
+BLOCK = 4096
+"""Bytes that a small file takes."""
+LEFTOVER_SECONDS = 3600.0
+"""After which a half-written file is one that nobody writes any more."""
+BY_CHANCE = frozenset(
+    "MemoryError OSError BlockingIOError InterruptedError TimeoutError RecursionError".split()
+)
+"""Errors that say as much of the host at that time as of the script."""
+
+
+class Entry(Model):
+    """What one file holds."""
+
+    key: str
+    trace: str
+    outcome: Outcome
+
+
+class Kept:
+    """The outcomes that are kept in ``folder``, ``size`` bytes at most. Safe to use from many threads.
+
+    ``trouble`` is why the last one could not be kept, if so: nothing else depends on it.
+    """
+
+    def __init__(self, folder: str, size: int = SIZE) -> None:
+        self.folder, self.size = os.path.abspath(folder), size
+        self.trouble: str | None = None
+        self.lock = threading.Lock()
+        self.written = size  # nothing is known yet of what is there
+
+    def run(
+        self,
+        loader: FlowLoader,
+        script: Script,
+        *,
+        timeout: float | None = None,
+        wake: int | None = None,
+        fresh: bool = False,
+    ) -> Outcome:
+        """As ``loader.run``, or the outcome of an earlier load of the same; with ``fresh`` never that."""
+        if timeout is not None:
+            with_timeout(loader.policy, timeout)
+        key = self.key(loader, script)
+        held = None if key is None or fresh else self.find(key, script)
+        if held is not None:
+            return held
+        began = Moment.now()
+        outcome = loader.run(script, timeout=timeout, wake=wake)
+        if key is not None and key == self.key(loader, script):
+            self.keep(key, script, outcome, began)
+        return outcome
+
+    def key(self, loader: FlowLoader, script: Script) -> str | None:
+        """What leads to the outcome of this script; None when none is kept of it.
+
+        Raises ProfileError, LoaderClosed.
+        """
+        if script.details or not is_closed(loader.policy):
+            return None
+        try:
+            standing = loader.supervisor.standing()
+            if standing is None:
+                return None
+            launched, packages = standing
+            program = os.stat(loader.supervisor.python.path)
+        except (HostFailure, OSError):
+            return None
+        policy = {name: value for name, value in asdict(loader.policy).items() if name != "wall"}
+        parts = [
+            *(release(), VERSION, os.uname().release, os.geteuid(), policy, passed(loader.policy)),
+            *(loader.supervisor.python.path, launched.python, packages, loader.supervisor.dialect),
+            *(program.st_ino, program.st_size, program.st_mtime_ns),
+            *(script.digest, script.filename, script.module, script.root and script.root.path),
+            *(script.folder, script.run_as, *script.paths),
+            script.project and [script.project.url, script.project.entry],
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def find(self, key: str, script: Script) -> Outcome | None:
+        """The outcome that is kept under a key, if it still holds."""
+        try:
+            with self.opened() as folder:
+                entry = read(folder, key)
+                if entry is None:
+                    return None
+                os.utime(key, dir_fd=folder)
+        except OSError:
+            return None
+        now = trace(script, entry.outcome.sources or ())
+        if now is None or now.digest != entry.trace:
+            return None
+        source = entry.outcome.source.model_copy(update={"location": script.location})
+        return entry.outcome.model_copy(update={"kept": True, "source": source})
+
+    def keep(self, key: str, script: Script, outcome: Outcome, began: Moment) -> bool:
+        """Keep the outcome of a load that ``began`` then, if it may be kept. Says whether it is."""
+        if outcome.sources is None or not is_repeatable(outcome):
+            return False
+        seen = trace(script, outcome.sources)
+        if seen is None or not began.is_after(seen.changed):
+            return False
+        try:
+            body = Entry(key=key, trace=seen.digest, outcome=outcome).model_dump_json().encode()
+        except ValueError:  # what a script says may be no text
+            return False
+        if len(body) > min(LARGEST, self.size // 16):
+            return False
+        try:
+            with self.opened() as folder:
+                self.make_room(folder, len(body))
+                os.close(replace_file(folder, key, digest(body) + b"\n" + body, lasting=False))
+            self.trouble = None
+        except OSError as error:
+            self.trouble = f"cannot keep results in {self.folder}: {error.strerror or error}"
+        return self.trouble is None
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[int]:
+        """The folder, made if it is not there. Raises OSError, also for one that others can change."""
+        os.makedirs(os.path.dirname(self.folder), mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.folder, 0o700)
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+                raise PermissionError(None, "others may look into it; name one of your own, of mode 0700")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def make_room(self, folder: int, size: int) -> None:
+        """See to it that one more file fits, every now and then: the longest unused are removed."""
+        with self.lock:
+            self.written += taken(size)
+            if self.written < self.size // 8:
+                return
+            self.written = 0
+        files = sorted(listed(folder), reverse=True)
+        room = self.size * 3 // 4
+        for used, name, bytes_taken in files:
+            room -= bytes_taken
+            is_leftover = name.startswith(".") and time.time() - used > LEFTOVER_SECONDS
+            if room < 0 or is_leftover:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
+
+
+def read(folder: int, key: str) -> Entry | None:
+    """What a file holds; one that is damaged is removed. Raises OSError."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(key, flags, dir_fd=folder), "rb") as file:
+        said, _, body = file.read(LARGEST + 100).partition(b"\n")
+    if said == digest(body):
+        with contextlib.suppress(ValidationError):
+            entry = Entry.model_validate_json(body)
+            if entry.key == key:
+                return entry
+    os.unlink(key, dir_fd=folder)
+    return None
+
+
+def listed(folder: int) -> Iterator[tuple[float, str, int]]:
+    """Each file: when it was used last, its name, and the bytes that it takes."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    yield status.st_mtime, entry.name, taken(status.st_size)
+
+
+def taken(size: int) -> int:
+    """The bytes on the disk of a file of ``size`` bytes."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def digest(body: bytes) -> bytes:
+    """What stands in front of a file."""
+    return hashlib.sha256(body).hexdigest().encode()
+
+
+def is_closed(policy: Policy) -> bool:
+    """Whether a script can reach nothing under it but what its trace has."""
+    return (
+        all(policy.asks(name) for name in ("filesystem", "network", "processes", "syscalls"))
+        and not policy.outbound
+        and not policy.processes
+    )
+
+
+def is_repeatable(outcome: Outcome) -> bool:
+    """Whether the same load would end the same: it loaded, or an error of the script's own ended it."""
+    if outcome.status is Status.LOADED:
+        return True
+    error: Error | None = outcome.error
+    while error is not None and error.type not in BY_CHANCE:
+        error = error.cause
+    return outcome.status is Status.SCRIPT_FAILED and error is None
+
+
+def passed(policy: Policy) -> dict[str, str | None]:
+    """The environment that a policy passes on."""
+    return {name: os.environ.get(name) for name in policy.environment}
+
+
+@lru_cache(maxsize=1)
+def release() -> str:
+    """Our own release; nothing where it is not installed."""
+    try:
+        return metadata.version("flow-loader")
+    except metadata.PackageNotFoundError:
+        return ""

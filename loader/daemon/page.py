@@ -1,0 +1,42 @@
+"""The page for people: a few files that hold no data, under a strict content security policy."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from aiohttp import web
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:;"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'; trusted-types 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+INDEX = "index.html"
+
+
+def routes() -> list[web.RouteDef]:
+    """The page and what belongs to it; who may ask for data is for the other routes to say."""
+    held = [item for item in resources.files("loader.daemon").joinpath("static").iterdir() if item.is_file()]
+    return [
+        web.get("/" if item.name == INDEX else f"/static/{item.name}", Answer(item.name, item.read_bytes()))
+        for item in sorted(held, key=lambda item: item.name)
+        if item.name.rpartition(".")[2] in KINDS
+    ]
+
+
+class Answer:
+    """Answers with one file."""
+
+    def __init__(self, name: str, content: bytes) -> None:
+        self.kind, self.content = KINDS[name.rpartition(".")[2]], content
+
+    async def __call__(self, _: web.Request) -> web.Response:
+        """The file."""
+        return web.Response(body=self.content, content_type=self.kind, charset="utf-8", headers=HEADERS)

@@ -1,0 +1,241 @@
+"""Who asks, and what they may: the user at the other end of the socket, or whoever bears the token.
+
+This user and root may ask whatever they could do themselves. Others may ask what ``peers`` grants: texts, and
+what lies below their folders, found there by the descriptor that is held until it was loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from loader import sources
+from loader.access import ARCHIVE_SCHEMES, LOCAL_SCHEMES, Access
+from loader.daemon.config import TOKEN, Config, Peer
+from loader.daemon.problems import Problem
+from loader.daemon.requests import Asked, Deploying
+from loader.errors import SourceError
+from loader.sources.entrypoints import split
+
+CREDENTIALS = struct.Struct("iII")
+OWN_FOLDER = frozenset({"file"})
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. ``owner`` is whether it may ask everything; without that ``peer`` says what, None nothing."""
+
+    name: str
+    owner: bool = False
+    peer: Peer | None = None
+
+    def must(self, *, owner: bool = False) -> None:
+        """Raise Problem for a caller that may ask nothing, or with ``owner`` not everything."""
+        if self.owner or (self.peer is not None and not owner):
+            return
+        raise Problem(
+            "not-granted",
+            f"cannot answer {self.name}: it may ask for the daemon's health only; grant it more with an entry"
+            " of peers",
+            option="peers",
+        )
+
+    def sees(self, location: str) -> bool:
+        """Whether it may be told of what lies at a location."""
+        if self.owner:
+            return True
+        folders = self.peer.folders if self.peer is not None else ()
+        return any(is_below(os.path.normpath(location), folder) for folder in folders)
+
+
+@dataclass(frozen=True)
+class Permit:
+    """What a request comes to for its caller: where the script is, and what it may read and reach."""
+
+    location: str
+    root: str | None
+    access: Access
+    identity: tuple[int, int] | None = field(default=None)
+
+
+def caller_of(request: web.Request, config: Config, token: str | None) -> Caller:
+    """Who asks. Raises Problem for a request over TCP without the token, or from elsewhere."""
+    transport = request.transport
+    end = transport.get_extra_info("socket") if transport is not None else None
+    if end is None:
+        raise ConnectionResetError("the caller is gone")
+    if end.family == socket.AF_UNIX:
+        packed = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+        uid = CREDENTIALS.unpack(packed)[1]
+        granted = next((peer for peer in config.peers if peer.uid == uid), None)
+        return Caller(f"uid {uid}", uid in (0, os.geteuid()), granted)
+    check_host(request, config)
+    check_token(request, token)
+    return Caller(TOKEN, peer=next((peer for peer in config.peers if peer.uid == TOKEN), None))
+
+
+def check_token(request: web.Request, token: str | None) -> None:
+    """Raise Problem unless the request bears the token."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    same = hmac.compare_digest(given.strip().encode(), (token or "").encode())
+    if token is None or scheme.lower() != "bearer" or not same:
+        raise Problem(
+            "no-token",
+            "cannot answer: the request bears no token, or another one; send Authorization: Bearer TOKEN with"
+            " the word in the file that listen.token_file names",
+            option="listen.token_file",
+        )
+
+
+def check_host(request: web.Request, config: Config) -> None:
+    """Raise Problem for a request that a page of another server may have made: its name, or its origin."""
+    name = (urlsplit(f"//{request.host}").hostname or "") if "@" not in request.host else ""
+    listen = config.listen
+    known = {"localhost", listen.host.lower() if listen is not None else "localhost"}
+    if name not in known and not is_address(name):
+        raise Problem(
+            "wrong-host",
+            f"cannot answer for the host {name[:100]!r}: this is {', '.join(sorted(known))}; ask by that"
+            " name or by address",
+            option="listen.host",
+        )
+    origin = request.headers.get("Origin")
+    if origin is not None and origin != f"{request.scheme}://{request.host}":
+        raise Problem("foreign-origin", f"cannot answer a page of {origin[:100]!r}: it is not of this daemon")
+
+
+def is_address(name: str) -> bool:
+    """Whether a host is named by its address: no name that leads here can be made up by others."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def permitted(caller: Caller, asked: Asked) -> Iterator[Permit]:
+    """What the caller gets of what it asks, for as long as the context. Raises Problem, SourceError."""
+    caller.must()
+    if caller.owner:
+        yield Permit(given(asked), asked.root and given_root(asked.root), access_of(asked))
+        return
+    assert caller.peer is not None
+    check_words(caller, caller.peer, asked)
+    access = Access(schemes=OWN_FOLDER)
+    if asked.location is None:
+        yield Permit(asked.name, None, access)
+        return
+    with inside(caller, caller.peer, asked.location, asked.root) as permit:
+        yield permit
+
+
+def given(asked: Asked) -> str:
+    """The location of a request, which means the same wherever it is asked. Raises SourceError."""
+    if asked.location is None:
+        return asked.name
+    check_absolute(asked.location)
+    return asked.location
+
+
+def given_root(root: str) -> str:
+    """The root of a request. Raises SourceError."""
+    check_absolute(root)
+    return root
+
+
+def check_absolute(location: str) -> None:
+    """Raise SourceError for a path that depends on a working directory: the daemon's is not the caller's."""
+    place = sources.parse(location)
+    while place.archive is not None:
+        place, location = place.archive, location.partition("::")[2]
+    if place.scheme in LOCAL_SCHEMES and not location.startswith(("/", "file:")):
+        raise SourceError(
+            f"cannot load {place.shown}: a daemon has no working directory of yours; give an absolute path"
+        )
+
+
+def access_of(asked: Asked) -> Access:
+    """What a request's locations may lead to. Raises Problem."""
+    try:
+        return Access(
+            linked=frozenset(scheme.lower() for scheme in asked.allow_schemes),
+            hosts=frozenset(asked.allow_hosts),
+            storage=tuple(asked.allow_storage) if isinstance(asked, Deploying) else (),
+        )
+    except ValueError as error:
+        raise Problem("mistaken", str(error)) from None
+
+
+def check_words(caller: Caller, peer: Peer, asked: Asked) -> None:
+    """Raise Problem for what only this user and root may ask."""
+    if asked.profile not in peer.profiles:
+        refuse(caller, f"use the profile {asked.profile!r}", "peers.profiles")
+    if asked.python is not None and os.path.normpath(asked.python) not in peer.pythons:
+        refuse(caller, f"use the interpreter {asked.python!r}", "peers.pythons")
+    if isinstance(asked, Deploying) and not peer.deploy:
+        refuse(caller, "deploy", "peers.deploy")
+    for name in ("allow_hosts", "allow_schemes", "allow_storage", "registry", "api", "storage", "work_pool"):
+        if getattr(asked, name, None):
+            refuse(caller, f"set {name}", None)
+
+
+def refuse(caller: Caller, what: str, option: str | None) -> NoReturn:
+    """Raise the Problem of what a caller may not do."""
+    remedy = f"; grant it with {option}" if option else ": only this user and root may"
+    raise Problem("not-granted", f"cannot let {caller.name} {what}{remedy}", option=option)
+
+
+@contextlib.contextmanager
+def inside(caller: Caller, peer: Peer, location: str, root: str | None) -> Iterator[Permit]:
+    """The permit for a script below the caller's folders. Raises Problem, SourceError.
+
+    The folder that the script may read is opened, and where it lies is asked of the descriptor: no link
+    leads out of a folder that was granted, and as long as it is held none can be put in its place.
+    """
+    if (
+        sources.schemes_of(location) & (ARCHIVE_SCHEMES | {"git"})
+        or not sources.schemes_of(location) <= OWN_FOLDER
+    ):
+        refuse(caller, "load what is not below its folders", "peers.folders")
+    check_absolute(location)
+    script, behind = split(location)
+    path = sources.local_path(script)
+    folder = os.path.dirname(path)
+    top = folder if root is None else sources.local_path(root)
+    if not is_below(folder, top):
+        raise SourceError(f"cannot load {path}: it lies outside the root {top}; name a folder that holds it")
+    try:
+        descriptor = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        # Whether it is there is nobody's business who may not see it.
+        refuse(caller, f"load {path}", "peers.folders")
+    try:
+        real = os.readlink(f"/proc/self/fd/{descriptor}")
+        if not any(is_below(real, os.path.realpath(granted)) for granted in peer.folders):
+            refuse(caller, f"load {path}", "peers.folders")
+        status = os.fstat(descriptor)
+        place = os.path.join(real, os.path.relpath(path, top))
+        yield Permit(
+            place if behind is None else f"{place}:{behind}",
+            real,
+            Access(schemes=OWN_FOLDER),
+            (status.st_dev, status.st_ino),
+        )
+    finally:
+        os.close(descriptor)
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path is a folder, or lies below it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

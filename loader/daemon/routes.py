@@ -1,0 +1,301 @@
+"""What can be asked by which path: each route with its handler, and the frame around all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from loader import doctor
+from loader.daemon import bodies, logs, openapi, problems
+from loader.daemon.events import GAP, Event, Events
+from loader.daemon.peers import Caller, caller_of, permitted
+from loader.daemon.problems import Problem
+from loader.daemon.requests import Asked, Checking, Deploying, Planning
+from loader.daemon.service import Service
+from loader.version import version
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+CALLER = web.RequestKey("caller", Caller)
+NUMBER = web.RequestKey("number", str)
+FORM = web.RequestKey("form", str)
+ASKED: Mapping[str, type[Asked]] = {
+    "/v1/load": Asked,
+    "/v1/check": Checking,
+    "/v1/specs": Planning,
+    "/v1/deploy": Deploying,
+}
+"""What is read at each path that is posted to."""
+BEAT = 15.0
+"""Seconds after which a stream of events says that it is still there."""
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def application(service: Service) -> web.Application:
+    """The server's routes."""
+    handlers = Handlers(service)
+    app = web.Application(middlewares=[Frame(service).around])
+    app.add_routes([web.post(path, handlers.ask) for path in ASKED])
+    app.add_routes(
+        [
+            web.get("/v1/sources", handlers.sources),
+            web.get("/v1/sources/{id}", handlers.source),
+            web.get("/v1/events", handlers.events),
+            web.get("/v1/health/live", handlers.live),
+            web.get("/v1/health/ready", handlers.ready),
+            web.get("/v1/metrics", handlers.metrics),
+            web.get("/v1/sandbox", handlers.sandbox),
+            web.get("/v1/version", handlers.version),
+            web.get("/v1/openapi.json", handlers.openapi),
+        ]
+    )
+    return app
+
+
+class Frame:
+    """What is around every request: its id, who asks, in which form, and what becomes of mistakes."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    @web.middleware
+    async def around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer to one request."""
+        number, started = logs.request_id(request.headers.get("X-Request-Id")), time.monotonic()
+        request[FORM], request[NUMBER] = bodies.JSON, number
+        route = route_of(request)
+        with (
+            logs.about(request=number),
+            self.service.tracer.request(f"{request.method} {route or 'other'}", request.headers) as note,
+        ):
+            note("flow_loader.request", number)
+            try:
+                response = await self.handled(request, handler)
+                if not response.prepared:
+                    assert isinstance(response, web.Response)
+                    response.headers.update({**HEADERS, "X-Request-Id": number, **response.headers})
+                    await self.send(request, response)
+            except (asyncio.CancelledError, ConnectionResetError):
+                self.told(request, "gone", started)
+                raise
+            except Exception as error:
+                response = await self.refused(request, error, number)
+            self.told(request, response.status, started)
+            note("http.response.status_code", response.status)
+            return response
+
+    async def handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """What the handler answers. Raises whatever comes in its way."""
+        service = self.service
+        request[CALLER] = caller = caller_of(request, service.config, service.token)
+        request[FORM] = bodies.wanted(request)
+        with logs.about(caller=caller.name):
+            try:
+                return await handler(request)
+            except web.HTTPException as error:
+                raise of_http(error, request) from None
+
+    async def refused(self, request: web.Request, error: Exception, number: str) -> web.StreamResponse:
+        """The answer that says why there is no other."""
+        problem = problems.of(error)
+        if problem.kind == "internal":
+            self.service.log.error("mistake", exc_info=error)
+        kind = request[FORM]
+        body = bodies.encoded(problem.data(number))
+        response = web.Response(
+            status=problem.status,
+            body=await bodies.formed(body, kind),
+            headers={
+                **HEADERS,
+                **problem.headers,
+                "X-Request-Id": number,
+                "Content-Type": bodies.PROBLEM if kind == bodies.JSON else kind,
+            },
+        )
+        if isinstance(error.__cause__, web.HTTPMethodNotAllowed):
+            response.headers["Allow"] = ", ".join(sorted(error.__cause__.allowed_methods))
+        if request.content_length or not request.content.at_eof():
+            response.force_close()  # what is left of the request is not read
+        async with bodies.in_time(request, self.service.config.limits.request_seconds):
+            await response.prepare(request)
+            await response.write_eof()
+        return response
+
+    async def send(self, request: web.Request, response: web.Response) -> None:
+        """Hand over an answer."""
+        await bodies.send(request, response, self.service.config.limits, self.service.budget)
+
+    def told(self, request: web.Request, status: int | str, started: float) -> None:
+        """Count the answer and write it down."""
+        seconds = time.monotonic() - started
+        route = route_of(request)
+        self.service.metrics.answered(route, status if isinstance(status, int) else 499, seconds)
+        self.service.log.info(
+            "answered" if isinstance(status, int) else "caller gone",
+            method=request.method,
+            route=route or "other",
+            status=status,
+            seconds=seconds,
+            caller=request[CALLER].name if CALLER in request else None,
+        )
+
+
+def route_of(request: web.Request) -> str | None:
+    """The template of the request's path, if it is one of ours."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else None
+
+
+def of_http(error: web.HTTPException, request: web.Request) -> Problem:
+    """The problem that the server library's own exception is."""
+    if isinstance(error, web.HTTPNotFound):
+        return Problem(
+            "not-found", f"cannot find {request.path[:200]!r}: see /v1/openapi.json for what there is"
+        )
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        known = ", ".join(sorted(error.allowed_methods))
+        problem = Problem("wrong-method", f"cannot {request.method} {request.path[:200]!r}: it takes {known}")
+        problem.__cause__ = error
+        return problem
+    return Problem("unreadable", f"cannot read the request: {error.reason}")
+
+
+async def told(events: Events, last: str | None) -> AsyncGenerator[Event | None, None]:
+    """Every event, and None every now and then, so that whoever is gone is found out."""
+    async with contextlib.aclosing(events.listen(last)) as found:
+        waiting = asyncio.ensure_future(anext(found))
+        try:
+            while True:
+                done, _ = await asyncio.wait([waiting], timeout=BEAT)
+                if not done:
+                    yield None
+                    continue
+                yield waiting.result()
+                waiting = asyncio.ensure_future(anext(found))
+        except StopAsyncIteration:
+            return
+        finally:
+            waiting.cancel()
+            await asyncio.wait([waiting])
+
+
+def line_of(event: Event | None) -> bytes:
+    """One event as it is sent."""
+    if event is None:
+        return b": nothing new\n\n"
+    return f"id: {event.id}\nevent: {event.kind}\ndata: {event.data}\n\n".encode()
+
+
+def visible(caller: Caller, event: Event) -> bool:
+    """Whether a caller may be told of an event."""
+    return caller.owner or event.kind == GAP or caller.sees(str(json.loads(event.data).get("location", "")))
+
+
+class Handlers:
+    """The handlers. Each answers one request."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.examining = asyncio.Lock()
+        self.examined: doctor.Report | None = None
+
+    async def ask(self, request: web.Request) -> web.Response:
+        """Load, check, judge or deploy."""
+        service, caller = self.service, request[CALLER]
+        caller.must()
+        model = ASKED[request.path]
+        async with bodies.read(request, model, service.config.limits, service.budget) as asked:
+            with permitted(caller, asked) as permit:
+                answer = await service.engine.answer(caller, asked, permit)
+        service.told(answer)
+        kind = request[FORM]
+        return web.Response(body=await bodies.formed(answer.body, kind), content_type=kind)
+
+    async def sources(self, request: web.Request) -> web.Response:
+        """Every source that is watched."""
+        caller = request[CALLER]
+        caller.must()
+        return await self.plain(request, {"sources": []})
+
+    async def source(self, request: web.Request) -> web.Response:
+        """One source that is watched, with its scripts."""
+        request[CALLER].must()
+        raise Problem("not-found", "cannot find the source: none of that id is watched; see /v1/sources")
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """What happens, as it happens. A reader that is too slow is told so and left."""
+        service, caller = self.service, request[CALLER]
+        caller.must()
+        limits = service.config.limits
+        if len(service.events.readers) >= limits.event_readers:
+            raise Problem(
+                "overloaded",
+                f"cannot tell events to another reader: limits.event_readers is {limits.event_readers}; ask"
+                " again later, or raise it",
+                limit=limits.event_readers,
+                size=len(service.events.readers),
+                option="limits.event_readers",
+                retry_after=5,
+            )
+        headers = {"Content-Type": "text/event-stream", **HEADERS, "X-Request-Id": request[NUMBER]}
+        response = web.StreamResponse(headers=headers)
+        last = request.headers.get("Last-Event-ID") or None
+        async with contextlib.aclosing(told(service.events, last)) as events:
+            async with bodies.in_time(request, limits.request_seconds):
+                await response.prepare(request)
+            async for event in events:
+                if event is not None and not visible(caller, event):
+                    continue
+                async with bodies.in_time(request, limits.request_seconds):
+                    await response.write(line_of(event))
+        async with bodies.in_time(request, limits.request_seconds):
+            await response.write_eof()
+        return response
+
+    async def live(self, request: web.Request) -> web.Response:
+        """Whether the daemon answers: it does."""
+        return await self.plain(request, {"status": "live"})
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """Whether it can load. Raises Problem."""
+        if self.service.trouble is not None:
+            raise self.service.trouble
+        return await self.plain(request, {"status": "ready"})
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """What is counted."""
+        request[CALLER].must()
+        text, content_type = self.service.metrics.text(request.headers.get("Accept", ""))
+        return web.Response(body=text, headers={"Content-Type": content_type})
+
+    async def sandbox(self, request: web.Request) -> web.Response:
+        """What this host can enforce; found out once, or anew for who asks ``fresh``."""
+        request[CALLER].must()
+        async with self.examining:
+            if self.examined is None or request.query.get("fresh") == "1":
+                self.examined = await asyncio.to_thread(doctor.examine)
+        return await self.plain(request, self.examined)
+
+    async def version(self, request: web.Request) -> web.Response:
+        """What runs here."""
+        request[CALLER].must()
+        told = {"version": version(), "api": "v1", "python": platform.python_version()}
+        return await self.plain(request, {**told, "kernel": os.uname().release})
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        """What can be asked, for programs."""
+        request[CALLER].must()
+        return await self.plain(request, openapi.document(version()))
+
+    async def plain(self, request: web.Request, data: BaseModel | Mapping[str, Any]) -> web.Response:
+        """An answer of plain data."""
+        body = await bodies.formed(bodies.encoded(data), request[FORM])
+        return web.Response(body=body, content_type=request[FORM])

@@ -1,0 +1,297 @@
+"""What a load depended on beside its script, as it is now: one digest, taken anew whenever it is asked for.
+
+A file that the script read counts by its content, one that it looked for in vain by not being there, a
+folder that it listed by its names. Beside them count the names of the folders in which it finds modules, as
+far as its code or its modules' holds the word: a new ``json.py`` matters to a script that says ``json``,
+and to no other.
+
+What a worker said is only where to look, and nothing is looked at but below the script's root and where
+the profile lets it read: a lie can hurt only the result of the script that told it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import posixpath
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from loader.sources import Project, Script
+from loader.sources.local import open_root, read_file
+
+WEIGHT = 64 << 20
+"""Bytes of all files that are looked at; of a load that read more there is no trace."""
+ENTRIES = 100_000
+"""Entries of one folder that are looked at; the same."""
+WORD = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*")
+FOLDERS, NAMES = 32, 10_000
+"""Folders whose listing is remembered, and names in each: the scripts of one folder all ask for the same."""
+ALWAYS = frozenset({b"__init__"})
+"""Names that matter though nobody says them."""
+SLACK = 100_000_000
+"""Nanoseconds by which a change must be older than a load to have been there for it: clocks are coarse."""
+
+
+Key = tuple[int, int, int, int]
+LOCK = threading.Lock()
+LISTINGS: dict[Key, Listing] = {}
+
+
+class Untold(Exception):
+    """There is no trace: too much would have to be looked at, or it is another folder now."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An instant, by the clock that files have and by one that nobody can move. Nanoseconds."""
+
+    wall: int
+    steady: int
+
+    @classmethod
+    def now(cls) -> Moment:
+        """The instant of the call."""
+        return cls(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+    def is_after(self, change: int) -> bool:
+        """Whether a file's change was certainly before it; not if the clock was moved since."""
+        now = Moment.now()
+        moved = abs((now.wall - self.wall) - (now.steady - self.steady))
+        return change < self.wall - SLACK and moved < SLACK // 2
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All of it as one digest, and when the last of it changed, in nanoseconds of the wall clock."""
+
+    digest: str
+    changed: int
+
+
+def trace(script: Script, sources: Iterable[str]) -> Trace | None:
+    """What an outcome of ``script`` depends on that has these ``sources``; None when that cannot be told."""
+    tracer = Tracer(script.content)
+    try:
+        with contextlib.ExitStack() as stack:
+            inside = [name for name in sources if not name.startswith("/")]
+            outside = [name[1:] for name in sources if name.startswith("/")]
+            view = stack.enter_context(view_of(script))
+            if view is not None:
+                tracer.follow(view, inside, home_of(script))
+            if outside:
+                tracer.follow(stack.enter_context(opened("/")), outside)
+    except (Untold, OSError, ValueError):
+        return None
+    return Trace(tracer.digest.hexdigest(), tracer.changed)
+
+
+def guessed(script: Script) -> list[str]:
+    """What a script may have read that did not live to tell: the modules beside it that it speaks of."""
+    words, home = set(WORD.findall(script.content)), home_of(script)
+    try:
+        with view_of(script) as view:
+            found = view.listing(home) if view is not None else ""
+    except (Untold, OSError):
+        return []
+    spoken = found.spoken(words) if isinstance(found, Listing) else []
+    modules = [name if name.endswith(".py") else f"{name}/__init__.py" for name in spoken]
+    return [posixpath.normpath(posixpath.join(home, name)) for name in modules]
+
+
+def home_of(script: Script) -> str:
+    """The script's own folder, by its path in what it may read."""
+    if script.project is not None:
+        return posixpath.dirname(script.project.entry) or "."
+    return posixpath.relpath(script.folder or "/", script.root.path) if script.root is not None else "."
+
+
+class Tracer:
+    """Looks at what one script depends on."""
+
+    def __init__(self, content: bytes) -> None:
+        self.words = {*ALWAYS, *WORD.findall(content)}
+        self.digest = hashlib.sha256()
+        self.changed = 0
+
+    def follow(self, view: Disk | Fetched, names: Iterable[str], home: str | None = None) -> None:
+        """Files by their names, then the folders in which modules are found. Raises Untold.
+
+        Folders count from the top to each file if ``home`` is the script's own, or else only the file's.
+        """
+        names = sorted({posixpath.normpath(name) for name in names})
+        for name in names:
+            self.file(view, name)
+        folders = {posixpath.dirname(name) or "." for name in names}
+        if home is not None:
+            folders |= {".", home, *(part for name in (*folders, home) for part in above(name))}
+        for folder in sorted(folders):
+            self.folder(view, folder)
+        self.changed = max(self.changed, view.changed)
+
+    def say(self, *words: str) -> None:
+        """Add to the digest; what is said cannot be mistaken for anything else."""
+        self.digest.update(repr(words).encode("utf-8", "surrogateescape"))
+
+    def file(self, view: Disk | Fetched, name: str) -> None:
+        """One file's content, a folder's names, or why there is neither."""
+        found = view.listing(name)
+        if isinstance(found, Listing):
+            self.say(name, "folder", *found.names)
+            return
+        content = view.content(name)
+        if isinstance(content, str):
+            self.say(name, content)
+            return
+        self.say(name, hashlib.sha256(content).hexdigest())
+        if name.endswith(".py"):
+            self.words.update(WORD.findall(content))
+
+    def folder(self, view: Disk | Fetched, name: str) -> None:
+        """The names in a folder that stand for modules which are spoken of."""
+        found = view.listing(name)
+        if isinstance(found, str):
+            self.say(name, found)
+            return
+        for entry in found.spoken(self.words):
+            below = view.listing(posixpath.join(name, entry))
+            self.say(name, entry, *(["folder", *below.spoken(ALWAYS)] if isinstance(below, Listing) else []))
+
+
+def stem(name: str) -> bytes:
+    """The word that imports a file of this name."""
+    return os.fsencode(name).partition(b".")[0]
+
+
+def above(name: str) -> Iterator[str]:
+    """The folders that lead to ``name``: one that is exchanged exchanges all that is in it."""
+    while name := posixpath.dirname(name):
+        yield name
+
+
+class Listing:
+    """What a folder holds, in order, and by the words that import it."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = sorted(names)
+        self.stems: dict[bytes, list[str]] = {}
+        for name in self.names:
+            self.stems.setdefault(stem(name), []).append(name)
+
+    def spoken(self, words: AbstractSet[bytes]) -> list[str]:
+        """The names whose word is among those."""
+        return sorted(name for word in self.stems.keys() & words for name in self.stems[word])
+
+
+class Fetched:
+    """A project that was fetched whole."""
+
+    changed = 0
+
+    def __init__(self, project: Project) -> None:
+        self.files = project.files
+        self.folders: dict[str, set[str]] = {".": set()}
+        for name in (*project.files, *project.left_out):
+            for path in (name, *above(name)):
+                folder, entry = posixpath.split(path)
+                self.folders.setdefault(folder or ".", set()).add(entry)
+
+    def listing(self, name: str) -> Listing | str:
+        """What a folder holds, or why there is none."""
+        return Listing(self.folders[name]) if name in self.folders else "no folder"
+
+    def content(self, name: str) -> bytes | str:
+        """A file's content, or why there is none."""
+        return self.files.get(name, "no file")
+
+
+class Disk:
+    """A folder of this machine, by its descriptor ``top``; nothing that lies elsewhere is looked at."""
+
+    def __init__(self, top: int) -> None:
+        self.top, self.changed, self.left = top, 0, WEIGHT
+
+    def listing(self, name: str) -> Listing | str:
+        """What a folder holds, or why there is none. Raises Untold."""
+        try:
+            with self.below(name) as place:
+                status = os.fstat(place)
+                if time.time_ns() - status.st_ctime_ns < SLACK:  # it may change again and look the same
+                    return listed(place)
+                key = (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_mtime_ns)
+                with LOCK:
+                    held = LISTINGS.pop(key, None)
+                held = held or listed(place)
+                with LOCK:
+                    if len(held.names) <= NAMES:
+                        LISTINGS[key] = held
+                    while len(LISTINGS) > FOLDERS:
+                        del LISTINGS[next(iter(LISTINGS))]
+                return held
+        except OSError as error:
+            return f"errno {error.errno}"
+
+    def content(self, name: str) -> bytes | str:
+        """A file's content, or why there is none. Raises Untold."""
+        try:
+            with self.below(name) as place:
+                if os.fstat(place).st_size > self.left:
+                    raise Untold
+            content = read_file(name, name, self.top, self.left)
+        except OSError as error:
+            return f"errno {error.errno}"
+        self.left -= len(content)
+        return content
+
+    @contextlib.contextmanager
+    def below(self, name: str) -> Iterator[int]:
+        """What has that name, walked to and not opened. Raises OSError, also for what lies elsewhere."""
+        place = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=self.top)
+        try:
+            found, top = (os.readlink(f"/proc/self/fd/{item}") for item in (place, self.top))
+            if found != top and not found.startswith(top.rstrip("/") + "/"):
+                raise OSError(errno.EXDEV, name)
+            self.changed = max(self.changed, os.fstat(place).st_ctime_ns)
+            yield place
+        finally:
+            os.close(place)
+
+
+def listed(place: int) -> Listing:
+    """What a folder holds. Raises Untold, OSError."""
+    with os.scandir(f"/proc/self/fd/{place}") as entries:
+        names = [entry.name for entry, _ in zip(entries, range(ENTRIES + 1), strict=False)]
+    if len(names) > ENTRIES:
+        raise Untold
+    return Listing(names)
+
+
+@contextlib.contextmanager
+def view_of(script: Script) -> Iterator[Disk | Fetched | None]:
+    """What a script may read. Raises SourceError, Untold."""
+    if script.project is not None:
+        yield Fetched(script.project)
+    elif script.root is None:
+        yield None
+    else:
+        with opened(script.root.path, (script.root.device, script.root.inode)) as disk:
+            yield disk
+
+
+@contextlib.contextmanager
+def opened(path: str, identity: tuple[int, int] | None = None) -> Iterator[Disk]:
+    """A folder, which has that identity. Raises SourceError, Untold."""
+    descriptor = open_root(path, path)
+    try:
+        status = os.fstat(descriptor)
+        if identity not in {None, (status.st_dev, status.st_ino)}:
+            raise Untold
+        yield Disk(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,151 @@
+"""The specs of a script or manifest: judged, with when they run next, and deployed if that is asked."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from loader import batches, deploying, sources
+from loader.access import DEFAULT, Access
+from loader.answers import Plan, Planned
+from loader.batches import Verdict
+from loader.client.interface import Client
+from loader.deploying import Deployer
+from loader.errors import (
+    ClientError,
+    SandboxUnavailable,
+    SourceError,
+    SpecValidationError,
+    StorageError,
+)
+from loader.finding import Finder, Identity
+from loader.flow_loader import FlowLoader
+from loader.schedules import Schedule
+from loader.sources import Script
+from loader.storage import StorageBlock
+from loader.upcoming import next_runs
+
+RUNS = 3
+"""Next runs that are told of a spec with a schedule."""
+EACH, SECONDS = 0.7, 5.0
+"""How long finding those of one spec may take, and those of all."""
+NOT_DONE = (ClientError, SourceError, StorageError, SpecValidationError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is judged. ``script`` is what was read already, and ``location`` then only what it is called.
+
+    ``storage`` is for specs that name none. ``identity`` is the one that a local ``root`` must have.
+    """
+
+    location: str
+    script: Script | None = None
+    client: Client | None = None
+    storage: StorageBlock | None = None
+    work_pool: str | None = None
+    timeout: float | None = None
+    root: str | None = None
+    access: Access = DEFAULT
+    identity: Identity | None = None
+
+
+def wish(
+    location: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    text: str | bytes | None = None,
+    **how: Any,
+) -> Wish:
+    """What a caller asks for. Raises SourceError for a ``text`` that is too large."""
+    return Wish(
+        location=os.fspath(location),
+        script=None if text is None else sources.from_text(text, os.fspath(location)),
+        root=None if root is None else os.fspath(root),
+        **how,
+    )
+
+
+def plan(
+    loader: FlowLoader, asked: Wish, *, deploy: bool = False, dry_run: bool = False, wake: int | None = None
+) -> Plan:
+    """What there is to say of every spec; with ``deploy`` after creating its deployment, or rehearsing that.
+
+    Raises SourceError, ProfileError, ClientError, LoaderClosed.
+    """
+    finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake, identity=asked.identity)
+    with deploying.at(asked.client) as client:
+        deployer = Deployer(client, finder, asked.work_pool, asked.storage)
+        try:
+            if asked.script is not None:
+                batch = batches.of_script(asked.script, deployer)
+            else:
+                batch = batches.judge(asked.location, deployer)
+        except SandboxUnavailable as unavailable:
+            return Plan(outcome=unavailable.outcome)
+        clock, specs = Clock(), []
+        for verdict in batch.verdicts:
+            done = became(verdict, deployer, dry_run=dry_run) if deploy else {}
+            specs.append(
+                Planned(
+                    spec=verdict.listed,
+                    valid=verdict.valid is not None,
+                    problems=verdict.problems,
+                    warnings=verdict.warnings,
+                    next_runs=tuple(moment.isoformat() for moment in clock.upcoming(verdict)),
+                    **done,
+                )
+            )
+        outcome = batch.outcome.model_copy(update={"specs": tuple(item.spec for item in specs)})
+        return Plan(outcome=outcome, specs=tuple(specs), api=client.address if deploy else None)
+
+
+class Clock:
+    """Says when specs run next, for as long as that may take for all of a batch together."""
+
+    def __init__(self) -> None:
+        self.left = SECONDS
+
+    def upcoming(self, verdict: Verdict) -> tuple[datetime, ...]:
+        """The next runs of a valid spec with a schedule; none where they cannot be found in time."""
+        found: set[datetime] = set()
+        for schedule in schedules_of(verdict):
+            if self.left <= 0:
+                return ()
+            begun = time.monotonic()
+            try:
+                found.update(next_runs(schedule, RUNS, seconds=min(self.left, EACH)))
+            except SpecValidationError:
+                return ()
+            finally:
+                self.left -= time.monotonic() - begun
+        return tuple(sorted(found)[:RUNS])
+
+
+def schedules_of(verdict: Verdict) -> tuple[Schedule, ...]:
+    """The schedules by which a valid spec runs."""
+    if verdict.valid is None:
+        return ()
+    spec = verdict.valid.spec
+    if spec.prefect is not None:
+        return spec.prefect.coming
+    return () if spec.schedule is None else (spec.schedule,)
+
+
+def became(verdict: Verdict, deployer: Deployer, *, dry_run: bool) -> dict[str, Any]:
+    """What becomes of one spec."""
+    if verdict.valid is None:
+        return {"result": "invalid"}
+    try:
+        if dry_run:
+            there = deployer.rehearse(verdict.valid)
+            return {"result": "would update", "id": str(there)} if there else {"result": "would create"}
+        created = deployer.create(verdict.valid)
+    except NOT_DONE as error:
+        return {"result": "failed", "failure": str(error)}
+    except Exception as error:  # what was done before must be told
+        return {"result": "failed", "failure": batches.unexpected(error)}
+    return {"result": "created" if created.new else "updated", "id": str(created.id)}
