@@ -12,10 +12,11 @@ from __future__ import annotations
 import builtins
 import os
 import sys
+from functools import lru_cache
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
-from typing import Any, Iterable, List, Optional, Sequence, Set
+from typing import Any, Iterable, List, Optional, Sequence, Set, Tuple
 
 from worker.pristine import BUILTINS
 
@@ -175,6 +176,15 @@ def take_out(names: Iterable[str]) -> None:
             del sys.modules[name]
 
 
+@lru_cache(maxsize=None)
+def carried() -> Tuple[str, ...]:
+    """Our own modules, all of which are loaded before the first script.
+
+    They are remembered, for whoever looks at each name there is has a fork copy the pages of all of them.
+    """
+    return tuple(name for name in sys.modules if top(name) in CARRIED)
+
+
 def folders_of(filename: str, root: str) -> List[str]:
     """The script's own folder, then the root when that is another."""
     own = os.path.dirname(filename) if os.path.isabs(filename) else root
@@ -190,7 +200,8 @@ def arrange(filename: str, root: str, module: str, keep: Sequence[str]) -> str:
     finder.shadow(keep)
     if finder.shadowed:
         builtins.__import__ = finder.import_here
-    take_out(CARRIED)
+    for own in carried():
+        sys.modules.pop(own, None)
     sys.path[:] = [*finder.folders, *(entry for entry in sys.path if not carried_path(entry))]
     sys.meta_path.insert(0, finder)
     taken = module in finder.shadowed or module in sys.builtin_module_names or module in keep

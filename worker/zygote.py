@@ -18,7 +18,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Dict, List, NoReturn, Optional, Tuple
 
-from . import confine, dialects, main, orphans, protocol, script
+from . import confine, dialects, main, orphans, pages, protocol, script
 from .channel import Channel, Closed
 from .confine import closed, identity, kernel, limits, mounts, seccomp
 from .confine.kernel import StepFailed
@@ -53,6 +53,7 @@ class Zygote:
     program: bytes = b""
     children: Dict[int, Child] = field(default_factory=dict)
     forked: int = 0
+    needed: List[pages.Piece] = field(default_factory=list)
 
     # --- before the first fork ---
 
@@ -95,6 +96,12 @@ class Zygote:
         gc.freeze()
         gc.disable()
 
+    def season(self) -> None:
+        """Make every later fork quicker, once the first load has what it waits for."""
+        script.season()
+        gc.freeze()
+        self.needed = pages.needed_for(script.rehearse_once)
+
     # --- serving ---
 
     def serve(self) -> None:
@@ -108,6 +115,8 @@ class Zygote:
                     self.reap(self.children.pop(descriptor))
                     continue
                 protocol.trusted(protocol.Fork, self.channel.receive())
+                if self.forked == 1:
+                    self.season()
                 child = self.fork()
                 if child is not None:
                     self.children[child.pidfd] = child
@@ -169,7 +178,7 @@ class Zygote:
                 self.program,
                 {*self.in_force, confine.EXEC, confine.SUPERVISOR},
             )
-            main.live(worker, main.Pipes(*theirs), parent)
+            main.live(worker, main.Pipes(*theirs), parent, self.needed)
         return pid
 
     def reap(self, child: Child) -> None:
