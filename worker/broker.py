@@ -198,8 +198,9 @@ class Broker:
             signal.pidfd_send_signal(child, signal.SIGKILL)
             os.waitid(os.P_PIDFD, child, os.WEXITED)
             orphans.end(set())
-            if select.select([supervisor], [], [], DYING_SECONDS)[0]:
-                for path in self.temporary:
+            left = [path for path in self.temporary if os.path.lexists(path)]
+            if left and select.select([supervisor], [], [], DYING_SECONDS)[0]:
+                for path in left:
                     shutil.rmtree(path, ignore_errors=True)
 
     def answer(self, wanted: protocol.OpenFolder) -> None:

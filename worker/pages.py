@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import contextlib
 import ctypes
+import itertools
 import os
 import traceback
 from typing import Callable, Iterator, List, Tuple
@@ -22,8 +23,6 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 PRESENT, OF_FILE, ALONE = 1 << 63, 1 << 61, 1 << 56
 """What the kernel says of a page: it is there, it is a file's, no other process has it."""
 POPULATE_READ, POPULATE_WRITE = 22, 23
-GAP = 1
-"""Pages that are taken along where leaving them out costs more."""
 ENTRY = 8
 """Bytes in which the kernel tells of a page."""
 madvise = kernel.libc.madvise
@@ -71,20 +70,12 @@ def mappings() -> Iterator[Tuple[int, int]]:
 
 def pieces(start: int, entries: array.array[int]) -> Iterator[Piece]:
     """The runs of pages of one mapping that are asked of the kernel in the same way."""
-    first, last, asked = 0, 0, 0
-    for index, entry in enumerate(entries):
-        advice = wanted(entry) if entry else 0
-        if not advice:
-            continue
-        if asked == advice and index - last <= GAP + 1:
-            last = index
-            continue
+    first = 0
+    for asked, run in itertools.groupby(entries, wanted):
+        length = sum(1 for _ in run)
         if asked:
-            yield start + first * PAGE, (last + 1 - first) * PAGE, asked
-        first = last = index
-        asked = advice
-    if asked:
-        yield start + first * PAGE, (last + 1 - first) * PAGE, asked
+            yield start + first * PAGE, length * PAGE, asked
+        first += length
 
 
 def wanted(entry: int) -> int:
