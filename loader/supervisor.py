@@ -26,7 +26,7 @@ from loader.errors import LoaderClosed, ProfileError
 from loader.models import Interpreter, Outcome, Source
 from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
-from loader.process import HostFailure, Worker, Zygote, ZygoteLost, identity
+from loader.process import HostFailure, PreloadFailed, Worker, Zygote, ZygoteLost, identity
 from loader.session import Session
 from loader.sources import Root, Script
 from worker.protocol import AUTO, Configure, Launched, Policy, encode
@@ -56,7 +56,8 @@ class Supervisor:
     def current(self) -> Zygote:
         """The zygote, started if there is none; call with the lock held.
 
-        Raises HostFailure, and ProfileError when its interpreter has not the Prefect that is asked for.
+        Raises HostFailure, and ProfileError when its interpreter has not the Prefect that is asked for, or
+        cannot preload what the profile says.
         """
         if self.closed:
             raise LoaderClosed("cannot load: this FlowLoader is closed; open another")
@@ -64,7 +65,10 @@ class Supervisor:
             # This process was forked from the one that started it, which goes on using it.
             self.drop(self.zygote)
         if self.zygote is None:
-            self.zygote = Zygote(self.policy, self.python.path, self.dialect)
+            try:
+                self.zygote = Zygote(self.policy, self.python.path, self.dialect)
+            except PreloadFailed as failure:
+                raise ProfileError(interpreters.unloadable(self.python.path, self.policy, failure)) from None
             launched = self.zygote.launched
             self.python = Interpreter(path=self.python.path, version=launched.python)
             # A loader that nobody closes ends its processes when it is forgotten, or at exit.

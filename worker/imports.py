@@ -12,7 +12,7 @@ from __future__ import annotations
 import builtins
 import os
 import sys
-from functools import lru_cache
+from functools import cache
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
@@ -176,7 +176,7 @@ def take_out(names: Iterable[str]) -> None:
             del sys.modules[name]
 
 
-@lru_cache(maxsize=None)
+@cache
 def carried() -> Tuple[str, ...]:
     """Our own modules, all of which are loaded before the first script.
 

@@ -8,7 +8,6 @@ ends every worker, and it sees no more of the host than they do.
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import platform
 import select
@@ -18,7 +17,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Dict, List, NoReturn, Optional, Tuple
 
-from . import confine, dialects, main, orphans, pages, protocol, script
+from . import confine, dialects, main, orphans, pages, preload, protocol, script
 from .channel import Channel, Closed
 from .confine import closed, identity, kernel, limits, mounts, seccomp
 from .confine.kernel import StepFailed
@@ -74,25 +73,25 @@ class Zygote:
             self.namespace = os.pidfd_open(os.getpid())
         self.program = seccomp.plan(self.policy)
 
-    def preload(self, modules: Tuple[str, ...], dialect: str) -> None:
+    def preload(self, dialect: str) -> None:
         """Import what scripts need, resolve what is lazy, and prove that nothing started a thread.
 
         Raises StepFailed, also when what was imported left a descriptor open.
         """
-        gc.disable()  # what is imported stays, and looking through it again and again takes a tenth of the time
+        gc.disable()  # what is imported stays, and to look through it again and again takes its time
         opened = set(os.listdir("/proc/self/fd"))
         dialects.prepare(dialect)
-        for name in modules:
-            importlib.import_module(name)
+        for name in self.policy.preload:
+            self.channel.send(protocol.Preloading(name))
+            preload.bring(name)
+        self.channel.send(protocol.Preloading(None))
         script.rehearse()
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
-            raise StepFailed(
-                f"zygote: {threads} threads after preloading {', '.join(modules) or 'nothing'}", 0
-            )
+            raise StepFailed(f"zygote: {threads} threads before the first fork", 0)
         left = sorted(set(os.listdir("/proc/self/fd")) - opened)
         if left:
-            raise StepFailed(f"zygote: {len(left)} descriptors left open by preloading", 0)
+            raise StepFailed(f"zygote: {len(left)} descriptors left open before the first fork", 0)
         gc.freeze()
 
     def season(self) -> None:
@@ -204,12 +203,12 @@ class Zygote:
             orphans.end({other.pid for other in self.children.values()})
 
 
-def run(zygote: Zygote, modules: Tuple[str, ...], dialect: str) -> NoReturn:
+def run(zygote: Zygote, dialect: str) -> NoReturn:
     """The zygote's life. Never returns."""
     code = 1
     try:
         zygote.settle()
-        zygote.preload(modules, dialect)
+        zygote.preload(dialect)
         found = installed.Installed
         launched = protocol.Launched(platform.python_version(), 1, found.version, found.trouble)
         zygote.channel.send(launched)

@@ -9,7 +9,6 @@ their end. Run it from the project's folder, with an interpreter that has Prefec
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -54,7 +53,9 @@ SCAN = [sys.executable, "-m", "loader", "scan", "--format", "json", "--python"]
 def spent(command: list[str], home: str, **options: object) -> tuple[float, str]:
     """Processor seconds of a command and all its processes, and what it printed."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, env=environment(home), stdout=subprocess.PIPE, text=True, check=True, **options)
+    done = subprocess.run(
+        command, env=environment(home), stdout=subprocess.PIPE, text=True, check=True, **options
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
@@ -75,12 +76,16 @@ def main() -> None:
         rows = []
         for _ in range(options.rounds):
             forked, _ = spent([python, "-B", "-c", FORKS, str(scripts)], home)
-            scanned, printed = spent([*SCAN, python, str(scripts)], home, cwd=Path(__file__).parent.parent.parent)
+            scanned, printed = spent(
+                [*SCAN, python, str(scripts)], home, cwd=Path(__file__).parent.parent.parent
+            )
             summary = json.loads(printed.splitlines()[-1])
             assert summary["ok"] == options.scripts, summary
             rows.append((forked, scanned))
     forked, scanned = (statistics.median(column) for column in zip(*rows, strict=True))
-    print(f"{options.scripts} scripts, processor seconds: bare forks {forked:.2f}, scan {scanned:.2f}", end="; ")
+    print(
+        f"{options.scripts} scripts, processor seconds: bare forks {forked:.2f}, scan {scanned:.2f}", end="; "
+    )
     print(f"scan / bare forks: {statistics.median(row[1] / row[0] for row in rows):.2f}")
 
 
