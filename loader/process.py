@@ -361,9 +361,9 @@ class Zygote:
         self.broker.receive(protocol.FolderOpened, FOLDER_SECONDS)
         return self.broker.receive_descriptors(1, FOLDER_SECONDS)[0]
 
-    def ask(self) -> None:
-        """Ask for one more worker. Raises ZygoteLost."""
-        self.channel.send(protocol.Fork())
+    def ask(self, *, warm: bool) -> None:
+        """Ask for one more worker, as ``Fork`` says. Raises ZygoteLost."""
+        self.channel.send(protocol.Fork(warm))
 
     def take(self) -> Worker:
         """A worker that was asked for. Raises HostFailure, ZygoteLost."""

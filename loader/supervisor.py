@@ -50,6 +50,7 @@ class Supervisor:
         self.lock = threading.Lock()
         self.zygote: Zygote | None = None
         self.closed = False
+        self.under_way = 0
 
     # --- zygote and workers ---
 
@@ -102,10 +103,12 @@ class Supervisor:
                 if root is not None:
                     zygote.ask_folder(root, temporary=temporary)
                 if not self.pool.asked:
-                    zygote.ask()
+                    zygote.ask(warm=False)
                     self.pool = self.pool.asking(1)
                 folder = zygote.take_folder() if root is not None else None
-                return self.receive(zygote, folder), folder
+                worker = self.receive(zygote, folder)
+                self.under_way += 1
+                return worker, folder
             except HostFailure as failure:
                 if isinstance(failure, ZygoteLost):
                     self.drop(zygote)
@@ -181,13 +184,14 @@ class Supervisor:
         return place, ended
 
     def replenish(self) -> None:
-        """Ask for the workers that shall wait, once no load waits for the processor that this takes."""
+        """After a load: ask for the workers that shall wait, now that it does not wait for the processor."""
         with self.lock, contextlib.suppress(ZygoteLost):
+            self.under_way -= 1
             zygote = self.zygote
             if zygote is None or zygote.owner != os.getpid():
                 return
             for _ in range(self.pool.to_ask(0)):
-                zygote.ask()
+                zygote.ask(warm=not self.under_way)
                 self.pool = self.pool.asking(1)
 
     def configure(self, worker: Worker, root: str | None, folder: int | None) -> None:

@@ -182,7 +182,12 @@ class FolderOpened:
 
 @dataclass(frozen=True)
 class Fork:
-    """Ask for one more idle worker."""
+    """Ask for one more idle worker; a ``warm`` one copies ahead of time what its load will write to.
+
+    That makes its load quicker and costs the processor a little more, so not while others wait for it.
+    """
+
+    warm: bool = False
 
 
 @dataclass(frozen=True)

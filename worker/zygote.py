@@ -52,7 +52,7 @@ class Zygote:
     program: bytes = b""
     children: Dict[int, Child] = field(default_factory=dict)
     forked: int = 0
-    needed: List[pages.Piece] = field(default_factory=list)
+    scouted: Optional[List[pages.Piece]] = None
 
     # --- before the first fork ---
 
@@ -100,7 +100,6 @@ class Zygote:
         gc.collect()
         script.season()
         gc.freeze()
-        self.needed = pages.needed_for(script.rehearse_once)
 
     # --- serving ---
 
@@ -114,24 +113,25 @@ class Zygote:
                     poll.unregister(descriptor)
                     self.reap(self.children.pop(descriptor))
                     continue
-                protocol.trusted(protocol.Fork, self.channel.receive())
+                wanted = protocol.trusted(protocol.Fork, self.channel.receive())
                 if self.forked == 1:
                     self.season()
-                child = self.fork()
+                child = self.fork(warm=wanted.warm)
                 if child is not None:
                     self.children[child.pidfd] = child
                     poll.register(child.pidfd, select.POLLIN)
 
-    def fork(self) -> Optional[Child]:
+    def fork(self, *, warm: bool) -> Optional[Child]:
         """One more worker; None, and ``Refused`` is sent, when the host gives none."""
         held: List[int] = []
+        needed = self.needed() if warm else []
         init = None
         try:
             ours, theirs, exit_pipe = self.pipes(held)
             if self.namespace is not None:
                 init = kernel.Init()
                 kernel.setns(init.pidfd, kernel.CLONE_NEWPID, "pid namespace: enter")
-            pid = self.fork_worker(theirs)
+            pid = self.fork_worker(theirs, needed)
             if self.namespace is not None:
                 kernel.setns(self.namespace, kernel.CLONE_NEWPID, "pid namespace: return")
             self.forked += 1
@@ -163,7 +163,13 @@ class Zygote:
         held += (reading, exit_pipe)
         return [*ours, reading], theirs, exit_pipe
 
-    def fork_worker(self, theirs: List[int]) -> int:
+    def needed(self) -> List[pages.Piece]:
+        """What a load needs of memory; found out when it is first asked for."""
+        if self.scouted is None:
+            self.scouted = pages.needed_for(script.rehearse_once)
+        return self.scouted
+
+    def fork_worker(self, theirs: List[int], needed: List[pages.Piece]) -> int:
         """Fork; the child lives a worker's life and never comes back here."""
         parent = os.getpid()
         pid = os.fork()
@@ -178,7 +184,7 @@ class Zygote:
                 self.program,
                 {*self.in_force, confine.EXEC, confine.SUPERVISOR},
             )
-            main.live(worker, main.Pipes(*theirs), parent, self.needed)
+            main.live(worker, main.Pipes(*theirs), parent, needed)
         return pid
 
     def reap(self, child: Child) -> None:
