@@ -16,8 +16,6 @@ from typing import Any, Callable, Dict, Tuple
 from worker import dialects, imports, protocol, watch
 from worker.dialects.base import Dialect
 
-SEASONS = 8
-"""Loads after which what every one of them runs is specialised."""
 MODULE = "rehearsal"
 FILENAME = "<rehearsal>"
 DEFINES = b'''
@@ -180,11 +178,10 @@ def rehearse(execute: Callable[..., Any]) -> None:
 
 
 def season(execute: Callable[..., Any]) -> None:
-    """Load an ordinary script of the likeliest dialect until the interpreter cannot do it any quicker."""
-    for _ in range(SEASONS):
-        before = Surroundings()
-        once(execute)
-        before.restore(dialects.rehearsed()[0])
+    """Load an ordinary script of the likeliest dialect and forget it."""
+    before = Surroundings()
+    once(execute)
+    before.restore(dialects.rehearsed()[0])
 
 
 def once(execute: Callable[..., Any]) -> None:

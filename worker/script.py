@@ -191,7 +191,7 @@ def rehearse() -> None:
 
 
 def season() -> None:
-    """Make the loads of later forks quicker."""
+    """Load an ordinary script and forget it: the interpreter specialises what it runs again and again."""
     rehearsal.season(execute)
 
 

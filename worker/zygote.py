@@ -15,7 +15,7 @@ import signal
 import socket
 import traceback
 from dataclasses import dataclass, field
-from typing import Dict, List, NoReturn, Optional, Tuple
+from typing import Dict, Iterator, List, NoReturn, Optional, Tuple
 
 from . import confine, dialects, main, orphans, pages, preload, protocol, script
 from .channel import Channel, Closed
@@ -24,6 +24,10 @@ from .confine.kernel import StepFailed
 from .dialects.prefect import installed
 
 HOST_NAME = b"worker"
+SEASONS = 8
+"""Loads after which what every one of them runs is specialised."""
+IDLE = 10
+"""Milliseconds without a wish after which a chore is done."""
 
 
 @dataclass
@@ -52,7 +56,7 @@ class Zygote:
     program: bytes = b""
     children: Dict[int, Child] = field(default_factory=dict)
     forked: int = 0
-    scouted: Optional[List[pages.Piece]] = None
+    needed: List[pages.Piece] = field(default_factory=list)
 
     # --- before the first fork ---
 
@@ -94,28 +98,35 @@ class Zygote:
             raise StepFailed(f"zygote: {len(left)} descriptors left open before the first fork", 0)
         gc.freeze()
 
-    def season(self) -> None:
-        """Make every later fork quicker, once the first load has what it waits for."""
+    def chores(self) -> Iterator[bool]:
+        """What makes the loads of later forks quicker, a little at a time; true while there is more to do."""
         gc.unfreeze()
         gc.collect()
-        script.season()
+        for _ in range(SEASONS):
+            gc.freeze()
+            yield True
+            script.season()
         gc.freeze()
+        yield True
+        self.needed = pages.needed_for(script.rehearse_once)
 
     # --- serving ---
 
     def serve(self) -> None:
-        """Fork on demand and reap, until the supervisor goes away."""
+        """Fork on demand and reap, until the supervisor goes away; do chores while nothing is asked for."""
         poll = select.poll()
         poll.register(self.channel, select.POLLIN)
+        chores: Optional[Iterator[bool]] = self.chores()
         while True:
-            for descriptor, _ in poll.poll():
+            ready = poll.poll(IDLE if chores and self.forked else None)
+            if chores and not ready and not next(chores, False):
+                chores = None
+            for descriptor, _ in ready:
                 if descriptor != self.channel.fileno():
                     poll.unregister(descriptor)
                     self.reap(self.children.pop(descriptor))
                     continue
                 wanted = protocol.trusted(protocol.Fork, self.channel.receive())
-                if self.forked == 1:
-                    self.season()
                 child = self.fork(warm=wanted.warm)
                 if child is not None:
                     self.children[child.pidfd] = child
@@ -124,14 +135,13 @@ class Zygote:
     def fork(self, *, warm: bool) -> Optional[Child]:
         """One more worker; None, and ``Refused`` is sent, when the host gives none."""
         held: List[int] = []
-        needed = self.needed() if warm else []
         init = None
         try:
             ours, theirs, exit_pipe = self.pipes(held)
             if self.namespace is not None:
                 init = kernel.Init()
                 kernel.setns(init.pidfd, kernel.CLONE_NEWPID, "pid namespace: enter")
-            pid = self.fork_worker(theirs, needed)
+            pid = self.fork_worker(theirs, self.needed if warm else [])
             if self.namespace is not None:
                 kernel.setns(self.namespace, kernel.CLONE_NEWPID, "pid namespace: return")
             self.forked += 1
@@ -162,12 +172,6 @@ class Zygote:
         reading, exit_pipe = os.pipe2(os.O_CLOEXEC)
         held += (reading, exit_pipe)
         return [*ours, reading], theirs, exit_pipe
-
-    def needed(self) -> List[pages.Piece]:
-        """What a load needs of memory; found out when it is first asked for."""
-        if self.scouted is None:
-            self.scouted = pages.needed_for(script.rehearse_once)
-        return self.scouted
 
     def fork_worker(self, theirs: List[int], needed: List[pages.Piece]) -> int:
         """Fork; the child lives a worker's life and never comes back here."""
