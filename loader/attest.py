@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from worker.protocol import FULL, NONE, PARTIAL, Guarantee, Policy
 
@@ -26,17 +26,16 @@ class Facts:
 
 def facts(pid: int) -> Facts:
     """What the kernel says of process ``pid``. Raises OSError when it is gone or not ours to look at."""
-    own = Path(f"/proc/{pid}")
-    with (own / "status").open(encoding="utf-8", errors="replace") as file:
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
         status = {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
-    with (own / "limits").open(encoding="ascii") as file:
+    with open(f"/proc/{pid}/limits", encoding="ascii") as file:
         limits = {line[:26].strip(): line[47:68].strip() for line in file}
     return Facts(status=status, namespaces=namespaces(pid), limits=limits)
 
 
 def namespaces(pid: int) -> dict[str, str]:
     """Each namespace's identity, as the kernel writes it."""
-    return {name: str(Path(f"/proc/{pid}/ns/{name}").readlink()) for name in NAMESPACES}
+    return {name: os.readlink(f"/proc/{pid}/ns/{name}") for name in NAMESPACES}
 
 
 def objections(policy: Policy, claimed: tuple[Guarantee, ...], seen: Facts, own: dict[str, str]) -> list[str]:

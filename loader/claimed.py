@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from loader.interpreters import ORION
 from loader.models import Outcome
 from loader.schedules import CLAIMED
 from loader.specs import DeploymentSpec, dotted, mistakes
@@ -15,17 +16,20 @@ from loader.storage import StorageBlock
 from worker.protocol import Detail, Spec
 
 NOTHING = Detail()
+PROCESS = {"type": "subprocess"}
+"""How a flow of an installed Prefect runs unless its work pool says otherwise: in a process of its own."""
 UNSAID = frozenset({"flow", "flow_runner"})
 """Fields that a spec of which they are not said leaves out."""
 
 
 def specs_of(outcome: Outcome, origin: str | None) -> list[DeploymentSpec]:
     """The specs that a script made, in order. ``origin`` is the folder that their words may lead below."""
+    usual = None if outcome.dialect is None or outcome.dialect.name == ORION else PROCESS
     pairs = zip_longest(outcome.specs, outcome.details, fillvalue=NOTHING)
-    return [spec_of(claim, detail, origin) for claim, detail in pairs if isinstance(claim, Spec)]
+    return [spec_of(claim, detail, origin, usual) for claim, detail in pairs if isinstance(claim, Spec)]
 
 
-def spec_of(claim: Spec, detail: Any, origin: str | None) -> DeploymentSpec:
+def spec_of(claim: Spec, detail: Any, origin: str | None, usual: Mapping[str, Any] | None) -> DeploymentSpec:
     """One spec. A field that cannot be used is left out, and what is wrong with it is among its problems."""
     given = {
         "name": claim.name,
@@ -36,7 +40,7 @@ def spec_of(claim: Spec, detail: Any, origin: str | None) -> DeploymentSpec:
         "parameters": claim.parameters,
         "schedule": claim.schedule,
         "tags": claim.tags,
-        "flow_runner": claim.flow_runner,
+        "flow_runner": claim.flow_runner or usual,
     }
     spec, problems = lenient(given)
     return spec.at(claim.file, claim.line, origin=origin, problems=(*detail.problems, *problems))

@@ -8,7 +8,8 @@ import sys
 
 from loader import process
 from loader.errors import ProfileError
-from worker.protocol import AUTO
+from loader.escape import line
+from worker.protocol import AUTO, Policy
 
 ORION = "orion"
 OLDEST = (3, 9)
@@ -83,6 +84,12 @@ def unfit(path: str, dialect: str, version: str | None, trouble: str | None) -> 
         f"cannot read scripts as {dialect}: {path} has no such Prefect ({found}); name an interpreter that"
         f" has one with --python, or {remedy}"
     )
+
+
+def unloadable(path: str, policy: Policy, failure: process.PreloadFailed) -> str:
+    """What is said of a module that a profile wants preloaded and the interpreter cannot."""
+    asked = f"cannot preload {failure.module} with {path}, as profile {policy.profile} says"
+    return f"{asked}: {line(failure.reason)}; install or repair it there, or leave it out of 'preload'"
 
 
 def dotted(version: tuple[int, ...]) -> str:

@@ -46,6 +46,8 @@ FIXED_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    "BLIS_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
 }
 """What every script finds in its environment: the same order of sets every time, no thread at import,
@@ -163,6 +165,16 @@ def probe(python: str) -> list[protocol.Probed]:
             process.kill()
             process.wait()
             os.close(alive)
+
+
+class PreloadFailed(HostFailure):
+    """A module of the profile's ``preload`` cannot be used with this interpreter: which, and why."""
+
+    def __init__(self, module: str, failure: HostFailure) -> None:
+        super().__init__(f"preload: {module}", detail=failure.detail)
+        self.module = module
+        lost = isinstance(failure, ZygoteLost)
+        self.reason = "it ends the process, or does not come to an end" if lost else failure.step
 
 
 class Trusted:
@@ -313,11 +325,18 @@ class Zygote:
 
     def launch(self, policy: protocol.Policy) -> None:
         """Say what shall hold and wait for the answer. Raises HostFailure."""
+        module: str | None = None
         try:
             self.broker.send(protocol.Launch(protocol.VERSION, policy, *identity(), dialect=self.dialect))
+            for _ in (*policy.preload, None):
+                module = self.channel.receive(protocol.Preloading, START_SECONDS).module
             self.launched = self.channel.receive(protocol.Launched, START_SECONDS)
-        except ZygoteLost as lost:
-            self.explain(lost)
+        except HostFailure as failure:
+            if module is not None:
+                raise PreloadFailed(module, failure) from None
+            if isinstance(failure, ZygoteLost):
+                self.explain(failure)
+            raise
 
     def explain(self, lost: ZygoteLost) -> None:
         """Say why a zygote was lost: the broker's own word comes first, then what it printed."""
@@ -342,9 +361,9 @@ class Zygote:
         self.broker.receive(protocol.FolderOpened, FOLDER_SECONDS)
         return self.broker.receive_descriptors(1, FOLDER_SECONDS)[0]
 
-    def ask(self) -> None:
-        """Ask for one more worker. Raises ZygoteLost."""
-        self.channel.send(protocol.Fork())
+    def ask(self, *, warm: bool) -> None:
+        """Ask for one more worker, as ``Fork`` says. Raises ZygoteLost."""
+        self.channel.send(protocol.Fork(warm))
 
     def take(self) -> Worker:
         """A worker that was asked for. Raises HostFailure, ZygoteLost."""

@@ -15,6 +15,7 @@ from typing import Any
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 DAY = 86_400
+OURS = ("loader", "worker")
 UNITS = MappingProxyType({"GiB": GIB, "MiB": MIB, "KiB": KIB})
 
 Reader = Callable[[Any], Any]
@@ -102,6 +103,16 @@ def names(value: Any) -> tuple[str, ...]:
             raise ValueError(f"must be a list of variable names; {item!r} is not one")
         if item.startswith(("LD_", "PYTHON", "GLIBC_", "MALLOC_")):
             raise ValueError(f"must not hold {item!r}, which would change how the worker itself starts")
+    return tuple(value)
+
+
+def modules(value: Any) -> tuple[str, ...]:
+    """Read a list of modules that a zygote may import."""
+    for item in _texts(value, "a list of modules"):
+        if not all(part.isidentifier() for part in item.split(".")):
+            raise ValueError(f"must be a list of modules such as 'pandas'; {item!r} is not one")
+        if item.split(".")[0] in OURS:
+            raise ValueError(f"must not hold {item!r}, which no script can import")
     return tuple(value)
 
 

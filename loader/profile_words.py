@@ -29,8 +29,11 @@ OPEN: Mapping[str, str] = MappingProxyType(
 
 
 def describe(policy: Policy) -> str:
-    """One line for each guarantee: whether it must hold, how far, and what it leaves the script."""
-    return "\n".join(_line(policy, guarantee) for guarantee in GUARANTEES)
+    """A line for each guarantee: whether it must hold, how far, and what it leaves the script; preloads."""
+    lines = [_line(policy, guarantee) for guarantee in GUARANTEES]
+    if policy.preload:
+        lines.append(f"{'preload':<32}imports {', '.join(policy.preload)} once, before any script")
+    return "\n".join(lines)
 
 
 def _line(policy: Policy, guarantee: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loader.errors import ProfileError
-from loader.profile_schema import HOLD, LEVEL, VALUES, Reader, text
+from loader.profile_schema import HOLD, LEVEL, VALUES, Reader, modules, text
 from loader.profile_words import describe
 from loader.strict_yaml import SIZE_CAP, Document, StrictYamlError, read
 from loader.yaml_places import KeyPath, Problem
@@ -99,6 +99,7 @@ def _policy(name: str, data: dict[str, Any]) -> Policy:
         profile=name,
         demands={guarantee: section["level"] for guarantee, section in asked.items()},
         required=tuple(guarantee for guarantee, section in asked.items() if section["hold"] == "required"),
+        preload=data["preload"],
         **values,
     )
 
@@ -125,9 +126,12 @@ class _Check:
         if type(own) is not dict:
             self.refuse((), "must be a mapping of keys to values")
             return {}
-        self.known((), own, ("description", "extends", *GUARANTEES))
+        self.known((), own, ("description", "extends", "preload", *GUARANTEES))
         base = self.base(own.get("extends"))
-        data = {"description": self.value(("description",), own, text, _MISSING)}
+        data = {
+            "description": self.value(("description",), own, text, _MISSING),
+            "preload": self.value(("preload",), own, modules, base.get("preload", ())),
+        }
         for guarantee in GUARANTEES:
             if guarantee in own:
                 data[guarantee] = self.section(guarantee, own[guarantee], base.get(guarantee, {}))

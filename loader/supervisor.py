@@ -27,7 +27,7 @@ from loader.models import Interpreter, Outcome, Source
 from loader.observing import Observer, Refused, ScriptRead, WorkerEnded, WorkerTaken, ZygoteStarted, ignore
 from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
-from loader.process import HostFailure, Worker, Zygote, ZygoteLost, identity
+from loader.process import HostFailure, PreloadFailed, Worker, Zygote, ZygoteLost, identity
 from loader.session import Session
 from loader.sources import Root, Script
 from loader.verdict import exit_of
@@ -60,13 +60,15 @@ class Supervisor:
         self.started = False
         self.packages = ""
         self.closed = False
+        self.under_way = 0
 
     # --- zygote and workers ---
 
     def current(self) -> Zygote:
         """The zygote, started if there is none; call with the lock held.
 
-        Raises HostFailure, and ProfileError when its interpreter has not the Prefect that is asked for.
+        Raises HostFailure, and ProfileError when its interpreter has not the Prefect that is asked for, or
+        cannot preload what the profile says.
         """
         if self.closed:
             raise LoaderClosed("cannot load: this FlowLoader is closed; open another")
@@ -75,7 +77,10 @@ class Supervisor:
             self.drop(self.zygote)
         if self.zygote is None:
             began = time.monotonic()
-            self.zygote = Zygote(self.policy, self.python.path, self.dialect)
+            try:
+                self.zygote = Zygote(self.policy, self.python.path, self.dialect)
+            except PreloadFailed as failure:
+                raise ProfileError(interpreters.unloadable(self.python.path, self.policy, failure)) from None
             seconds = time.monotonic() - began
             self.observer(ZygoteStarted(pid=self.zygote.process.pid, seconds=seconds, again=self.started))
             self.started = True
@@ -124,10 +129,12 @@ class Supervisor:
                 if root is not None:
                     zygote.ask_folder(root, temporary=temporary)
                 if not self.pool.asked:
-                    zygote.ask()
+                    zygote.ask(warm=False)
                     self.pool = self.pool.asking(1)
                 folder = zygote.take_folder() if root is not None else None
-                return self.receive(zygote, folder), folder
+                worker = self.receive(zygote, folder)
+                self.under_way += 1
+                return worker, folder
             except HostFailure as failure:
                 if isinstance(failure, ZygoteLost):
                     self.drop(zygote)
@@ -216,13 +223,14 @@ class Supervisor:
         return place, ended
 
     def replenish(self) -> None:
-        """Ask for the workers that shall wait, once no load waits for the processor that this takes."""
+        """After a load: ask for the workers that shall wait, now that it does not wait for the processor."""
         with self.lock, contextlib.suppress(ZygoteLost):
+            self.under_way -= 1
             zygote = self.zygote
             if zygote is None or zygote.owner != os.getpid():
                 return
             for _ in range(self.pool.to_ask(0)):
-                zygote.ask()
+                zygote.ask(warm=not self.under_way)
                 self.pool = self.pool.asking(1)
 
     def configure(self, worker: Worker, root: str | None, folder: int | None) -> None:

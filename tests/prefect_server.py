@@ -28,6 +28,11 @@ STOP_SECONDS = 20
 @pytest.fixture(scope="session")
 def prefect_python():
     """An interpreter that has Prefect 3."""
+    return newest()
+
+
+def newest():
+    """The interpreter of an environment with Prefect 3."""
     return environment_with(sys.executable, [sys.version, sys.base_prefix], REQUIREMENTS)
 
 

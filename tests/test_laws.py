@@ -72,8 +72,8 @@ def test_worker_imports_only_the_standard_library_and_itself(path):
     allowed = {*sys.stdlib_module_names, "worker"} | (
         {"msgpack"} if name(path) == "worker/framing.py" else set()
     )
-    if name(path) == "worker/zygote.py":
-        allowed.add("<computed>")  # what its trusted caller tells it to preload
+    if name(path) == "worker/preload.py":
+        allowed.add("<computed>")  # what the profile says
     if name(path) == "worker/dialects/prefect/installed.py":
         allowed |= {"prefect", "<computed>"}  # the Prefect that the script's own interpreter has
     strangers = {module for module in imports(path) if module.split(".")[0] not in allowed}

@@ -65,7 +65,7 @@ class Broker:
             raise protocol.Violation(f"cannot speak protocol {launch.version}: this is {protocol.VERSION}")
         self.policy = protocol.policy(launch.policy)
         self.uid, self.gid = launch.uid, launch.gid
-        self.preload, self.dialect = launch.preload, launch.dialect
+        self.dialect = launch.dialect
         self.channel = channel
         self.privileged = os.geteuid() == ROOT
         self.isolated = confine.wants_namespaces(self.policy)
@@ -168,7 +168,7 @@ class Broker:
             traceback.print_exc()
             os._exit(1)
         standing = zygote.Zygote(self.policy, self.uid, self.gid, trees, symlinks, in_force, channel)
-        zygote.run(standing, self.preload, self.dialect)
+        zygote.run(standing, self.dialect)
 
     def enter_inner(self) -> Tuple[str, ...]:
         """Become the workers' identity and enter the zygote's namespaces. Raises StepFailed."""
@@ -198,8 +198,9 @@ class Broker:
             signal.pidfd_send_signal(child, signal.SIGKILL)
             os.waitid(os.P_PIDFD, child, os.WEXITED)
             orphans.end(set())
-            if select.select([supervisor], [], [], DYING_SECONDS)[0]:
-                for path in self.temporary:
+            left = [path for path in self.temporary if os.path.lexists(path)]
+            if left and select.select([supervisor], [], [], DYING_SECONDS)[0]:
+                for path in left:
                     shutil.rmtree(path, ignore_errors=True)
 
     def answer(self, wanted: protocol.OpenFolder) -> None:

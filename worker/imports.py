@@ -12,10 +12,11 @@ from __future__ import annotations
 import builtins
 import os
 import sys
+from functools import cache
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
-from typing import Any, Iterable, List, Optional, Sequence, Set
+from typing import Any, Iterable, List, Optional, Sequence, Set, Tuple
 
 from worker.pristine import BUILTINS
 
@@ -190,6 +191,15 @@ def take_out(names: Iterable[str]) -> None:
             del sys.modules[name]
 
 
+@cache
+def carried() -> Tuple[str, ...]:
+    """Our own modules, all of which are loaded before the first script.
+
+    They are remembered, for whoever looks at each name there is has a fork copy the pages of all of them.
+    """
+    return tuple(name for name in sys.modules if top(name) in CARRIED)
+
+
 def folders_of(filename: str, root: str, paths: Sequence[str] = ()) -> List[str]:
     """Those of ``paths`` that are there; by default the script's own folder, then the root."""
     own = os.path.dirname(filename) if os.path.isabs(filename) else root
@@ -218,7 +228,8 @@ def arrange(folders: Sequence[str], module: str, keep: Sequence[str], code: Opti
     finder.shadow(keep)
     if finder.shadowed:
         builtins.__import__ = finder.import_here
-    take_out(CARRIED)
+    for own in carried():
+        sys.modules.pop(own, None)
     sys.path[:] = [*finder.folders, *(entry for entry in sys.path if not carried_path(entry))]
     sys.meta_path.insert(0, finder)
     taken = module in finder.shadowed or module in sys.builtin_module_names or module in keep

@@ -4,8 +4,8 @@ Contract. The worker is forked from a zygote and given five descriptors: the cha
 what to do, its standard output and standard error, the pipe of the fault handler, and the pipe on which
 it answers. None but these stays open, and the channel is closed before the script starts. It
 
-1. confines itself as far as it can without knowing its script, and unless one waits already, rehearses
-   a harmless load, so that its first real one pays for no copied page;
+1. has the pages of memory copied that a load writes to, and confines itself as far as it can without
+   knowing its script;
 2. waits for ``Configure`` (and the folder that comes with it), finishes confining itself and answers
    ``Ready`` with what holds, or ``Refused`` when a required guarantee does not;
 3. waits for ``Load``, runs the script, and sends ``Found`` for each flow and spec as it is defined, then
@@ -24,14 +24,13 @@ import fcntl
 import gc
 import mmap
 import os
-import select
 import signal
 import sys
 import traceback
 from dataclasses import dataclass, replace
-from typing import FrozenSet, Tuple
+from typing import FrozenSet, List, Tuple
 
-from . import confine, protocol, reads, script
+from . import confine, pages, protocol, reads, script
 from .channel import Channel, Closed, Replies
 from .confine import closed, kernel, mounts
 from .pristine import BUILTINS
@@ -80,7 +79,7 @@ def close_others(keep: Tuple[int, ...]) -> None:
     os.closerange(low, os.sysconf("SC_OPEN_MAX"))
 
 
-def live(worker: confine.Confinement, pipes: Pipes, parent: int) -> None:
+def live(worker: confine.Confinement, pipes: Pipes, parent: int, needed: List[pages.Piece]) -> None:
     """Everything after the fork. Never returns."""
     leave, complain = os._exit, traceback.print_exc
     code = EXIT_LOST
@@ -89,6 +88,7 @@ def live(worker: confine.Confinement, pipes: Pipes, parent: int) -> None:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL, "worker: parent death signal")
         if os.getppid() not in (0, parent):
             leave(EXIT_LOST)
+        pages.take(needed)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 1, "worker: dumpable")
         os.setsid()
         channel, replies, faults = settle(pipes)
@@ -99,8 +99,6 @@ def live(worker: confine.Confinement, pipes: Pipes, parent: int) -> None:
         worker.walk(confine.BEFORE_SCRIPT_IS_KNOWN)
         faulthandler.enable(faults, all_threads=True)
         faulthandler.register(signal.SIGXCPU, faults, all_threads=True)
-        if not select.select([channel], [], [], 0)[0]:
-            script.rehearse(briefly=True)
         gc.freeze()
         if serve(worker, channel, replies):
             code = EXIT_REPLIED

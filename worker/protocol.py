@@ -8,9 +8,10 @@ Who says what, in order:
 =============  =========================  ====================================================
 channel        from the trusted caller    from the other side
 =============  =========================  ====================================================
-broker         ``Launch``                 ``Launched`` | ``Refused``
+broker         ``Launch``                 ``Refused``, if it fails
                ``OpenFolder``             ``FolderOpened`` (+ descriptor) | ``Refused``
-zygote         ``Fork``                   ``Forked`` (+ descriptors) | ``Refused``
+zygote         nothing                    ``Preloading`` for each module, then ``Launched``
+               ``Fork``                   ``Forked`` (+ descriptors) | ``Refused``
 exit           nothing                    ``Exited``, once for each worker
 worker         ``Configure``, ``Load``    ``Ready`` | ``Refused``, then ``Found``… and one of
                                           ``Loaded`` | ``Failed``
@@ -90,6 +91,7 @@ class Policy:
     output: int
     result: int
     environment: Tuple[str, ...]
+    preload: Tuple[str, ...] = ()
 
     def asks(self, guarantee: str, level: Optional[str] = None) -> bool:
         """Whether ``guarantee`` is asked for; with ``level``, at exactly that level."""
@@ -111,7 +113,7 @@ class Guarantee:
 
 @dataclass(frozen=True)
 class Launch:
-    """First message to a broker: what its zygote shall enforce and what it shall preload.
+    """First message to a broker: what its zygote shall enforce.
 
     ``dialect`` is what its loads will ask for: with ``orion`` no installed Prefect is imported.
     """
@@ -120,8 +122,17 @@ class Launch:
     policy: Policy
     uid: int
     gid: int
-    preload: Tuple[str, ...] = ()
     dialect: str = AUTO
+
+
+@dataclass(frozen=True)
+class Preloading:
+    """What is imported next of what the policy wants preloaded: whatever goes wrong now is its doing.
+
+    ``None`` when all is.
+    """
+
+    module: Optional[str]
 
 
 @dataclass(frozen=True)
@@ -173,7 +184,12 @@ class FolderOpened:
 
 @dataclass(frozen=True)
 class Fork:
-    """Ask for one more idle worker."""
+    """Ask for one more idle worker; a ``warm`` one copies ahead of time what its load will write to.
+
+    That makes its load quicker and costs the processor a little more, so not while others wait for it.
+    """
+
+    warm: bool = False
 
 
 @dataclass(frozen=True)
@@ -278,6 +294,7 @@ class Probed:
 
 MESSAGES: Tuple[Type[Any], ...] = (
     Launch,
+    Preloading,
     Launched,
     Refused,
     OpenFolder,

@@ -48,7 +48,7 @@ get_run_logger()
 step(1)
 DeploymentSpec(flow=first, schedule=IntervalSchedule(interval=60, timezone="UTC"), tags=["a"])
 '''
-TOUCHES = b"""
+SMALL = b"""
 from prefect import flow
 
 @flow
@@ -91,6 +91,31 @@ first(1)
 daily, hourly = CronSchedule(cron="0 0 * * *"), IntervalSchedule(interval=datetime.timedelta(hours=1))
 RunnerDeployment(name="a", flow_name="first", schedules=[daily])
 RunnerDeployment(name="b", flow_name="first", schedules=[hourly])
+'''
+USUAL = b'''
+from typing import List, Optional
+from prefect import flow, task
+from pydantic import BaseModel
+
+class Settings(BaseModel):
+    table: str = "events"
+    limit: Optional[int] = None
+
+@task(retries=2)
+def extract(day: str) -> List[str]:
+    return [day]
+
+@flow(name="rehearsed", retries=1)
+def first(day: str, settings: Settings = Settings(), names: List[str] = ["a"]):
+    """Says nothing.
+
+    Args:
+        day: a day
+    """
+    return extract(day)
+
+@flow
+async def other(number: int = 1): ...
 '''
 FAILS = b"""
 def inner():
@@ -137,24 +162,36 @@ EVERYTHING: Dict[bool, Scripts] = {
     True: ((REAL, protocol.Loaded), (FAILS, protocol.Failed)),
 }
 """For a fresh interpreter: what may be lazy anywhere is resolved; by whether the dialect is lasting."""
-BRIEFLY: Scripts = ((TOUCHES, protocol.Loaded),)
-"""For a fork of one that rehearsed everything: the pages that each load writes to are copied."""
+ORDINARY = {False: SMALL, True: USUAL}
+"""What most scripts do, to find out which memory that takes."""
 
 
-def rehearse(execute: Callable[..., Any], briefly: bool) -> None:
+def rehearse(execute: Callable[..., Any]) -> None:
     """Load harmless scripts, which must end as said, and forget them."""
-    for dialect in dialects.rehearsed()[: 1 if briefly else None]:
-        rehearse_dialect(execute, dialect, BRIEFLY if briefly else EVERYTHING[dialect.lasting])
+    for dialect in dialects.rehearsed():
+        for source, expected in EVERYTHING[dialect.lasting]:
+            before = Surroundings()
+            try:
+                perform(execute, dialect, source, expected)
+            finally:
+                before.restore(dialect)
 
 
-def rehearse_dialect(execute: Callable[..., Any], dialect: Dialect, scripts: Scripts) -> None:
-    """The same for one dialect."""
+def season(execute: Callable[..., Any]) -> None:
+    """Load an ordinary script of the likeliest dialect and forget it."""
     before = Surroundings()
-    for source, expected in scripts:
-        load = protocol.Load(FILENAME, source, MODULE, None, dialect.name)
-        try:
-            reply = execute(load, lambda _: None)
-        finally:
-            before.restore(dialect)
-        if type(reply) is not expected:
-            raise RuntimeError(f"cannot rehearse a load: {reply}")
+    once(execute)
+    before.restore(dialects.rehearsed()[0])
+
+
+def once(execute: Callable[..., Any]) -> None:
+    """Load an ordinary script and leave everything as it is then."""
+    dialect = dialects.rehearsed()[0]
+    perform(execute, dialect, ORDINARY[dialect.lasting], protocol.Loaded)
+
+
+def perform(execute: Callable[..., Any], dialect: Dialect, source: bytes, expected: type) -> None:
+    """One load, which must end as said."""
+    reply = execute(protocol.Load(FILENAME, source, MODULE, None, dialect.name), lambda _: None)
+    if type(reply) is not expected:
+        raise RuntimeError(f"cannot rehearse a load: {reply}")

@@ -211,9 +211,16 @@ def wait_for_threads() -> None:
             thread.join(max(0.0, until - now()))
 
 
-def rehearse(briefly: bool = False) -> None:
-    """Load a harmless script and forget it, so that the first real load finds everything warm.
+def rehearse() -> None:
+    """Load harmless scripts and forget them, so that the first real load finds everything warm."""
+    rehearsal.rehearse(execute)
 
-    ``briefly`` is for a fork of a process that rehearsed at length.
-    """
-    rehearsal.rehearse(execute, briefly)
+
+def season() -> None:
+    """Load an ordinary script and forget it: the interpreter specialises what it runs again and again."""
+    rehearsal.season(execute)
+
+
+def rehearse_once() -> None:
+    """Load an ordinary script, as a process does that loads no other."""
+    rehearsal.once(execute)

@@ -8,7 +8,6 @@ ends every worker, and it sees no more of the host than they do.
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import platform
 import select
@@ -17,9 +16,9 @@ import socket
 import sys
 import traceback
 from dataclasses import dataclass, field
-from typing import Dict, List, NoReturn, Optional, Tuple
+from typing import Dict, Iterator, List, NoReturn, Optional, Tuple
 
-from . import confine, dialects, main, orphans, protocol, script
+from . import confine, dialects, main, orphans, pages, preload, protocol, script
 from .channel import Channel, Closed
 from .confine import closed, identity, kernel, limits, mounts, seccomp
 from .confine.kernel import StepFailed
@@ -28,6 +27,10 @@ from .dialects.prefect import installed
 HOST_NAME = b"worker"
 PATH = tuple(entry for entry in sys.path if entry.isprintable())
 """Where the interpreter finds its own, before anything of it is hidden."""
+SEASONS = 8
+"""Loads after which what every one of them runs is specialised."""
+IDLE = 10
+"""Milliseconds without a wish after which a chore is done."""
 
 
 @dataclass
@@ -56,6 +59,7 @@ class Zygote:
     program: bytes = b""
     children: Dict[int, Child] = field(default_factory=dict)
     forked: int = 0
+    needed: List[pages.Piece] = field(default_factory=list)
 
     # --- before the first fork ---
 
@@ -76,47 +80,62 @@ class Zygote:
             self.namespace = os.pidfd_open(os.getpid())
         self.program = seccomp.plan(self.policy)
 
-    def preload(self, modules: Tuple[str, ...], dialect: str) -> None:
+    def preload(self, dialect: str) -> None:
         """Import what scripts need, resolve what is lazy, and prove that nothing started a thread.
 
         Raises StepFailed, also when what was imported left a descriptor open.
         """
+        gc.disable()  # what is imported stays, and to look through it again and again takes its time
         opened = set(os.listdir("/proc/self/fd"))
         dialects.prepare(dialect)
-        for name in modules:
-            importlib.import_module(name)
+        for name in self.policy.preload:
+            self.channel.send(protocol.Preloading(name))
+            preload.bring(name)
+        self.channel.send(protocol.Preloading(None))
         script.rehearse()
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
-            raise StepFailed(
-                f"zygote: {threads} threads after preloading {', '.join(modules) or 'nothing'}", 0
-            )
+            raise StepFailed(f"zygote: {threads} threads before the first fork", 0)
         left = sorted(set(os.listdir("/proc/self/fd")) - opened)
         if left:
-            raise StepFailed(f"zygote: {len(left)} descriptors left open by preloading", 0)
-        gc.collect()
+            raise StepFailed(f"zygote: {len(left)} descriptors left open before the first fork", 0)
         gc.freeze()
-        gc.disable()
+
+    def chores(self) -> Iterator[bool]:
+        """What makes the loads of later forks quicker, a little at a time; true while there is more to do."""
+        gc.unfreeze()
+        gc.collect()
+        for _ in range(SEASONS):
+            gc.freeze()
+            yield True
+            script.season()
+        gc.freeze()
+        yield True
+        self.needed = pages.needed_for(script.rehearse_once)
 
     # --- serving ---
 
     def serve(self) -> None:
-        """Fork on demand and reap, until the supervisor goes away."""
+        """Fork on demand and reap, until the supervisor goes away; do chores while nothing is asked for."""
         poll = select.poll()
         poll.register(self.channel, select.POLLIN)
+        chores: Optional[Iterator[bool]] = self.chores()
         while True:
-            for descriptor, _ in poll.poll():
+            ready = poll.poll(IDLE if chores and self.forked else None)
+            if chores and not ready and not next(chores, False):
+                chores = None
+            for descriptor, _ in ready:
                 if descriptor != self.channel.fileno():
                     poll.unregister(descriptor)
                     self.reap(self.children.pop(descriptor))
                     continue
-                protocol.trusted(protocol.Fork, self.channel.receive())
-                child = self.fork()
+                wanted = protocol.trusted(protocol.Fork, self.channel.receive())
+                child = self.fork(warm=wanted.warm)
                 if child is not None:
                     self.children[child.pidfd] = child
                     poll.register(child.pidfd, select.POLLIN)
 
-    def fork(self) -> Optional[Child]:
+    def fork(self, *, warm: bool) -> Optional[Child]:
         """One more worker; None, and ``Refused`` is sent, when the host gives none."""
         held: List[int] = []
         init = None
@@ -125,7 +144,7 @@ class Zygote:
             if self.namespace is not None:
                 init = kernel.Init()
                 kernel.setns(init.pidfd, kernel.CLONE_NEWPID, "pid namespace: enter")
-            pid = self.fork_worker(theirs)
+            pid = self.fork_worker(theirs, self.needed if warm else [])
             if self.namespace is not None:
                 kernel.setns(self.namespace, kernel.CLONE_NEWPID, "pid namespace: return")
             self.forked += 1
@@ -157,7 +176,7 @@ class Zygote:
         held += (reading, exit_pipe)
         return [*ours, reading], theirs, exit_pipe
 
-    def fork_worker(self, theirs: List[int]) -> int:
+    def fork_worker(self, theirs: List[int], needed: List[pages.Piece]) -> int:
         """Fork; the child lives a worker's life and never comes back here."""
         parent = os.getpid()
         pid = os.fork()
@@ -172,7 +191,7 @@ class Zygote:
                 self.program,
                 {*self.in_force, confine.EXEC, confine.SUPERVISOR},
             )
-            main.live(worker, main.Pipes(*theirs), parent)
+            main.live(worker, main.Pipes(*theirs), parent, needed)
         return pid
 
     def reap(self, child: Child) -> None:
@@ -197,12 +216,12 @@ class Zygote:
             orphans.end({other.pid for other in self.children.values()})
 
 
-def run(zygote: Zygote, modules: Tuple[str, ...], dialect: str) -> NoReturn:
+def run(zygote: Zygote, dialect: str) -> NoReturn:
     """The zygote's life. Never returns."""
     code = 1
     try:
         zygote.settle()
-        zygote.preload(modules, dialect)
+        zygote.preload(dialect)
         found = installed.Installed
         launched = protocol.Launched(platform.python_version(), 1, found.version, found.trouble, PATH)
         zygote.channel.send(launched)

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from loader import FlowLoader
+from loader import EmbeddedRegistry, FlowLoader
+from loader.access import DEFAULT
+from loader.batches import judge
+from loader.deploying import Deployer
+from loader.finding import Finder
 
 SAMPLES = Path(__file__).parents[1] / "samples/prefect"
 SAME = [
@@ -351,3 +355,12 @@ def test_forced_dialect(prefect_python):
         outcome = loader.load(SAMPLES / "project/load_events.py")
         assert outcome.dialect.name == "orion"
         assert outcome.dialect.reason == "it was asked for"
+
+
+def test_what_serve_would_register_can_be_deployed(loaders, tmp_path):
+    """Flows of an installed Prefect run in a process of their own: no storage has to be configured."""
+    finder = Finder(loaders["prefect3"], DEFAULT)
+    with EmbeddedRegistry(tmp_path / "registry.db") as registry:
+        batch = judge(str(SAMPLES / "at_import/served.py"), Deployer(registry, finder))
+    assert [verdict.problems for verdict in batch.verdicts] == [(), (), ()]
+    assert all("only be usable from the current machine" in item.warnings[0] for item in batch.verdicts)

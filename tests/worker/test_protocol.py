@@ -136,7 +136,7 @@ def test_what_is_encoded_is_decoded(message):
 
 def test_parts_of_a_message_travel_as_maps(policy):
     """A policy inside a message is rebuilt by who needs it, equal to what was sent."""
-    sent = Launch(protocol.VERSION, policy(read=("/a", "/b")), 1, 2, ("json",))
+    sent = Launch(protocol.VERSION, policy(read=("/a", "/b")), 1, 2, "prefect3")
     (body,), _ = read([encode(sent)], protocol.CONTROL_CAP)
     got = trusted(Launch, decode(body))
     assert replace(got, policy=protocol.policy(got.policy)) == sent

@@ -1,0 +1,83 @@
+"""Pages that a load needs are found out by one fork and copied ahead of time by others."""
+
+import array
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker.pages import ALONE, OF_FILE, PAGE, POPULATE_READ, POPULATE_WRITE, PRESENT, pieces
+
+FORKS = """
+import os, resource
+from worker import pages
+
+PAGES = 500
+kept = bytearray(b"x") * (PAGES * pages.PAGE)
+
+def write():
+    for place in range(0, len(kept), pages.PAGE):
+        kept[place] = 1
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def of_fork(needed):
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        pages.take(needed)
+        before = faults()
+        write()
+        os.write(writing, str(faults() - before).encode())
+        os._exit(0)
+    os.wait()
+    return int(os.read(reading, 100))
+
+needed = pages.needed_for(write)
+assert kept[0] == ord("x")
+print(of_fork([]), of_fork(needed))
+"""
+
+
+def test_what_one_fork_wrote_to_is_copied_for_the_next_before_it_writes():
+    """The scout's needs are those of whoever does the same; its parent's memory stays what it is."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    plain, taken = map(int, done.stdout.split())
+    assert plain >= 500
+    assert taken < 100
+
+
+def test_a_scout_that_fails_costs_nothing_but_its_advice():
+    """Forks do without."""
+    source = "from worker import pages; print(pages.needed_for(lambda: 1 / 0))"
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert done.stdout == "[]\n"
+    assert "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("entries", "asked"),
+    [
+        ([0, PRESENT, 0], []),
+        ([PRESENT | ALONE], [(0, 1, POPULATE_WRITE)]),
+        ([0, PRESENT | ALONE, PRESENT | ALONE, 0], [(1, 2, POPULATE_WRITE)]),
+        ([PRESENT | OF_FILE, PRESENT | ALONE], [(0, 1, POPULATE_READ), (1, 1, POPULATE_WRITE)]),
+        ([PRESENT | OF_FILE | ALONE], [(0, 1, POPULATE_READ)]),
+    ],
+)
+def test_neighbours_are_asked_for_together(entries, asked):
+    """What is not there, or shared with others, is left alone."""
+    found = [
+        (start // PAGE, length // PAGE, advice)
+        for start, length, advice in pieces(0, array.array("Q", entries))
+    ]
+    assert found == asked

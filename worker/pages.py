@@ -1,0 +1,93 @@
+"""Copies ahead of time the pages of memory that a load will need; it runs beside foreign code only later.
+
+A forked process shares its memory with its parent, and pays for each page when it first writes to it, as
+counting references does all the time: several milliseconds of a load. A scout, forked once, does what loads
+do and says which pages it needed; each worker has those copied while it waits for its script.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import itertools
+import os
+import traceback
+from typing import Callable, Iterator, List, Tuple
+
+from .confine import kernel
+
+Piece = Tuple[int, int, int]
+"""Address, length and what to ask of the kernel."""
+PAGE = os.sysconf("SC_PAGE_SIZE")
+PRESENT, OF_FILE, ALONE = 1 << 63, 1 << 61, 1 << 56
+"""What the kernel says of a page: it is there, it is a file's, no other process has it."""
+POPULATE_READ, POPULATE_WRITE = 22, 23
+ENTRY = 8
+"""Bytes in which the kernel tells of a page."""
+madvise = kernel.libc.madvise
+madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+
+def needed_for(rehearse: Callable[[], None]) -> List[Piece]:
+    """What a fork of this process needs for ``rehearse``; nothing where the kernel does not tell."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    scout = os.fork()
+    if scout == 0:
+        try:
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 1, "scout: dumpable")
+            rehearse()
+            with os.fdopen(writing, "wb") as end:
+                end.write(array.array("Q", [number for piece in own() for number in piece]).tobytes())
+        except BaseException:
+            traceback.print_exc()
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as end:
+        told = array.array("Q", end.read())
+    os.waitpid(scout, 0)
+    return list(zip(told[::3], told[1::3], told[2::3]))
+
+
+def own() -> Iterator[Piece]:
+    """The pages that this process has to itself, and those of files that it has looked into."""
+    with contextlib.suppress(OSError), open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
+        for start, end in mappings():
+            pagemap.seek(start // PAGE * ENTRY)
+            entries = array.array("Q", pagemap.read((end - start) // PAGE * ENTRY))
+            yield from pieces(start, entries)
+
+
+def mappings() -> Iterator[Tuple[int, int]]:
+    """What of the address space can be read, but for what the kernel has put there for itself."""
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        for line in maps:
+            place, rights, *_, name = line.split(None, 5)
+            if rights.startswith("r") and not name.startswith("[v"):
+                start, end = (int(number, 16) for number in place.split("-"))
+                yield start, end
+
+
+def pieces(start: int, entries: array.array[int]) -> Iterator[Piece]:
+    """The runs of pages of one mapping that are asked of the kernel in the same way."""
+    first = 0
+    for asked, run in itertools.groupby(entries, wanted):
+        length = sum(1 for _ in run)
+        if asked:
+            yield start + first * PAGE, length * PAGE, asked
+        first += length
+
+
+def wanted(entry: int) -> int:
+    """What to ask of the kernel for one page; 0 for nothing."""
+    if not entry & PRESENT:
+        return 0
+    if entry & OF_FILE:
+        return POPULATE_READ
+    return POPULATE_WRITE if entry & ALONE else 0
+
+
+def take(needed: List[Piece]) -> None:
+    """Have them now. What cannot be had is had when it is needed."""
+    for address, length, advice in needed:
+        madvise(address, length, advice)
