@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from loader.daemon.events import Events
 from loader.daemon.listening import Listener, tells
 from loader.daemon.places import SUFFIX, Found, Identity, Place, Site
 from loader.daemon.state import Seen, State, after_load, after_trouble
-from loader.daemon.traces import Moment, guessed, trace
+from loader.daemon.traces import Moment, guessed, plausible, trace
 from loader.models import Outcome, Status
 from loader.sources import Script
 
@@ -204,7 +204,7 @@ class Follower:
                 return
         await self.run_script(script, location)
 
-    def fingerprint(self, script: Script, read: Iterable[str]) -> tuple[str, int]:
+    def fingerprint(self, script: Script, read: Collection[str]) -> tuple[str, int]:
         """What a script and all that it depends on are now, and when the last of that changed."""
         seen = trace(script, read)
         digest, changed = (seen.digest, seen.changed) if seen else ("", 0)
@@ -219,7 +219,7 @@ class Follower:
             self.put_off(location, AGAIN)
             await self.say_trouble(location, str(error) or type(error).__name__)
             return
-        read = guessed(script) if outcome.sources is None else list(outcome.sources)
+        read = list(outcome.sources or ()) if plausible(outcome.sources) else guessed(script)
         fingerprint: str | None
         fingerprint, change = await asyncio.to_thread(self.fingerprint, script, read)
         if began.is_after(change) or location in self.uncertain:

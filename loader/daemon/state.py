@@ -14,6 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable
+from itertools import islice
 
 from pydantic import ValidationError
 
@@ -22,6 +23,8 @@ from loader.raising import holds_nothing
 from loader.scanning import USAGE
 from loader.tally import given_by, place_of
 
+NAMES = 1_000
+"""Names of each script that are looked at for those that others use."""
 LOADS = 50
 """Loads of each script that are remembered."""
 FORMAT = 1
@@ -263,7 +266,7 @@ def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
         loads=(*(before.loads if before else ()), past)[-LOADS:],
         names=tuple(
             Name(kind=kind, name=name, place=place_of(file, line))
-            for kind, name, file, line in given_by(location, told.flows, told.specs)
+            for kind, name, file, line in islice(given_by(location, told.flows, told.specs), NAMES)
         ),
         flows=len(told.flows),
         specs=len(told.specs),
