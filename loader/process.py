@@ -310,6 +310,10 @@ class Zygote:
             descriptors = [end.fileno() for end in theirs] + [own]
             passed = environment(policy, os.environ)
             self.process = execute(python, "broker", descriptors, (), passed, self.stderr)
+        except BaseException:
+            for opened in (*ours, self.stderr):
+                opened.close()
+            raise
         finally:
             os.close(own)
             for end in theirs:

@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from loader.daemon.events import Events
 from loader.daemon.listening import Listener, tells
 from loader.daemon.places import SUFFIX, Found, Identity, Place, Site
 from loader.daemon.state import Seen, State, after_load, after_trouble
-from loader.daemon.traces import Moment, guessed, trace
+from loader.daemon.traces import Moment, guessed, plausible, trace
 from loader.models import Outcome, Status
+from loader.scanning import USAGE
 from loader.sources import Script
 
 PATIENCE = 10
@@ -24,7 +25,7 @@ MANY = 1_000
 LOOK = 1.0
 """Seconds between two looks whether the folder is still the same one."""
 AGAIN = 5.0
-"""Seconds after which what could not be loaded by no fault of its own is tried again."""
+"""Seconds after which a script that nobody would load is tried again."""
 TOLD = {"id", "place", "location", "status", "ok", "stale", "problem", "flows", "specs"}
 """What an event tells of a script."""
 Load = Callable[[Place, Script], Awaitable[Outcome]]
@@ -204,7 +205,7 @@ class Follower:
                 return
         await self.run_script(script, location)
 
-    def fingerprint(self, script: Script, read: Iterable[str]) -> tuple[str, int]:
+    def fingerprint(self, script: Script, read: Collection[str]) -> tuple[str, int]:
         """What a script and all that it depends on are now, and when the last of that changed."""
         seen = trace(script, read)
         digest, changed = (seen.digest, seen.changed) if seen else ("", 0)
@@ -219,8 +220,11 @@ class Follower:
             self.put_off(location, AGAIN)
             await self.say_trouble(location, str(error) or type(error).__name__)
             return
-        read = guessed(script) if outcome.sources is None else list(outcome.sources)
-        fingerprint: str | None
+        if outcome.status is Status.SANDBOX_UNAVAILABLE:
+            message = outcome.error.message if outcome.error is not None else ""
+            await self.say_trouble(location, message, outcome.status)
+            return
+        read = list(outcome.sources or ()) if plausible(outcome.sources) else guessed(script)
         fingerprint, change = await asyncio.to_thread(self.fingerprint, script, read)
         if began.is_after(change) or location in self.uncertain:
             self.uncertain.discard(location)
@@ -228,18 +232,15 @@ class Follower:
             # What it read may have changed before we saw it: one more load decides.
             self.uncertain.add(location)
             self.put_off(location, self.settle)
-        if outcome.status is Status.SANDBOX_UNAVAILABLE:
-            self.put_off(location, AGAIN)
-            fingerprint = None
         await self.remember(
             lambda: after_load(self.state, self.shown, location, outcome, fingerprint, tuple(read))
         )
 
-    async def say_trouble(self, location: str, problem: str) -> None:
-        """A script could not be read or loaded by no fault of its own: it is tried again."""
+    async def say_trouble(self, location: str, problem: str, status: str = USAGE) -> None:
+        """A script could not be read or loaded by no fault of its own: the next look tries again."""
         seen = self.known.get(location)
         if seen is None or seen.problem != problem or seen.fingerprint is not None:
-            await self.remember(lambda: after_trouble(self.state, self.shown, location, problem))
+            await self.remember(lambda: after_trouble(self.state, self.shown, location, problem, status))
 
     async def remember(self, put: Callable[[], Seen]) -> None:
         """Keep what is known of a script, and tell."""

@@ -14,14 +14,16 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable
+from itertools import islice
 
 from pydantic import ValidationError
 
 from loader.models import Model, Outcome, Status
 from loader.raising import holds_nothing
-from loader.scanning import USAGE
 from loader.tally import given_by, place_of
 
+NAMES = 1_000
+"""Names of each script that are looked at for those that others use."""
 LOADS = 50
 """Loads of each script that are remembered."""
 FORMAT = 1
@@ -51,7 +53,7 @@ class Name(Model):
 class Seen(Model):
     """What is known of one watched script without its outcomes.
 
-    ``place`` is what is watched, ``status`` how its last load ended, or ``usage`` if it could not be read.
+    ``place`` is what is watched, ``status`` how its last load ended, or ``usage`` if there was none.
     ``ok`` is that it loaded, or holds nothing at all. ``problem`` says what kept it from being loaded again.
     ``stale`` is that the flows and specs are those of an earlier load; ``names`` are the last good ones.
     ``fingerprint`` is of all that the load depended on, null if it is to be loaded again in any case;
@@ -263,7 +265,7 @@ def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
         loads=(*(before.loads if before else ()), past)[-LOADS:],
         names=tuple(
             Name(kind=kind, name=name, place=place_of(file, line))
-            for kind, name, file, line in given_by(location, told.flows, told.specs)
+            for kind, name, file, line in islice(given_by(location, told.flows, told.specs), NAMES)
         ),
         flows=len(told.flows),
         specs=len(told.specs),
@@ -276,10 +278,10 @@ def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
     return small(item)
 
 
-def after_trouble(state: State, place: str, location: str, problem: str) -> Seen:
+def after_trouble(state: State, place: str, location: str, problem: str, status: str) -> Seen:
     """Remember that a script could not be loaded by no fault of its own; what was known of it stays."""
     number = number_of(place, location)
-    before = state.get(number) or Watched(id=number, place=place, location=location, status=USAGE)
+    before = state.get(number) or Watched(id=number, place=place, location=location, status=status)
     stale = last_good(before) is not None
     item = before.model_copy(update={"problem": problem, "fingerprint": None, "stale": stale})
     state.put(item)

@@ -19,7 +19,7 @@ import posixpath
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -28,14 +28,17 @@ from loader.sources.local import open_root, read_file
 
 WEIGHT = 64 << 20
 """Bytes of all files that are looked at; of a load that read more there is no trace."""
-ENTRIES = 100_000
-"""Entries of one folder that are looked at; the same."""
+ENTRIES = 200_000
+"""Entries of all folders that are looked at, and how many folders lead to the files; the same."""
+FILES, CHARACTERS = 2_000, 100_000
+"""Sources that are followed, and characters of all their names; an honest worker tells fewer."""
 WORD = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*")
 FOLDERS, NAMES = 32, 10_000
 """Folders whose listing is remembered, and names in each: the scripts of one folder all ask for the same."""
 ALWAYS = frozenset({b"__init__"})
 """Names that matter though nobody says them."""
-SLACK = 100_000_000
+SECOND = 10**9
+SLACK = SECOND // 10
 """Nanoseconds by which a change must be older than a load to have been there for it: clocks are coarse."""
 
 
@@ -75,8 +78,15 @@ class Trace:
     changed: int
 
 
-def trace(script: Script, sources: Iterable[str]) -> Trace | None:
+def plausible(sources: Collection[str] | None) -> bool:
+    """Whether the sources of an outcome are known, and can be followed."""
+    return sources is not None and len(sources) <= FILES and sum(map(len, sources)) <= CHARACTERS
+
+
+def trace(script: Script, sources: Collection[str]) -> Trace | None:
     """What an outcome of ``script`` depends on that has these ``sources``; None when that cannot be told."""
+    if not plausible(sources):
+        return None
     tracer = Tracer(script.content)
     try:
         with contextlib.ExitStack() as stack:
@@ -130,7 +140,10 @@ class Tracer:
             self.file(view, name)
         folders = {posixpath.dirname(name) or "." for name in names}
         if home is not None:
-            folders |= {".", home, *(part for name in (*folders, home) for part in above(name))}
+            for name in (*folders, home):
+                folders.update((".", home), above(name))
+                if len(folders) > ENTRIES:
+                    raise Untold
         for folder in sorted(folders):
             self.folder(view, folder)
         self.changed = max(self.changed, view.changed)
@@ -197,6 +210,7 @@ class Fetched:
     def __init__(self, project: Project) -> None:
         self.files = project.files
         self.folders: dict[str, set[str]] = {".": set()}
+        self.listings: dict[str, Listing] = {}
         for name in (*project.files, *project.left_out):
             for path in (name, *above(name)):
                 folder, entry = posixpath.split(path)
@@ -204,7 +218,9 @@ class Fetched:
 
     def listing(self, name: str) -> Listing | str:
         """What a folder holds, or why there is none."""
-        return Listing(self.folders[name]) if name in self.folders else "no folder"
+        if name not in self.listings and name in self.folders:
+            self.listings[name] = Listing(self.folders[name])
+        return self.listings.get(name, "no folder")
 
     def content(self, name: str) -> bytes | str:
         """A file's content, or why there is none."""
@@ -215,27 +231,19 @@ class Disk:
     """A folder of this machine, by its descriptor ``top``; nothing that lies elsewhere is looked at."""
 
     def __init__(self, top: int) -> None:
-        self.top, self.changed, self.left = top, 0, WEIGHT
+        self.top, self.changed, self.left, self.entries = top, 0, WEIGHT, ENTRIES
 
     def listing(self, name: str) -> Listing | str:
         """What a folder holds, or why there is none. Raises Untold."""
         try:
             with self.below(name) as place:
-                status = os.fstat(place)
-                if time.time_ns() - status.st_ctime_ns < SLACK:  # it may change again and look the same
-                    return listed(place)
-                key = (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_mtime_ns)
-                with LOCK:
-                    held = LISTINGS.pop(key, None)
-                held = held or listed(place)
-                with LOCK:
-                    if len(held.names) <= NAMES:
-                        LISTINGS[key] = held
-                    while len(LISTINGS) > FOLDERS:
-                        del LISTINGS[next(iter(LISTINGS))]
-                return held
+                found = remembered(place)
         except OSError as error:
             return f"errno {error.errno}"
+        self.entries -= len(found.names)
+        if self.entries < 0:
+            raise Untold
+        return found
 
     def content(self, name: str) -> bytes | str:
         """A file's content, or why there is none. Raises Untold."""
@@ -257,10 +265,32 @@ class Disk:
             found, top = (os.readlink(f"/proc/self/fd/{item}") for item in (place, self.top))
             if found != top and not found.startswith(top.rstrip("/") + "/"):
                 raise OSError(errno.EXDEV, name)
-            self.changed = max(self.changed, os.fstat(place).st_ctime_ns)
+            self.changed = max(self.changed, latest(os.fstat(place).st_ctime_ns))
             yield place
         finally:
             os.close(place)
+
+
+def latest(changed: int) -> int:
+    """When a change may have been that bears this time: some file systems know even seconds only."""
+    return changed if changed % SECOND else changed + 2 * SECOND
+
+
+def remembered(place: int) -> Listing:
+    """What a folder holds, or held when it had not changed since. Raises Untold, OSError."""
+    status = os.fstat(place)
+    if time.time_ns() - latest(status.st_ctime_ns) < SLACK:  # it may change again and look the same
+        return listed(place)
+    key = (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_mtime_ns)
+    with LOCK:
+        held = LISTINGS.pop(key, None)
+    held = held or listed(place)
+    with LOCK:
+        if len(held.names) <= NAMES:
+            LISTINGS[key] = held
+        while len(LISTINGS) > FOLDERS:
+            del LISTINGS[next(iter(LISTINGS))]
+    return held
 
 
 def listed(place: int) -> Listing:

@@ -17,6 +17,7 @@ from loader.daemon.events import Events
 from loader.daemon.places import Place
 from loader.daemon.state import State
 from loader.daemon.watching import Watch
+from loader.models import Interpreter
 from tests.daemon.conftest import flow, settled
 
 pytestmark = pytest.mark.slow
@@ -476,19 +477,17 @@ def test_what_could_not_be_loaded_is_tried_again(watching, monkeypatch):
     run(test)
 
 
-def test_a_host_that_cannot_confine_is_asked_again(watching, monkeypatch, loader, policy):
-    """Nothing is known of a script that was not run."""
-    monkeypatch.setattr(following, "AGAIN", 0.3)
+def test_a_host_that_cannot_confine_is_asked_again(watching, loader):
+    """Nothing is known of a script that was not run, and nothing is said twice of it."""
 
     async def test():
         watching.write("a.py", flow("a"))
         with FlowLoader() as broken:
-            broken.supervisor.policy = broken.policy = policy(read=("/nowhere/at/all",))
+            broken.supervisor.python = Interpreter(path="/nowhere/python")
             watching.loader = broken
-            async with watching.on() as watch:
-                if seen(watch, "a.py").ok:
-                    pytest.skip("a folder that is missing is no failure of the host")
+            async with watching.on(every=0.3) as watch:
                 assert seen(watch, "a.py").status == "sandbox_unavailable"
+                assert kinds(watching) == {"source": 1}
                 watching.loader = loader
                 await watching.quiet()
                 assert seen(watch, "a.py").ok
@@ -496,18 +495,21 @@ def test_a_host_that_cannot_confine_is_asked_again(watching, monkeypatch, loader
     run(test)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_a_problem(watching):
-    """And none any more once it may be."""
+def test_a_file_that_cannot_be_read_is_a_problem(watching):
+    """And none any more once it can be; what was good stays."""
 
     async def test():
         path = watching.write("a.py", flow("a"))
-        path.chmod(0)
         async with watching.on() as watch:
-            assert "may not read" in seen(watch, "a.py").problem
-            path.chmod(0o600)
+            path.write_text(flow("a") + "#" * (9 << 20))
+            assert await watching.quiet() == {}
+            item = seen(watch, "a.py")
+            assert (item.stale, item.names[0].name) == (True, "a")
+            assert "larger than" in item.problem
+            path.write_text(flow("b"))
             await watching.quiet()
-            assert seen(watch, "a.py").ok
+            item = seen(watch, "a.py")
+            assert (item.stale, item.problem, item.names[0].name) == (False, None, "b")
 
     run(test)
 
