@@ -124,7 +124,7 @@ class Engine:
     async def joined(self, asked: Asked, permit: Permit, until: float | None) -> Flight | None:
         """The load under way that answers this request as well, if there is one."""
         flight = self.flights.get(identity(asked, permit))
-        if flight is None:
+        if flight is None or flight.task is None or flight.task.cancelling():
             return None
         if flight.began is None:
             later = flight.until is None or (until is not None and until <= flight.until)
@@ -139,7 +139,7 @@ class Engine:
             fresh = await asyncio.to_thread(unchanged, folder, flight.began)
         finally:
             flight.leave()
-        return flight if fresh else None
+        return flight if fresh and not flight.task.cancelling() else None
 
     def begun(self, caller: Caller, asked: Asked, permit: Permit, until: float | None) -> Flight:
         """A load of its own."""
