@@ -5,11 +5,12 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from loader import sources
 from loader.answers import Scanned, Slow, Summary, Twice
 from loader.errors import SourceError
-from loader.models import Outcome
+from loader.models import Flow, Outcome, Spec
 from loader.raising import holds_nothing
 
 SLOWEST = 5
@@ -21,6 +22,7 @@ TWICE = 100
 """Names used twice that are told."""
 NAME = 200
 """Characters of a name by which it is remembered."""
+Given = tuple[str, str, str, int | None]
 
 
 class Tally:
@@ -47,28 +49,19 @@ class Tally:
 
     def names(self, item: Scanned, outcome: Outcome) -> None:
         """Remember the names of one file: a flow that it has from another is that other's."""
-        try:
-            own = sources.display(item.location)
-        except SourceError:
-            return
         self.flows += len(outcome.flows)
         self.specs += len(item.specs)
-        for flow in outcome.flows:
-            if flow.file == own:
-                self.name("flow", flow.name, own, flow.line)
-        for judged in item.specs:
-            if judged.spec.name is not None and judged.spec.file == own:
-                name = f"{(judged.spec.flow_name or '')[:NAME]}/{judged.spec.name}"
-                self.name("deployment", name, own, judged.spec.line)
+        for given in given_by(item.location, outcome.flows, [judged.spec for judged in item.specs]):
+            self.name(*given)
 
     def name(self, kind: str, name: str, file: str, line: int | None) -> None:
         """Remember where a name is used, once for each file."""
-        key = (kind, name[:NAME])
+        key = (kind, name)
         if key not in self.places and len(self.places) >= NAMES:
             return
         held = self.places.setdefault(key, {})
         if file not in held and len(held) < PLACES:
-            held[file] = f"{file}:{line}" if line is not None else file
+            held[file] = place_of(file, line)
 
     def summary(self, skipped: Counter[str], *, complete: bool) -> Summary:
         """All of it so far."""
@@ -91,3 +84,23 @@ class Tally:
             twice=tuple(twice),
             seconds=time.monotonic() - self.started,
         )
+
+
+def given_by(location: str, flows: Iterable[Flow], specs: Iterable[Spec]) -> Iterator[Given]:
+    """The names that a file gives itself: each one's kind, the name, the file and the line."""
+    try:
+        own = sources.display(location)
+    except SourceError:
+        return
+    for flow in flows:
+        if flow.file == own:
+            yield "flow", flow.name[:NAME], own, flow.line
+    for spec in specs:
+        if spec.name is not None and spec.file == own:
+            name = f"{(spec.flow_name or '')[:NAME]}/{spec.name}"
+            yield "deployment", name[:NAME], own, spec.line
+
+
+def place_of(file: str, line: int | None) -> str:
+    """Where a name is used."""
+    return f"{file}:{line}" if line is not None else file

@@ -31,7 +31,7 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import FrozenSet, Tuple
 
-from . import confine, protocol, script
+from . import confine, protocol, reads, script
 from .channel import Channel, Closed, Replies
 from .confine import closed, kernel, mounts
 from .pristine import BUILTINS
@@ -151,7 +151,10 @@ def reply(worker: confine.Confinement, replies: Replies, load: protocol.Load) ->
     streams = (sys.stdout, sys.stderr)
     ballast = mmap.mmap(-1, BALLAST)
     gc.enable()
-    outcome = script.execute(load, tell, forbids=forbidden(worker.policy), read=worker.policy.read)
+    folder = worker.folder
+    way = None if folder is None else closed.by_descriptor(folder)
+    places = reads.places(None if folder is None else folder.path, way, worker.policy.read)
+    outcome = script.execute(load, tell, forbids=forbidden(worker.policy), places=places)
     ballast.close()
     for stream in streams:
         # The script may have closed or broken it, and that is its own affair.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from worker.pristine import BUILTINS
 
@@ -26,21 +26,20 @@ PATH_AT: Dict[str, int] = {
 }
 """The audit events that are looked at, and where in each the path stands."""
 LISTINGS = ("os.listdir", "os.scandir")
+Places = Tuple[Tuple[str, str], ...]
 UNCHECKED = b"\x01\0\0\0"
 """Flags of compiled code that is used whatever its source says."""
 abspath, decode_path, separator, split_path = os.path.abspath, os.fsdecode, os.sep, os.path.split
-getcwd, get_flags, open_file = os.getcwd, slice(4, 8), open
+get_flags, open_file = slice(4, 8), open
 current_frame = sys._getframe  # noqa: SLF001 - the only way to know who reads
 
 
 class Reads:
-    """What one script read. ``root`` is its folder, which is not told; ``others`` are told in full."""
+    """What one script read. ``places`` are the folders of which that is told, and what each is called."""
 
-    def __init__(self, script: str, root: Optional[str], others: Iterable[str] = ()) -> None:
+    def __init__(self, script: str, places: Places) -> None:
         self.script = script
-        # The kernel calls the working directory what it is without links, and so will relative paths.
-        roots = [] if root is None else [root, getcwd()]
-        self.tops = [(ended(top), "") for top in roots] + [(ended(top), ended(top)) for top in others]
+        self.tops = [(ended(folder), name) for folder, name in places]
         self.found: Set[str] = set()
         self.complete = True
 
@@ -88,8 +87,14 @@ class Reads:
 
 
 def ended(folder: str) -> str:
-    """A folder's path with a separator behind it."""
+    """The path of a folder with a separator behind it."""
     return folder.rstrip(separator) + separator
+
+
+def places(folder: Optional[str], way: Optional[str], others: Tuple[str, ...]) -> Places:
+    """Where reads are told: below a script's folder, whichever way is taken to it, and in others in full."""
+    ways = {} if folder is None or way is None else dict.fromkeys((folder, way, os.path.realpath(way)), "")
+    return (*ways.items(), *((other, ended(other)) for other in others))
 
 
 def source_of(name: str) -> Optional[str]:

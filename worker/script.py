@@ -48,16 +48,16 @@ def execute(
     emit: Emit,
     *,
     forbids: FrozenSet[str] = frozenset(),
-    read: Tuple[str, ...] = (),
+    places: reads.Places = (),
 ) -> Reply:
     """Run a script; returns what it defined or how it failed, and never raises for what it does.
 
     ``emit`` is given each flow, spec and notice at once, so that they outlive a crash. ``forbids`` names
     the guarantees (``network``, ``processes``) of which a forbidden act is noted though the script
-    swallows its error, ``read`` the places beside its root in which it is told what the script read. The
-    interpreter is left as the script left it: one process, one script.
+    swallows its error, ``places`` are those of which it is told what the script read. The interpreter is left
+    as the script left it: one process, one script.
     """
-    reply = Run(load, emit, forbids, read).reply()
+    reply = Run(load, emit, forbids, places).reply()
     return changed(reply, sources=watch.has_read())
 
 
@@ -65,10 +65,10 @@ class Run:
     """One script, from its bytes to the reply."""
 
     def __init__(
-        self, load: protocol.Load, emit: Emit, forbids: FrozenSet[str], read: Tuple[str, ...]
+        self, load: protocol.Load, emit: Emit, forbids: FrozenSet[str], places: reads.Places
     ) -> None:
         self.load = load
-        self.forbids, self.read = forbids, read
+        self.forbids, self.places = forbids, places
         self.stage = "decode"
         self.record = Record(load, emit)
         self.dialect, self.reason = FALLBACK, ""
@@ -97,7 +97,7 @@ class Run:
         """Run the compiled script as a module of its own, with its surroundings as it expects them."""
         module = self.surround()
         self.namespace = vars(module)
-        watch.reading(reads.Reads(self.load.filename, self.load.root, self.read))
+        watch.reading(reads.Reads(self.load.filename, self.places))
         try:
             exec(code, self.namespace)  # noqa: S102 - what a worker is for
         finally:

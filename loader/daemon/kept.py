@@ -135,7 +135,7 @@ class Kept:
 
     def keep(self, key: str, script: Script, outcome: Outcome, began: Moment) -> bool:
         """Keep the outcome of a load that ``began`` then, if it may be kept. Says whether it is."""
-        if outcome.sources is None or not is_repeatable(outcome):
+        if outcome.sources is None or not is_repeatable(outcome):  # what it read is not known in full
             return False
         seen = trace(script, outcome.sources)
         if seen is None or not began.is_after(seen.changed):
@@ -190,8 +190,12 @@ class Kept:
 def read(folder: int, key: str) -> Entry | None:
     """What a file holds; one that is damaged is removed. Raises OSError."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(key, flags, dir_fd=folder), "rb") as file:
-        said, _, body = file.read(LARGEST + 100).partition(b"\n")
+    descriptor = os.open(key, flags, dir_fd=folder)
+    try:
+        with open(descriptor, "rb", closefd=False) as file:
+            said, _, body = file.read(LARGEST + 100).partition(b"\n")
+    finally:
+        os.close(descriptor)
     if said == digest(body):
         with contextlib.suppress(ValidationError):
             entry = Entry.model_validate_json(body)

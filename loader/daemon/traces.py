@@ -17,24 +17,34 @@ import hashlib
 import os
 import posixpath
 import re
-import stat
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
-from loader.errors import SourceError
-from loader.sources import Project, Root, Script
+from loader.sources import Project, Script
 from loader.sources.local import open_root, read_file
 
 WEIGHT = 64 << 20
 """Bytes of all files that are looked at; of a load that read more there is no trace."""
-ENTRIES = 100_000
-"""Entries of one folder that are looked at; the same."""
+ENTRIES = 200_000
+"""Entries of all folders that are looked at, and how many folders lead to the files; the same."""
+FILES, CHARACTERS = 2_000, 100_000
+"""Sources that are followed, and characters of all their names; an honest worker tells fewer."""
 WORD = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*")
+FOLDERS, NAMES = 32, 10_000
+"""Folders whose listing is remembered, and names in each: the scripts of one folder all ask for the same."""
 ALWAYS = frozenset({b"__init__"})
 """Names that matter though nobody says them."""
-SLACK = 100_000_000
+SECOND = 10**9
+SLACK = SECOND // 10
 """Nanoseconds by which a change must be older than a load to have been there for it: clocks are coarse."""
+
+
+Key = tuple[int, int, int, int]
+LOCK = threading.Lock()
+LISTINGS: dict[Key, Listing] = {}
 
 
 class Untold(Exception):
@@ -68,95 +78,103 @@ class Trace:
     changed: int
 
 
-def trace(script: Script, sources: Iterable[str]) -> Trace | None:
+def plausible(sources: Collection[str] | None) -> bool:
+    """Whether the sources of an outcome are known, and can be followed."""
+    return sources is not None and len(sources) <= FILES and sum(map(len, sources)) <= CHARACTERS
+
+
+def trace(script: Script, sources: Collection[str]) -> Trace | None:
     """What an outcome of ``script`` depends on that has these ``sources``; None when that cannot be told."""
-    tracer = Tracer(script)
+    if not plausible(sources):
+        return None
+    tracer = Tracer(script.content)
     try:
-        tracer.follow(list(sources))
-    except (Untold, SourceError, OSError, ValueError):
+        with contextlib.ExitStack() as stack:
+            inside = [name for name in sources if not name.startswith("/")]
+            outside = [name[1:] for name in sources if name.startswith("/")]
+            view = stack.enter_context(view_of(script))
+            if view is not None:
+                tracer.follow(view, inside, home_of(script))
+            if outside:
+                tracer.follow(stack.enter_context(opened("/")), outside)
+    except (Untold, OSError, ValueError):
         return None
     return Trace(tracer.digest.hexdigest(), tracer.changed)
 
 
-@dataclass
+def guessed(script: Script) -> list[str]:
+    """What a script may have read that did not live to tell: the modules beside it that it speaks of."""
+    words, home = set(WORD.findall(script.content)), home_of(script)
+    try:
+        with view_of(script) as view:
+            found = view.listing(home) if view is not None else ""
+    except (Untold, OSError):
+        return []
+    spoken = found.spoken(words) if isinstance(found, Listing) else []
+    modules = [name if name.endswith(".py") else f"{name}/__init__.py" for name in spoken]
+    return [posixpath.normpath(posixpath.join(home, name)) for name in modules]
+
+
+def home_of(script: Script) -> str:
+    """The script's own folder, by its path in what it may read."""
+    if script.project is not None:
+        return posixpath.dirname(script.project.entry) or "."
+    return posixpath.relpath(script.folder or "/", script.root.path) if script.root is not None else "."
+
+
 class Tracer:
     """Looks at what one script depends on."""
 
-    script: Script
-    changed: int = 0
-    left: int = WEIGHT
-    words: set[bytes] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
+    def __init__(self, content: bytes) -> None:
+        self.words = {*ALWAYS, *WORD.findall(content)}
         self.digest = hashlib.sha256()
-        self.words |= ALWAYS.union(WORD.findall(self.script.content))
+        self.changed = 0
 
-    def follow(self, sources: list[str]) -> None:
-        """Everything in turn. Raises Untold, SourceError, OSError."""
-        outside = sorted(name for name in sources if name.startswith("/"))
-        inside = sorted({*sources} - {*outside})
-        if self.script.project is not None:
-            self.project(self.script.project)
-        elif self.script.root is not None:
-            root = self.script.root
-            with opened(root, self.script.filename) as top:
-                self.files(top, inside)
-                own = posixpath.relpath(self.script.folder or root.path, root.path)
-                folders = {".", own, *filter(None, map(posixpath.dirname, inside))}
-                self.folders(top, sorted(folders | {part for name in folders for part in above(name)}))
-        if outside:
-            with opened(None, "/") as top:
-                self.files(top, [name[1:] for name in outside])
-                self.folders(top, sorted({posixpath.dirname(name[1:]) or "." for name in outside}))
+    def follow(self, view: Disk | Fetched, names: Iterable[str], home: str | None = None) -> None:
+        """Files by their names, then the folders in which modules are found. Raises Untold.
 
-    def project(self, project: Project) -> None:
-        """A project that was fetched whole: every file of it."""
-        for name, content in sorted(project.files.items()):
-            self.say(name, hashlib.sha256(content).hexdigest())
+        Folders count from the top to each file if ``home`` is the script's own, or else only the file's.
+        """
+        names = sorted({posixpath.normpath(name) for name in names})
+        for name in names:
+            self.file(view, name)
+        folders = {posixpath.dirname(name) or "." for name in names}
+        if home is not None:
+            for name in (*folders, home):
+                folders.update((".", home), above(name))
+                if len(folders) > ENTRIES:
+                    raise Untold
+        for folder in sorted(folders):
+            self.folder(view, folder)
+        self.changed = max(self.changed, view.changed)
 
     def say(self, *words: str) -> None:
         """Add to the digest; what is said cannot be mistaken for anything else."""
         self.digest.update(repr(words).encode("utf-8", "surrogateescape"))
 
-    def files(self, top: int, names: Iterable[str]) -> None:
-        """Each file or folder below the descriptor ``top``. Raises Untold."""
-        for name in names:
-            try:
-                with below(top, name) as (place, status):
-                    self.changed = max(self.changed, status.st_ctime_ns)
-                    if stat.S_ISDIR(status.st_mode):
-                        self.say(name, "folder", *sorted(entry.name for entry in entries(place)))
-                        continue
-                self.file(top, name, status.st_size)
-            except OSError as error:
-                self.say(name, f"errno {error.errno}")
-
-    def file(self, top: int, name: str, size: int) -> None:
-        """One file's content, or why there is none to be had. Raises Untold."""
-        if size > self.left:
-            raise Untold
-        try:
-            content = read_file(name, name, top, self.left)
-        except SourceError as error:
-            self.say(name, str(error))
+    def file(self, view: Disk | Fetched, name: str) -> None:
+        """One file's content, a folder's names, or why there is neither."""
+        found = view.listing(name)
+        if isinstance(found, Listing):
+            self.say(name, "folder", *found.names)
             return
-        self.left -= len(content)
+        content = view.content(name)
+        if isinstance(content, str):
+            self.say(name, content)
+            return
         self.say(name, hashlib.sha256(content).hexdigest())
         if name.endswith(".py"):
             self.words.update(WORD.findall(content))
 
-    def folders(self, top: int, names: Iterable[str]) -> None:
-        """The names in each folder that stand for modules which are spoken of. Raises Untold."""
-        for name in names:
-            try:
-                with below(top, name) as (place, status):
-                    self.changed = max(self.changed, status.st_ctime_ns)
-                    spoken = [item for item in entries(place) if stem(item.name) in self.words]
-                    for entry in sorted(spoken, key=lambda item: item.name):
-                        plain = entry.is_file(follow_symlinks=False)
-                        self.say(name, entry.name, *([] if plain else package(place, entry.name)))
-            except OSError as error:
-                self.say(name, f"errno {error.errno}")
+    def folder(self, view: Disk | Fetched, name: str) -> None:
+        """The names in a folder that stand for modules which are spoken of."""
+        found = view.listing(name)
+        if isinstance(found, str):
+            self.say(name, found)
+            return
+        for entry in found.spoken(self.words):
+            below = view.listing(posixpath.join(name, entry))
+            self.say(name, entry, *(["folder", *below.spoken(ALWAYS)] if isinstance(below, Listing) else []))
 
 
 def stem(name: str) -> bytes:
@@ -164,51 +182,146 @@ def stem(name: str) -> bytes:
     return os.fsencode(name).partition(b".")[0]
 
 
-def package(top: int, name: str) -> list[str]:
-    """Of a folder whether it is a package. Raises Untold."""
-    try:
-        with below(top, name) as (place, _):
-            return ["folder", *sorted(entry.name for entry in entries(place) if stem(entry.name) in ALWAYS)]
-    except OSError:
-        return []
-
-
-def entries(place: int) -> list[os.DirEntry[str]]:
-    """What a folder holds, as long as its descriptor is open. Raises Untold, OSError."""
-    with os.scandir(f"/proc/self/fd/{place}") as listed:
-        found = [entry for entry, _ in zip(listed, range(ENTRIES + 1), strict=False)]
-    if len(found) > ENTRIES:
-        raise Untold
-    return found
-
-
-@contextlib.contextmanager
-def below(top: int, name: str) -> Iterator[tuple[int, os.stat_result]]:
-    """What has that name below the descriptor ``top``, not opened. Raises OSError, also for what is elsewhere."""
-    place = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=top)
-    try:
-        found, folder = (os.readlink(f"/proc/self/fd/{item}") for item in (place, top))
-        if found != folder and not found.startswith(folder.rstrip("/") + "/"):
-            raise OSError(errno.EXDEV, name)
-        yield place, os.fstat(place)
-    finally:
-        os.close(place)
-
-
 def above(name: str) -> Iterator[str]:
     """The folders that lead to ``name``: one that is exchanged exchanges all that is in it."""
-    while (name := posixpath.dirname(name)) not in {"", "/"}:
+    while name := posixpath.dirname(name):
         yield name
 
 
+class Listing:
+    """What a folder holds, in order, and by the words that import it."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = sorted(names)
+        self.stems: dict[bytes, list[str]] = {}
+        for name in self.names:
+            self.stems.setdefault(stem(name), []).append(name)
+
+    def spoken(self, words: AbstractSet[bytes]) -> list[str]:
+        """The names whose word is among those."""
+        return sorted(name for word in self.stems.keys() & words for name in self.stems[word])
+
+
+class Fetched:
+    """A project that was fetched whole."""
+
+    changed = 0
+
+    def __init__(self, project: Project) -> None:
+        self.files = project.files
+        self.folders: dict[str, set[str]] = {".": set()}
+        self.listings: dict[str, Listing] = {}
+        for name in (*project.files, *project.left_out):
+            for path in (name, *above(name)):
+                folder, entry = posixpath.split(path)
+                self.folders.setdefault(folder or ".", set()).add(entry)
+
+    def listing(self, name: str) -> Listing | str:
+        """What a folder holds, or why there is none."""
+        if name not in self.listings and name in self.folders:
+            self.listings[name] = Listing(self.folders[name])
+        return self.listings.get(name, "no folder")
+
+    def content(self, name: str) -> bytes | str:
+        """A file's content, or why there is none."""
+        return self.files.get(name, "no file")
+
+
+class Disk:
+    """A folder of this machine, by its descriptor ``top``; nothing that lies elsewhere is looked at."""
+
+    def __init__(self, top: int) -> None:
+        self.top, self.changed, self.left, self.entries = top, 0, WEIGHT, ENTRIES
+
+    def listing(self, name: str) -> Listing | str:
+        """What a folder holds, or why there is none. Raises Untold."""
+        try:
+            with self.below(name) as place:
+                found = remembered(place)
+        except OSError as error:
+            return f"errno {error.errno}"
+        self.entries -= len(found.names)
+        if self.entries < 0:
+            raise Untold
+        return found
+
+    def content(self, name: str) -> bytes | str:
+        """A file's content, or why there is none. Raises Untold."""
+        try:
+            with self.below(name) as place:
+                if os.fstat(place).st_size > self.left:
+                    raise Untold
+            content = read_file(name, name, self.top, self.left)
+        except OSError as error:
+            return f"errno {error.errno}"
+        self.left -= len(content)
+        return content
+
+    @contextlib.contextmanager
+    def below(self, name: str) -> Iterator[int]:
+        """What has that name, walked to and not opened. Raises OSError, also for what lies elsewhere."""
+        place = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=self.top)
+        try:
+            found, top = (os.readlink(f"/proc/self/fd/{item}") for item in (place, self.top))
+            if found != top and not found.startswith(top.rstrip("/") + "/"):
+                raise OSError(errno.EXDEV, name)
+            self.changed = max(self.changed, latest(os.fstat(place).st_ctime_ns))
+            yield place
+        finally:
+            os.close(place)
+
+
+def latest(changed: int) -> int:
+    """When a change may have been that bears this time: some file systems know even seconds only."""
+    return changed if changed % SECOND else changed + 2 * SECOND
+
+
+def remembered(place: int) -> Listing:
+    """What a folder holds, or held when it had not changed since. Raises Untold, OSError."""
+    status = os.fstat(place)
+    if time.time_ns() - latest(status.st_ctime_ns) < SLACK:  # it may change again and look the same
+        return listed(place)
+    key = (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_mtime_ns)
+    with LOCK:
+        held = LISTINGS.pop(key, None)
+    held = held or listed(place)
+    with LOCK:
+        if len(held.names) <= NAMES:
+            LISTINGS[key] = held
+        while len(LISTINGS) > FOLDERS:
+            del LISTINGS[next(iter(LISTINGS))]
+    return held
+
+
+def listed(place: int) -> Listing:
+    """What a folder holds. Raises Untold, OSError."""
+    with os.scandir(f"/proc/self/fd/{place}") as entries:
+        names = [entry.name for entry, _ in zip(entries, range(ENTRIES + 1), strict=False)]
+    if len(names) > ENTRIES:
+        raise Untold
+    return Listing(names)
+
+
 @contextlib.contextmanager
-def opened(root: Root | None, shown: str) -> Iterator[int]:
-    """A descriptor of the folder that the script was read in, or of the top. Raises SourceError, Untold."""
-    descriptor = open_root("/" if root is None else root.path, shown)
+def view_of(script: Script) -> Iterator[Disk | Fetched | None]:
+    """What a script may read. Raises SourceError, Untold."""
+    if script.project is not None:
+        yield Fetched(script.project)
+    elif script.root is None:
+        yield None
+    else:
+        with opened(script.root.path, (script.root.device, script.root.inode)) as disk:
+            yield disk
+
+
+@contextlib.contextmanager
+def opened(path: str, identity: tuple[int, int] | None = None) -> Iterator[Disk]:
+    """A folder, which has that identity. Raises SourceError, Untold."""
+    descriptor = open_root(path, path)
     try:
         status = os.fstat(descriptor)
-        if root is not None and (status.st_dev, status.st_ino) != (root.device, root.inode):
+        if identity not in {None, (status.st_dev, status.st_ino)}:
             raise Untold
-        yield descriptor
+        yield Disk(descriptor)
     finally:
         os.close(descriptor)

@@ -2,7 +2,8 @@
 
 Compares a load by a warm FlowLoader with (1) the same script run by the worker's code in one process,
 and (2) a bare fork for each script of a process that preloaded the same. Then loads a thousand scripts
-and compares memory, descriptors and processes before and after. Run it from the project's folder:
+and compares memory, descriptors and processes before and after. A load is also compared with its kept
+result, given again. Run it from the project's folder:
 
     python tests/benchmarks/warm_load.py
 """
@@ -18,7 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-from loader import FlowLoader
+from loader import FlowLoader, sources
+from loader.daemon.kept import Kept
 from worker import protocol, script
 
 SCRIPT = """\
@@ -165,6 +167,18 @@ def soak(loader: FlowLoader, path: str, loads: int) -> None:
     print(", ".join(f"{name} {before[name]} -> {after[name]}" for name in before))
 
 
+def keep(loader: FlowLoader, path: str, folder: str, rounds: int) -> None:
+    """Print what a kept result costs against a load of the same script."""
+    results, seconds = Kept(folder), {True: [], False: []}
+    for fresh in [True, False] * rounds:
+        started = time.perf_counter()
+        outcome = results.run(loader, sources.read(path), fresh=fresh)
+        seconds[fresh].append(time.perf_counter() - started)
+        assert outcome.kept is not fresh
+    loaded, kept = (statistics.median(seconds[fresh]) * 1e3 for fresh in (True, False))
+    print(f"kept result: {kept:.2f} ms, warm load / kept result {loaded / kept:.1f}")
+
+
 def standing(loader: FlowLoader) -> dict[str, int]:
     """What the supervisor, broker and zygote hold now."""
     zygote = loader.supervisor.zygote
@@ -191,6 +205,7 @@ def main() -> None:
         Path(path).write_text(SCRIPT)
         loader.load(path)
         compare(loader, path, options.rounds, options.each)
+        keep(loader, path, str(Path(folder, "kept")), options.rounds * options.each)
         soak(loader, path, options.loads)
 
 

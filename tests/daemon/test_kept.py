@@ -14,8 +14,9 @@ import pytest
 from loader import FlowLoader, sources
 from loader.access import DEFAULT
 from loader.daemon.kept import Kept, is_closed
-from loader.daemon.traces import Moment
+from loader.daemon.traces import Moment, latest, trace
 from loader.models import Status
+from loader.sources import read
 from tests.daemon.conftest import flow, settled
 
 ROOT = Path(__file__).parents[2]
@@ -394,6 +395,59 @@ with FlowLoader() as loader:
         wrong += [flow.name for flow in outcome.flows] != [f"flow{n % 20}"]
 print(wrong, kept.trouble)
 """
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        ["x.txt"] * 3000,
+        ["a/" * 100_000],
+        ["a\0b"],
+        [f"{number}/" * 40 for number in range(2000)],
+        ["../../../etc/passwd", "/etc/passwd", "link/passwd", ""],
+        ["helper.py/../helper.py", "./helper.py", "//helper.py", "/"],
+    ],
+    ids=["many", "long", "null", "deep", "elsewhere", "odd"],
+)
+def test_a_lie_about_sources_costs_little_and_leads_nowhere(write, folder, sources):
+    """A worker's word is only where to look."""
+    write(FILES)
+    (folder / "link").symlink_to("/etc")
+    script = read(str(folder / "flow.py"))
+    began = time.monotonic()
+    seen = trace(script, sources)
+    assert time.monotonic() - began < 1
+    assert seen is None or len(seen.digest) == 64
+
+
+def test_what_lies_elsewhere_is_not_looked_at(write, folder, tmp_path):
+    """A link may lead to it, and its content counts for nothing."""
+    write(FILES)
+    (tmp_path / "x.txt").write_text("")
+    (folder / "link").symlink_to(tmp_path)
+    script = read(str(folder / "flow.py"))
+    before = trace(script, ["link/x.txt", "link", "../x.txt"])
+    (tmp_path / "x.txt").write_text("a")
+    assert trace(script, ["link/x.txt", "link", "../x.txt"]) == before
+
+
+def test_even_seconds_may_be_later():
+    """A file system that knows no less says nothing of when in them it was."""
+    assert latest(5 * 10**9) == 7 * 10**9
+    assert latest(5 * 10**9 + 1) == 5 * 10**9 + 1
+
+
+@pytest.mark.slow
+def test_a_script_of_prefect_is_kept(kept, write, folder, prefect_python):
+    """What its Prefect reads is no source of the script's."""
+    write({"flow.py": "import helper, json\n" + flow(), "helper.py": ""})
+    with FlowLoader(python=prefect_python) as own:
+        script = read(str(folder / "flow.py"))
+        outcomes = [kept.run(own, script) for _ in range(2)]
+        assert [(one.kept, one.sources) for one in outcomes] == [
+            (False, ("helper.py",)),
+            (True, ("helper.py",)),
+        ]
 
 
 @pytest.mark.slow

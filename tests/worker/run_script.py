@@ -26,7 +26,8 @@ def main() -> None:
     )
     write, leave, dump = os.write, os._exit, json.dumps
     descriptor = os.open(request["reply"], os.O_WRONLY | os.O_CREAT)
-    reply = script.execute(load, found.append, forbids=frozenset(request["forbids"]))
+    places = ((request["root"], ""),)
+    reply = script.execute(load, found.append, forbids=frozenset(request["forbids"]), places=places)
     protocol.encode(reply)
     told = {
         "reply": {"tag": type(reply).__name__, **framing.plain(reply)},

@@ -1,0 +1,156 @@
+"""What is watched: a folder, a script, or a URL's prefix; which scripts are there, and what they are now."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from loader import sources
+from loader.access import DEFAULT, LOCAL_SCHEMES, Access
+from loader.daemon.kept import release
+from loader.errors import SourceError
+from loader.scanning import mentions
+from loader.sources import Script
+from loader.sources.trees import scripts_of
+from loader.sources.walking import Walk
+
+SUFFIX = ".py"
+SCRIPTS = 20_000
+"""Files of one place that are looked at."""
+EVERY = 60.0
+"""Seconds between two looks at all of a place, unless told."""
+Identity = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is at a place: each script, fetched already or not, and what cannot be looked at, and why."""
+
+    scripts: Mapping[str, Script | None]
+    closed: Mapping[str, str]
+
+    def has(self, location: str) -> bool:
+        """Whether a script is there, as far as can be seen."""
+        hidden = tuple(f"{path.rstrip('/')}/" for path in self.closed)
+        return location in self.scripts or location in self.closed or location.startswith(hidden)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Something that is watched, and how its scripts are loaded.
+
+    ``root`` is what each script may read, its own folder by default. ``every`` is in seconds.
+    """
+
+    location: str
+    root: str | None = None
+    every: float = EVERY
+    profile: str = "strict"
+    python: str | None = None
+    dialect: str = "auto"
+    access: Access = DEFAULT
+
+    @property
+    def shown(self) -> str:
+        """What it is called: without a query, which may be a key."""
+        try:
+            return sources.display(self.location)
+        except SourceError:
+            return sources.redacted(self.location)
+
+    @property
+    def stamp(self) -> str:
+        """What decides beside a script how it is loaded: it is all loaded again when that is another."""
+        parts = [self.root, self.profile, self.python, self.dialect, release()]
+        with contextlib.suppress(OSError, ValueError):
+            parts.append(str(os.stat(self.profile).st_mtime_ns))
+        return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+    @property
+    def folder(self) -> str | None:
+        """The folder of this machine to listen to; None for what lies elsewhere."""
+        try:
+            if sources.parse(self.location).scheme not in LOCAL_SCHEMES:
+                return None
+            path = sources.local_path(self.location)
+        except SourceError:
+            return None
+        return os.path.dirname(path) if path.endswith(SUFFIX) else path
+
+    @property
+    def folders(self) -> list[str]:
+        """All folders to listen to."""
+        roots = [self.root] if self.root is not None and os.path.isdir(self.root) else []
+        return [os.path.abspath(path) for path in (self.folder, *roots) if path is not None]
+
+    def identity(self) -> Identity | None:
+        """Which folder it is now; None for none."""
+        try:
+            status = os.stat(self.folder or "")
+        except (OSError, ValueError):
+            return None
+        return status.st_dev, status.st_ino
+
+
+@dataclass
+class Site:
+    """Looks at a place. ``plain`` are the files that mention no flow, as they were when they did not."""
+
+    place: Place
+    plain: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def found(self) -> Found:
+        """What is there. Raises SourceError."""
+        place = self.place
+        if place.folder is None:
+            alone = sources.basename_of(place.location).endswith(SUFFIX)
+            one = [sources.read(place.location, place.root, place.access)] if alone else None
+            fetched = one or scripts_of(place.location, place.access, (SUFFIX,))
+            return Found({script.location: script for script in fetched}, {})
+        scripts: dict[str, None] = {}
+        closed: dict[str, str] = {}
+        for path, problem in self.files():
+            if problem is not None or not path.isprintable():
+                closed[path] = problem or f"cannot load {path!a}: its name is no plain text; rename it"
+            elif len(scripts) < SCRIPTS:
+                scripts[path] = None
+            else:
+                many = f"it holds more than {SCRIPTS} scripts; watch its folders one by one"
+                closed[place.folder] = f"cannot look at all of {place.shown}: {many}"
+                break
+        self.plain = {path: signature for path, signature in self.plain.items() if path in scripts}
+        return Found(scripts, closed)
+
+    def files(self) -> Iterator[tuple[str, str | None]]:
+        """The files that may be scripts, and what cannot be looked into, and why. Raises SourceError."""
+        path = sources.local_path(self.place.location)
+        if path.endswith(SUFFIX):
+            if os.path.lexists(path):
+                yield path, None
+            return
+        walk = Walk(path)
+        walk.check()
+        for found in walk.files():
+            if found.problem is not None or found.path.endswith(SUFFIX):
+                yield found.path, found.problem
+
+    def read(self, location: str, fetched: Script | None) -> Script | None:
+        """The script; None for a file that is gone, or mentions no flow. Raises SourceError."""
+        if fetched is not None:
+            return fetched if mentions(SUFFIX, fetched.content) else None
+        try:
+            status = os.stat(location)
+        except FileNotFoundError:
+            return None
+        signature = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if self.plain.get(location) == signature:
+            return None
+        script = sources.read(location, self.place.root, self.place.access)
+        if mentions(SUFFIX, script.content):
+            self.plain.pop(location, None)
+            return script
+        self.plain[location] = signature
+        return None
