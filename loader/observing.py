@@ -21,6 +21,20 @@ class ZygoteStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TurnCame:
+    """A load waited ``seconds`` for its turn. An engine has no queue: whoever has one says so."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptRead:
+    """A script that is loaded now was read, or fetched, in ``seconds``."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerTaken:
     """A load has its worker, for which it waited ``seconds``."""
 
@@ -46,7 +60,7 @@ class Refused:
     guarantees: tuple[str, ...]
 
 
-Happened = ZygoteStarted | WorkerTaken | WorkerEnded | Refused
+Happened = ZygoteStarted | TurnCame | ScriptRead | WorkerTaken | WorkerEnded | Refused
 Observer = Callable[[Happened], None]
 """Is told in the thread and the context of the load that it happens to. It must be quick and not raise."""
 

@@ -24,7 +24,7 @@ from loader import environments, interpreters, projects
 from loader.conversation import Conversation, Ended
 from loader.errors import LoaderClosed, ProfileError
 from loader.models import Interpreter, Outcome, Source
-from loader.observing import Observer, Refused, WorkerEnded, WorkerTaken, ZygoteStarted, ignore
+from loader.observing import Observer, Refused, ScriptRead, WorkerEnded, WorkerTaken, ZygoteStarted, ignore
 from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
 from loader.process import HostFailure, Worker, Zygote, ZygoteLost, identity
@@ -165,6 +165,8 @@ class Supervisor:
         """
         policy = policy or self.policy
         source = Source(location=script.location, digest=script.digest, size=len(script.content))
+        if script.reading:
+            self.observer(ScriptRead(seconds=script.reading))
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 place, ended = self.attempt(script, policy, wake)

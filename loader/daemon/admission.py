@@ -123,7 +123,7 @@ class Admission:
 
     def waiting(self, priority: Priority | None = None) -> int:
         """How many wait, of one priority or of all."""
-        return sum(len(line) for (of, _), line in self.lines.items() if priority in (None, of))
+        return sum(len(line) for (of, _), line in [*self.lines.items()] if priority in (None, of))
 
     @contextlib.asynccontextmanager
     async def turn(

@@ -35,6 +35,7 @@ from loader.deploying import registry
 from loader.errors import SourceError
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome
+from loader.observing import TurnCame
 from loader.sources import Script
 from loader.sources.entrypoints import split
 from loader.storage import KINDS, StorageBlock
@@ -162,6 +163,7 @@ class Engine:
         """Wait for a turn, then do it."""
         turn = self.admission.turn(caller.name, flight.priority, flight.until)
         async with turn as waited, self.engines.loader(engine_key(asked)) as loader:
+            self.engines.observer(TurnCame(seconds=waited))
             flight.began, flight.loader = Moment.now(), loader
             started = time.monotonic()
             work = self.work(loader, asked, flight.permit)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
-from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -14,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from loader.daemon.admission import Admission, Priority
 from loader.models import Status
-from loader.observing import Happened, Refused, WorkerEnded, WorkerTaken, ZygoteStarted
+from loader.observing import Happened, Refused, ScriptRead, TurnCame, WorkerEnded, WorkerTaken, ZygoteStarted
 from loader.version import version
 from worker.protocol import GUARANTEES
 
@@ -103,15 +101,6 @@ class Metrics:
         """Count a load that ended."""
         self.loads.labels(status).inc()
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Take the time of a phase: ``fetch`` or ``queue``; the others are observed."""
-        began = monotonic()
-        try:
-            yield
-        finally:
-            self.phases.labels(name).observe(monotonic() - began)
-
     def looked_up(self, result: str) -> None:
         """Count a look at the results that are kept: ``hit``, ``miss``, or ``bypass`` for who asks."""
         self.kept.labels(result).inc()
@@ -123,11 +112,15 @@ class Metrics:
         self.request_seconds.labels(known).observe(seconds)
 
     def observe(self, happened: Happened) -> None:
-        """Count what becomes of zygotes and workers."""
+        """Count what becomes of zygotes and workers, and how long loads take for what."""
         match happened:
             case ZygoteStarted(again=again):
                 self.zygotes.inc()
                 self.restarts.inc(again)
+            case TurnCame(seconds=seconds):
+                self.phases.labels("queue").observe(seconds)
+            case ScriptRead(seconds=seconds):
+                self.phases.labels("fetch").observe(seconds)
             case WorkerTaken(seconds=seconds):
                 self.workers.labels("busy").inc()
                 self.phases.labels("fork").observe(seconds)

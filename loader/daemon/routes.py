@@ -71,7 +71,12 @@ class Frame:
         """The answer to one request."""
         number, started = logs.request_id(request.headers.get("X-Request-Id")), time.monotonic()
         request[FORM], request[NUMBER] = bodies.JSON, number
-        with logs.about(request=number):
+        route = route_of(request)
+        with (
+            logs.about(request=number),
+            self.service.tracer.request(f"{request.method} {route or 'other'}", request.headers) as note,
+        ):
+            note("flow_loader.request", number)
             try:
                 response = await self.handled(request, handler)
                 if not response.prepared:
@@ -84,6 +89,7 @@ class Frame:
             except Exception as error:
                 response = await self.refused(request, error, number)
             self.told(request, response.status, started)
+            note("http.response.status_code", response.status)
             return response
 
     async def handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -130,8 +136,7 @@ class Frame:
     def told(self, request: web.Request, status: int | str, started: float) -> None:
         """Count the answer and write it down."""
         seconds = time.monotonic() - started
-        resource = request.match_info.route.resource
-        route = resource.canonical if resource is not None else None
+        route = route_of(request)
         self.service.metrics.answered(route, status if isinstance(status, int) else 499, seconds)
         self.service.log.info(
             "answered" if isinstance(status, int) else "caller gone",
@@ -141,6 +146,12 @@ class Frame:
             seconds=seconds,
             caller=request[CALLER].name if CALLER in request else None,
         )
+
+
+def route_of(request: web.Request) -> str | None:
+    """The template of the request's path, if it is one of ours."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else None
 
 
 def of_http(error: web.HTTPException, request: web.Request) -> Problem:

@@ -38,6 +38,7 @@ from loader.daemon.openapi import GOT, POSTED, TEXTS
 from loader.daemon.problems import Problem
 from loader.daemon.routes import application
 from loader.daemon.service import Service
+from loader.daemon.tracing import tracer
 from loader.errors import ConfigError, FlowLoaderError
 from loader.models import Status
 
@@ -62,6 +63,7 @@ class Daemon:
         self.token = sockets.token(self.config.listen.token_file) if self.config.listen else None
         self.ending, self.now = asyncio.Event(), asyncio.Event()
         self.metrics = Metrics([*POSTED, *GOT, *TEXTS])
+        self.tracer = tracer(self.config.tracing)
         self.engines = Engines(self.config.limits, self.observe)
         self.admission = Admission(**admitted(self.config))
         cache = self.config.cache
@@ -76,6 +78,7 @@ class Daemon:
             self.metrics,
             Budget(self.config.limits),
             Events(self.config.limits.events, self.config.limits.event_backlog),
+            self.tracer,
         )
         self.connections = Connections(self.config)
         self.servers: list[asyncio.Server] = []
@@ -83,8 +86,9 @@ class Daemon:
         self.tasks: set[asyncio.Task[Any]] = set()
 
     def observe(self, happened: Any) -> None:
-        """Count and write down what becomes of processes."""
+        """Count, trace and write down what becomes of processes."""
         self.metrics.observe(happened)
+        self.tracer.observe(happened)
         observed(self.log, happened)
 
     async def run(self, handed: list[socket.socket]) -> None:
@@ -120,6 +124,7 @@ class Daemon:
             await runner.cleanup()
             if self.bound is not None:
                 self.bound.close()
+            await asyncio.to_thread(self.tracer.close)
             self.log.info("ended")
 
     def signals(self) -> None:

@@ -14,6 +14,7 @@ from loader.daemon.engine import Answer, Engine
 from loader.daemon.events import Events
 from loader.daemon.metrics import Metrics
 from loader.daemon.problems import Problem
+from loader.daemon.tracing import Tracer
 from loader.models import Status
 
 LOAD = "load"
@@ -32,6 +33,7 @@ class Service:
     metrics: Metrics
     budget: Budget
     events: Events
+    tracer: Tracer
     trouble: Problem | None = field(default=STARTING)
 
     def told(self, answer: Answer) -> None:
@@ -40,7 +42,6 @@ class Service:
         self.metrics.loaded(outcome.status)
         if answer.kind == "load":
             self.metrics.looked_up("hit" if outcome.kept else "miss")
-        self.metrics.phases.labels("queue").observe(answer.waited)
         ok = outcome.status is Status.LOADED
         if isinstance(answer.model, Verdict):
             ok = answer.model.ok

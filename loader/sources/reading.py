@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TypeVar
 
@@ -35,6 +37,18 @@ def read(
     Raises SourceError for what is not there, not a regular file, too large, outside ``root``, of a scheme
     or at a host that is not allowed, or whose driver is missing, and when ``root`` is another folder now.
     """
+    began = time.monotonic()
+    script = located(location, root, access, identity)
+    return replace(script, reading=time.monotonic() - began)
+
+
+def located(
+    location: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None,
+    access: Access,
+    identity: tuple[int, int] | None,
+) -> Script:
+    """As ``read``, whatever time it takes."""
     place = allowed(os.fspath(location), access)
     if place.scheme in LOCAL_SCHEMES:
         return local.read(location, root, access.size, identity)
