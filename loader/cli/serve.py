@@ -39,21 +39,14 @@ def absolute(path: str | None) -> str | None:
 
 def flags(values: argparse.Namespace) -> dict[str, Any]:
     """What flags say, by the keys of the configuration."""
-    listen = None
-    if values.listen is not None:
-        host, _, port = values.listen.rpartition(":")
-        if values.token_file is None:
-            raise UsageError("cannot listen at TCP without a token", "name its file with --token-file")
-        listen = {
-            "host": host.strip("[]") or "127.0.0.1",
-            "port": int(port) if port.isdecimal() else port,
-            "token_file": absolute(values.token_file),
-            "certificate": absolute(values.certificate),
-            "key": absolute(values.key),
-        }
+    host, _, port = (values.listen or "").rpartition(":")
     return {
         "socket": absolute(values.socket),
-        "listen": listen,
+        "listen.host": host.strip("[]") or None,
+        "listen.port": port or None,
+        "listen.token_file": absolute(values.token_file),
+        "listen.certificate": absolute(values.certificate),
+        "listen.key": absolute(values.key),
         "log.format": values.log_format,
         "log.level": values.log_level,
         **dict(pair.partition("=")[::2] for pair in values.set),

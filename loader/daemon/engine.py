@@ -29,6 +29,7 @@ from loader.daemon.engines import Engines, Key
 from loader.daemon.freshness import unchanged
 from loader.daemon.kept import Kept
 from loader.daemon.peers import Caller, Permit
+from loader.daemon.places import Place
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Checking, Deploying, Planning
 from loader.daemon.traces import Moment
@@ -41,6 +42,8 @@ from loader.sources.entrypoints import split
 from loader.storage import KINDS, StorageBlock
 from worker.protocol import AUTO
 
+WATCHER = "watching"
+"""The caller on whose behalf watched scripts are loaded."""
 KEY = "PREFECT_API_KEY"
 UNSHARED = {"priority", "wait"}
 """What may differ between identical requests."""
@@ -125,7 +128,7 @@ class Engine:
     async def joined(self, asked: Asked, permit: Permit, until: float | None) -> Flight | None:
         """The load under way that answers this request as well, if there is one."""
         flight = self.flights.get(identity(asked, permit))
-        if flight is None:
+        if flight is None or flight.task is None or flight.task.cancelling():
             return None
         if flight.began is None:
             later = flight.until is None or (until is not None and until <= flight.until)
@@ -140,7 +143,7 @@ class Engine:
             fresh = await asyncio.to_thread(unchanged, folder, flight.began)
         finally:
             flight.leave()
-        return flight if fresh else None
+        return flight if fresh and not flight.task.cancelling() else None
 
     def begun(self, caller: Caller, asked: Asked, permit: Permit, until: float | None) -> Flight:
         """A load of its own."""
@@ -194,9 +197,30 @@ class Engine:
             permit.location, permit.root, permit.access, identity=permit.identity
         )
         script = replace(script, location=asked.shown) if asked.shown is not None else script
+        return self.ran(loader, script, wake, timeout=asked.timeout, fresh=not asked.cache)
+
+    def ran(
+        self,
+        loader: FlowLoader,
+        script: Script,
+        wake: int,
+        *,
+        timeout: float | None = None,
+        fresh: bool = False,
+    ) -> Outcome:
+        """The outcome of a script that was read, kept or not."""
         if self.kept is None:
-            return loader.run(script, timeout=asked.timeout, wake=wake)
-        return self.kept.run(loader, script, timeout=asked.timeout, wake=wake, fresh=not asked.cache)
+            return loader.run(script, timeout=timeout, wake=wake)
+        return self.kept.run(loader, script, timeout=timeout, wake=wake, fresh=fresh)
+
+    async def watched(self, place: Place, script: Script) -> Outcome:
+        """The outcome of a script that is watched, when nobody else waits. Raises as ``answer``."""
+        key = (place.profile, place.python, place.dialect)
+        turn = self.admission.turn(WATCHER, Priority.WATCHING)
+        async with turn, self.engines.loader(key) as loader:
+            return await waking.in_thread(
+                self.executor, lambda wake: self.ran(loader, script, wake), lambda: None
+            )
 
     def checked(self, loader: FlowLoader, asked: Checking, permit: Permit, wake: int) -> Verdict:
         """The verdict of a check."""

@@ -12,6 +12,7 @@ from loader.answers import Planned, Verdict
 from loader.daemon import problems
 from loader.daemon.bodies import JSON, MSGPACK, PROBLEM
 from loader.daemon.requests import Asked, Checking, Deploying, Planning
+from loader.daemon.state import Watched
 from loader.doctor import Report
 from loader.models import Outcome, Spec
 
@@ -123,8 +124,10 @@ def schemas() -> dict[str, Any]:
     found["Problem"] = problem()
     found["Health"] = {**plain, "properties": {"status": {"enum": ["live", "ready"]}}, "required": ["status"]}
     found["Version"] = strings("version", "api", "python", "kernel")
+    add(found, Watched, "serialization")
+    found["Source"] = {**found.pop("Watched"), "title": "Source", "required": ["id", "location", "status"]}
     found["Sources"] = {**plain, "properties": {"sources": {"type": "array", "items": ref("Source")}}}
-    found["Source"] = found["Document"] = plain
+    found["Document"] = plain
     return found
 
 

@@ -36,6 +36,8 @@ ASKED: Mapping[str, type[Asked]] = {
 """What is read at each path that is posted to."""
 BEAT = 15.0
 """Seconds after which a stream of events says that it is still there."""
+INNER = {"fingerprint", "names"}
+"""What only the watching itself wants to know of a script."""
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -221,14 +223,24 @@ class Handlers:
 
     async def sources(self, request: web.Request) -> web.Response:
         """Every source that is watched."""
-        caller = request[CALLER]
+        caller, watch = request[CALLER], self.service.watch
         caller.must()
-        return await self.plain(request, {"sources": []})
+        seen = [item for item in watch.sources() if caller.sees(item.location)] if watch is not None else []
+        told: dict[str, Any] = {"sources": [item.model_dump(mode="json", exclude=INNER) for item in seen]}
+        if watch is not None and caller.owner:
+            told["places"] = watch.problems()
+            told["twice"] = [item.model_dump(mode="json") for item in watch.twice()]
+        return await self.plain(request, {"places": {}, "twice": [], **told})
 
     async def source(self, request: web.Request) -> web.Response:
         """One source that is watched, with its scripts."""
-        request[CALLER].must()
-        raise Problem("not-found", "cannot find the source: none of that id is watched; see /v1/sources")
+        caller, watch = request[CALLER], self.service.watch
+        caller.must()
+        number = request.match_info["id"]
+        found = await asyncio.to_thread(watch.get, number) if watch is not None else None
+        if found is None or not caller.sees(found.location):
+            raise Problem("not-found", "cannot find the source: none of that id is watched; see /v1/sources")
+        return await self.plain(request, found.model_dump(mode="json", exclude=INNER))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """What happens, as it happens. A reader that is too slow is told so and left."""

@@ -23,10 +23,11 @@ from typing import Any
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
+from loader.access import Access
 from loader.daemon import notify, sockets
 from loader.daemon.admission import Admission
 from loader.daemon.bodies import Budget
-from loader.daemon.config import Config
+from loader.daemon.config import Config, Watched
 from loader.daemon.connections import Connections, Guarded
 from loader.daemon.engine import Engine
 from loader.daemon.engines import Engines
@@ -35,12 +36,16 @@ from loader.daemon.kept import Kept
 from loader.daemon.logs import Logs, observed
 from loader.daemon.metrics import Metrics
 from loader.daemon.openapi import GOT, POSTED, TEXTS
+from loader.daemon.places import Place
 from loader.daemon.problems import Problem
 from loader.daemon.routes import application
 from loader.daemon.service import Service
+from loader.daemon.state import State
 from loader.daemon.tracing import tracer
+from loader.daemon.watching import Watch
 from loader.errors import ConfigError, FlowLoaderError
-from loader.models import Status
+from loader.models import Outcome, Status
+from loader.sources import Script
 
 THREADS = 32
 LOOK = 1.0
@@ -80,6 +85,8 @@ class Daemon:
             Events(self.config.limits.events, self.config.limits.event_backlog),
             self.tracer,
         )
+        self.state: State | None = None
+        self.watching: asyncio.Task[None] | None = None
         self.connections = Connections(self.config)
         self.servers: list[asyncio.Server] = []
         self.bound: sockets.Bound | None = None
@@ -109,6 +116,7 @@ class Daemon:
             self.signals()
             await self.listen(runner, handed, tls)
             self.start(self.warm())
+            self.watch()
             self.start(self.look(runner))
             self.start(self.manager.watchdog())
             self.manager.ready()
@@ -120,12 +128,32 @@ class Daemon:
             for task in self.tasks:
                 task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
+            if self.state is not None:
+                self.state.close()
             await self.engine.close()
             await runner.cleanup()
             if self.bound is not None:
                 self.bound.close()
             await asyncio.to_thread(self.tracer.close)
             self.log.info("ended")
+
+    def watch(self) -> None:
+        """Watch what is configured, instead of what was before."""
+        if self.watching is not None:
+            self.watching.cancel()
+        places = [place_of(source) for source in self.config.sources]
+        if places and self.state is None:
+            self.state = State(os.path.join(self.config.state, "watched.db"))
+        if self.state is not None:
+            watch = Watch(places, self.load_watched, self.state, self.service.events)
+            self.service.watch = watch
+            self.watching = self.start(watch.run())
+
+    async def load_watched(self, place: Place, script: Script) -> Outcome:
+        """Load a watched script, and count it."""
+        outcome = await self.engine.watched(place, script)
+        self.metrics.loaded(outcome.status)
+        return outcome
 
     def signals(self) -> None:
         """What signals do."""
@@ -138,11 +166,12 @@ class Daemon:
         """End when what is under way is done; at once when this is asked again."""
         (self.now if self.ending.is_set() else self.ending).set()
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something beside serving."""
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        return task
 
     async def listen(
         self, runner: web.AppRunner, handed: list[socket.socket], tls: ssl.SSLContext | None
@@ -228,7 +257,10 @@ class Daemon:
             changed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
             if changed:
                 self.log.warning("some keys are read at the start only", keys=", ".join(changed))
+            same = config.sources == self.config.sources
             self.apply(config.model_copy(update={name: getattr(self.config, name) for name in FIXED}), token)
+            if not same:
+                self.watch()
             await self.warm(renew=True)
             self.log.info("the configuration was read again")
         self.manager.ready()
@@ -254,6 +286,19 @@ class Daemon:
         for task in (draining, impatient):
             task.cancel()
         await asyncio.gather(draining, impatient, return_exceptions=True)
+
+
+def place_of(source: Watched) -> Place:
+    """What is watched, as it is configured."""
+    return Place(
+        location=source.location,
+        root=source.root,
+        every=source.every,
+        profile=source.profile,
+        python=source.python,
+        dialect=source.dialect,
+        access=Access(hosts=frozenset(source.allow_host), linked=frozenset(source.allow_scheme)),
+    )
 
 
 def admitted(config: Config) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from loader.daemon.events import Events
 from loader.daemon.metrics import Metrics
 from loader.daemon.problems import Problem
 from loader.daemon.tracing import Tracer
+from loader.daemon.watching import Watch
 from loader.models import Status
 
 LOAD = "load"
@@ -34,6 +35,7 @@ class Service:
     budget: Budget
     events: Events
     tracer: Tracer
+    watch: Watch | None = None
     trouble: Problem | None = field(default=STARTING)
 
     def told(self, answer: Answer) -> None:

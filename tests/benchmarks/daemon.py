@@ -52,16 +52,8 @@ def loads(loader: FlowLoader | DaemonClient, path: str) -> None:
     assert loader.load(path).status == "loaded"
 
 
-def latency(
-    library: FlowLoader, fresh: DaemonClient, kept: DaemonClient, bare: Bare, path: str, n: int
-) -> None:
+def latency(ways: dict, n: int) -> None:
     """Print medians and ratios."""
-    ways = {
-        "library": lambda: loads(library, path),
-        "daemon": lambda: loads(fresh, path),
-        "bare connection": bare.load,
-        "kept result": lambda: loads(kept, path),
-    }
     for _ in range(20):
         for way in ways.values():
             way()
@@ -110,7 +102,13 @@ def main() -> None:
             DaemonClient(running.socket, cache=False) as fresh,
             DaemonClient(running.socket) as kept,
         ):
-            latency(library, fresh, kept, Bare(running.socket, path), path, options.rounds)
+            ways = {
+                "library": lambda: loads(library, path),
+                "daemon": lambda: loads(fresh, path),
+                "bare connection": Bare(running.socket, path).load,
+                "kept result": lambda: loads(kept, path),
+            }
+            latency(ways, options.rounds)
             for callers in CALLERS:
                 own = throughput(lambda: library, path, callers, options.each)
                 through = throughput(lambda: fresh, path, callers, options.each)

@@ -91,6 +91,11 @@ class Running:
             assert time.monotonic() < latest, self.log.read_text()
             time.sleep(0.02)
 
+    def is_ready(self):
+        """Whether it can load; fails when it has ended."""
+        assert self.process.poll() is None, self.log.read_text()
+        return self.socket.exists() and self.get("/v1/health/ready").status == 200
+
     def end(self, number=signal.SIGTERM):
         """End it; its exit code."""
         if self.process.poll() is None:
@@ -117,7 +122,7 @@ def start(folder, *flags, python=sys.executable, code=ROOT, wait=True, **options
     running = Running(process, folder, place, log)
     if wait:
         try:
-            running.until(lambda: place.exists() and running.get("/v1/health/ready").status == 200, 30)
+            running.until(running.is_ready, 30)
         except BaseException:
             process.kill()
             process.wait()

@@ -66,7 +66,8 @@ def test_health_version_sandbox_and_sources(daemon):
     assert daemon.get("/v1/health/live").json == {"status": "live"}
     assert daemon.get("/v1/health/ready").json == {"status": "ready"}
     assert daemon.get("/v1/version").json["python"] == platform.python_version()
-    assert daemon.get("/v1/sources").json == {"sources": []}
+    assert daemon.get("/v1/sources").json["sources"] == []
+    assert daemon.get("/v1/sources/none").status == 404
     assert {item["name"] for item in daemon.get("/v1/sandbox").json["profiles"]} >= {"strict"}
 
 
@@ -107,7 +108,7 @@ MISTAKES = {
     "source": ("POST", "/v1/load", {"location": "/no/such.py"}, {}, 422),
     "profile": ("POST", "/v1/load", {"text": "", "profile": "none"}, {}, 422),
     "too-large": ("POST", "/v1/load", b"", {"Content-Length": str(1 << 40)}, 413),
-    "client": ("POST", "/v1/deploy", {"location": MANIFEST, "registry": "/proc/no.db"}, {}, 502),
+    "client": ("POST", "/v1/deploy", {"location": MANIFEST, "api": "nonsense"}, {}, 502),
 }
 
 

@@ -1,0 +1,200 @@
+"""The client of the library and the command's `--daemon` say what they say without one."""
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loader import DaemonClient, DaemonError, ProfileError, SourceError
+from loader.access import Access
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+ROOT = Path(__file__).parents[2]
+MANIFEST = f"{SAMPLES}/manifests/deployments.yaml"
+COMMANDS = (
+    ("load", "single_flow.py"),
+    ("load", "deployments.py"),
+    ("load", "failing/exits.py"),
+    ("load", "no_such.py"),
+    ("load", "single_flow.py", "--profile", "none"),
+    ("load", "single_flow.py", "--timeout", "-1"),
+    ("check", "single_flow.py:hello", "--parameters", '{"nmae": 1}'),
+    ("check", "single_flow.py", "--flow", "nothing"),
+    ("specs", "deployments.py"),
+    ("specs", "manifests/deployments.yaml"),
+    ("deploy", "manifests/deployments.yaml", "--dry-run"),
+    ("scan", "manifests", "--jobs", "1"),
+)
+
+
+@pytest.fixture
+def client(daemon):
+    with DaemonClient(daemon.socket, cache=False, python=sys.executable) as made:
+        yield made
+
+
+def same(first, second):
+    """Whether two outcomes differ in nothing but what they took."""
+    keep = {"usage", "kept"}
+    return first.model_dump(exclude=keep) == second.model_dump(exclude=keep)
+
+
+@pytest.mark.parametrize("name", ["single_flow.py", "deployments.py", "failing/exits.py"])
+def test_outcome_equals_the_library_s(client, loader, name):
+    """Field by field, as the same models."""
+    assert same(client.load(SAMPLES / name), loader.load(SAMPLES / name))
+
+
+def test_text_of_any_bytes_is_handed_over(client, loader):
+    """As it is, also where it is no UTF-8."""
+    text = b"# coding: latin-1\nprint('\xe9')\n"
+    assert same(client.load_text(text, name="x.py"), loader.load_text(text, name="x.py"))
+
+
+def test_check_and_specs_and_deploy_equal_the_library_s(client, loader, tmp_path):
+    """Verdicts and plans, too."""
+    from loader import EmbeddedRegistry
+
+    asked = {"parameters": {"nmae": "x"}}
+    verdicts = [one.check(f"{SAMPLES}/single_flow.py:hello", **asked) for one in (client, loader)]
+    assert verdicts[0].reasons == verdicts[1].reasons
+    assert same(verdicts[0].outcome, verdicts[1].outcome)
+    plans = [one.specs(MANIFEST) for one in (client, loader)]
+    assert plans[0].data() == plans[1].data()
+    with EmbeddedRegistry(tmp_path / "registry.db") as registry:
+        made = [one.deploy(MANIFEST, client=registry) for one in (client, loader)]
+    assert [plan.specs[0].result for plan in made] == ["created", "updated"]
+    assert made[0].specs[0].id == made[1].specs[0].id
+
+
+def test_relative_locations_are_the_caller_s(client, monkeypatch):
+    """The daemon has another working directory."""
+    monkeypatch.chdir(SAMPLES)
+    assert client.load("single_flow.py").source.location == "single_flow.py"
+
+
+def test_the_same_exceptions_are_raised(client):
+    """For what the caller named."""
+    with pytest.raises(SourceError, match="no such file"):
+        client.load("/no/such.py")
+    with pytest.raises(ProfileError, match="timeout"):
+        client.load(SAMPLES / "single_flow.py", timeout=-1)
+    with pytest.raises(ProfileError, match="interpreter"):
+        DaemonClient("/no.sock", python="/no/python")
+
+
+# The library of the connections leaves a socket that did not connect to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_daemon_is_said(tmp_path):
+    """With what to do about it."""
+    with (
+        DaemonClient(tmp_path / "none.sock") as client,
+        pytest.raises(DaemonError, match="flow-loader serve"),
+    ):
+        client.load(SAMPLES / "single_flow.py")
+
+
+def test_options_of_drivers_are_not_handed_over(client):
+    """They hold keys."""
+    with pytest.raises(SourceError, match="Access"):
+        client.load(SAMPLES / "single_flow.py", access=Access(options={"s3": {"secret": "x"}}))
+
+
+def test_twins_do_not_block(client, loader):
+    """Each method has its own for event loops."""
+
+    async def all_of_them():
+        path = SAMPLES / "single_flow.py"
+        return await asyncio.gather(
+            client.load_async(path),
+            client.load_text_async("x = 1"),
+            client.check_async(path),
+            client.specs_async(MANIFEST),
+            client.deploy_async(MANIFEST, dry_run=True),
+        )
+
+    load, text, check, specs, deploy = asyncio.run(all_of_them())
+    assert same(load, loader.load(SAMPLES / "single_flow.py"))
+    assert (text.status, check.ok, len(specs.specs), deploy.specs[0].result) == (
+        "script_failed",
+        True,
+        len(deploy.specs),
+        "would create",
+    )
+
+
+def test_a_cancelled_load_ends_its_worker(client, daemon):
+    """By the connection that is closed."""
+
+    async def cancelled():
+        task = asyncio.create_task(client.load_text_async("import time\ntime.sleep(50)\n", name="long"))
+        busy = lambda: daemon.counted('flow_loader_workers{state="busy"}')  # noqa: E731
+        await asyncio.to_thread(daemon.until, busy)
+        task.cancel()
+
+    asyncio.run(cancelled())
+    daemon.until(lambda: not daemon.counted('flow_loader_workers{state="busy"}'))
+
+
+def test_scan_equals_the_library_s(client, loader):
+    """The folder is walked by the caller."""
+    told = []
+    for one in (client, loader):
+        with one.scan(SAMPLES / "manifests") as scan:
+            found = {item.location: (item.status, item.ok, [s.valid for s in item.specs]) for item in scan}
+            told.append((found, scan.summary.ok, scan.summary.failed, scan.summary.complete))
+    assert told[0] == told[1]
+
+
+def command(daemon, *words):
+    """What the command prints and its exit code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "loader", *words],
+        cwd=SAMPLES,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "COLUMNS": "80",
+            "XDG_DATA_HOME": str(daemon.folder / "data"),
+        },
+        capture_output=True,
+        text=True,
+    )
+    return (
+        done.returncode,
+        re.sub(r"[\d.]+ m?s\b|\"(usage|seconds)\": ({[^}]*}|[\d.]+)", "T", done.stdout),
+        done.stderr,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_command_prints_the_same(daemon, words, form):
+    """And ends with the same exit code."""
+    words = (*words, "--format", form)
+    through = command(
+        daemon, *words, "--daemon", str(daemon.socket), "--no-cache", "--python", sys.executable
+    )
+    assert through == command(daemon, *words, "--python", sys.executable)
+
+
+def test_the_command_says_that_there_is_no_daemon(daemon):
+    """It is not done without it in silence."""
+    code, printed, said = command(
+        daemon, "load", "single_flow.py", "--daemon", "/no.sock", "--format", "json"
+    )
+    assert (code, '"status": "daemon_unavailable"' in printed) == (3, True)
+    assert "cannot reach the daemon" in said
+
+
+def test_the_loader_imports_nothing_of_the_daemon():
+    """Neither do the commands without it: its libraries are extras."""
+    code = "import sys; from loader import FlowLoader; import loader.cli.load, loader.cli.scan\n"
+    code += "names = ('aiohttp', 'structlog', 'prometheus_client', 'loader.daemon')\n"
+    code += "print([name for name in names if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

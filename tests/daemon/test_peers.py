@@ -1,0 +1,254 @@
+"""Who may ask what: users by the kernel's word, bearers of the token, and pages of other servers."""
+
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.daemon.running import FLOW, NOBODY, SLOW
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as another user")
+TOKEN = "a-token-that-nobody-guesses"
+ASK = """
+import http.client, json, os, socket, sys
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+path, method, url, body = sys.argv[1:]
+end = socket.socket(socket.AF_UNIX)
+try:
+    end.connect(path)
+except OSError as error:
+    print(json.dumps([type(error).__name__, None])); sys.exit()
+connection = http.client.HTTPConnection("localhost"); connection.sock = end
+connection.request(method, url, body or None, {"Content-Type": "application/json"})
+answer = connection.getresponse()
+print(json.dumps([answer.status, json.loads(answer.read())]))
+"""
+
+
+def as_nobody(daemon, method, url, **asked):
+    """The answer to user 65534."""
+    body = json.dumps(asked) if asked else ""
+    command = ["/usr/bin/env", "python3", "-c", ASK, str(daemon.socket), method, url, body]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def flows(place):
+    """A folder that is granted, beside one that is not."""
+    for name in ("mine", "other"):
+        (place / name).mkdir()
+        (place / name / "flow.py").write_text(FLOW.format(name=name))
+    return place / "mine"
+
+
+@pytest.fixture
+def granting(started, place, flows):
+    """A callable: a daemon that grants user 65534 the folder, and more."""
+
+    def make(*flags, **more):
+        file = place / "daemon.yaml"
+        peer = {"uid": NOBODY, "folders": [str(flows)], **more}
+        file.write_text(json.dumps({"socket_access": "everyone", "peers": [peer]}))
+        return started("--config", file, *flags)
+
+    return make
+
+
+@ROOT_ONLY
+def test_nobody_else_can_connect_by_default(started):
+    """The socket and its folder are closed to them."""
+    daemon = started()
+    assert as_nobody(daemon, "GET", "/v1/health/live")[0] == "PermissionError"
+
+
+@ROOT_ONLY
+def test_who_is_not_granted_anything_gets_health_only(started):
+    """Though the socket is open to everyone."""
+    daemon = started("--set", "socket_access=everyone")
+    assert as_nobody(daemon, "GET", "/v1/health/live") == [200, {"status": "live"}]
+    assert as_nobody(daemon, "GET", "/v1/health/ready")[0] == 200
+    for method, url in (
+        ("GET", "version"),
+        ("GET", "events"),
+        ("GET", "sources"),
+        ("GET", "metrics"),
+        ("POST", "load"),
+    ):
+        status, problem = as_nobody(daemon, method, f"/v1/{url}", text="")
+        assert (status, problem["option"]) == (403, "peers"), url
+    assert any(line.get("caller") == "uid 65534" for line in daemon.lines())
+
+
+@ROOT_ONLY
+def test_a_peer_is_kept_to_what_is_granted(granting, flows, place):
+    """Texts, its folders, its profiles and interpreters; nothing that leads elsewhere."""
+    daemon = granting()
+    load = lambda **asked: as_nobody(daemon, "POST", "/v1/load", **asked)  # noqa: E731
+    assert load(text="1/0")[1]["status"] == "script_failed"
+    assert load(location=f"{flows}/flow.py")[1]["flows"][0]["name"] == "mine"
+    assert as_nobody(daemon, "POST", "/v1/check", location=f"{flows}/flow.py:mine")[1]["ok"]
+    for asked in (
+        {"location": f"{place}/other/flow.py"},
+        {"location": f"{flows}/../other/flow.py"},
+        {"location": f"{flows}/flow.py", "root": str(place)},
+        {"location": f"{flows}/flow.py", "profile": "development"},
+        {"location": f"{flows}/flow.py", "python": "/usr/bin/python3"},
+        {"location": f"{flows}/flow.py", "allow_schemes": ["file"]},
+        {"location": "http://127.0.0.1:1/x.py"},
+        {"location": f"zip://x.py::{flows}/x.zip"},
+        {"location": "/etc/shadow"},
+        {"location": "/no/such/file.py"},
+    ):
+        assert load(**asked)[0] == 403, asked
+    assert as_nobody(daemon, "POST", "/v1/deploy", location=f"{flows}/flow.py")[0] == 403
+    assert as_nobody(daemon, "POST", "/v1/specs", text="", registry="/tmp/x.db")[0] == 403
+
+
+@ROOT_ONLY
+def test_what_is_not_granted_is_not_told_of(granting, place):
+    """Whether a file is there is nobody's business who may not read it."""
+    daemon = granting()
+    answers = [
+        as_nobody(daemon, "POST", "/v1/load", location=f"{place}/other/{name}")
+        for name in ("flow.py", "x.py")
+    ]
+    gone = as_nobody(daemon, "POST", "/v1/load", location=f"{place}/none/flow.py")
+    assert (
+        len({answer[1]["detail"].rpartition("/")[0].replace("none", "other") for answer in [*answers, gone]})
+        == 1
+    )
+
+
+@ROOT_ONLY
+def test_links_lead_nowhere_else(granting, flows, place):
+    """Of files or of folders, in the location or in the root."""
+    daemon = granting()
+    (flows / "out").symlink_to(place / "other")
+    (flows / "file.py").symlink_to(place / "other" / "flow.py")
+    for name in ("out/flow.py", "file.py"):
+        status, answer = as_nobody(daemon, "POST", "/v1/load", location=f"{flows}/{name}")
+        assert (status in (403, 422), "flows" in answer) == (True, False), name
+
+
+@ROOT_ONLY
+def test_a_folder_that_is_exchanged_meanwhile_is_not_followed(granting, flows, place):
+    """However often it is tried, the other folder's script is never loaded."""
+    daemon = granting()
+    inner, away, link = flows / "inner", flows / "away", flows / "link"
+    inner.mkdir()
+    (inner / "flow.py").write_text(FLOW.format(name="inner"))
+    link.symlink_to(place / "other")
+    ending = threading.Event()
+
+    def exchange():
+        while not ending.is_set():
+            os.rename(inner, away)
+            os.rename(link, inner)
+            os.rename(inner, link)
+            os.rename(away, inner)
+
+    thread = threading.Thread(target=exchange)
+    thread.start()
+    latest, found = time.monotonic() + 4, set()
+    while time.monotonic() < latest:
+        _, answer = as_nobody(daemon, "POST", "/v1/load", location=f"{inner}/flow.py", cache=False)
+        found |= {flow["name"] for flow in answer.get("flows", ())}
+    ending.set()
+    thread.join()
+    assert found <= {"inner"}
+
+
+@ROOT_ONLY
+def test_callers_take_turns(granting, place):
+    """One that asks for much does not keep the other waiting for all of it."""
+    daemon = granting("--set", "limits.loads=1", "--set", "cache.enabled=false")
+    order = []
+
+    def ask(name, do):
+        do()
+        order.append(name)
+
+    slow = {"text": SLOW.format(seconds=0.3, name="x")}
+    threads = [
+        threading.Thread(target=ask, args=("own", lambda n=n: daemon.post("load", **slow, name=f"n{n}")))
+        for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    daemon.until(lambda: daemon.counted("flow_loader_queue_waiting") == 7)
+    ask("other", lambda: as_nobody(daemon, "POST", "/v1/load", **slow))
+    for thread in threads:
+        thread.join()
+    assert order.index("other") <= 3
+
+
+@pytest.fixture
+def listening(started, place, flows):
+    """A daemon that listens at a TCP port, too, and what asks it there."""
+    token = place / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    file = place / "daemon.yaml"
+    file.write_text(json.dumps({"peers": [{"uid": "token", "folders": [str(flows)]}]}))
+    daemon = started("--config", file, "--listen", f"127.0.0.1:{port}", "--token-file", token)
+
+    def ask(path, data=None, **headers):
+        body = None if data is None else json.dumps(data).encode()
+        told = {
+            "Content-Type": "application/json",
+            **{key.replace("_", "-"): value for key, value in headers.items()},
+        }
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, told)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    ask.port, ask.daemon = port, daemon
+    return ask
+
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def test_tcp_wants_the_token(listening, flows):
+    """Every request, and it is granted what its entry says."""
+    assert listening("/v1/version")[0] == 401
+    assert listening("/v1/version", Authorization="Bearer " + TOKEN[:-1])[0] == 401
+    assert listening("/v1/version", Authorization=f"Basic {TOKEN}")[0] == 401
+    assert listening("/v1/version", **BEARER)[0] == 200
+    assert listening("/v1/load", {"location": f"{flows}/flow.py"}, **BEARER)[1]["status"] == "loaded"
+    assert listening("/v1/load", {"location": "/etc/passwd"}, **BEARER)[0] == 403
+
+
+def test_pages_of_others_are_refused(listening):
+    """By their origin, and by the name under which they reach this machine."""
+    assert listening("/v1/version", **BEARER, Origin="http://evil.example")[0] == 403
+    assert listening("/v1/version", **BEARER, Host=f"evil.example:{listening.port}")[0] == 421
+    assert listening("/v1/version", **BEARER, Origin=f"http://127.0.0.1:{listening.port}")[0] == 200
+    assert listening("/v1/version", **BEARER, Host=f"localhost:{listening.port}")[0] == 200
+
+
+def test_the_client_asks_over_tcp(listening, flows):
+    """With its token."""
+    from loader import DaemonClient, DaemonError
+
+    with DaemonClient(f"http://127.0.0.1:{listening.port}", token=TOKEN) as client:
+        assert client.load(flows / "flow.py").status == "loaded"
+    with (
+        DaemonClient(f"http://127.0.0.1:{listening.port}") as client,
+        pytest.raises(DaemonError, match="token"),
+    ):
+        client.load(flows / "flow.py")
