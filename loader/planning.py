@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from loader import batches, deploying, sources
 from loader.access import DEFAULT, Access
 from loader.answers import Plan, Planned
 from loader.batches import Verdict
+from loader.claimed import specs_of
 from loader.client.interface import Client
 from loader.deploying import Deployer
 from loader.errors import (
@@ -23,6 +25,7 @@ from loader.errors import (
 )
 from loader.finding import Finder, Identity
 from loader.flow_loader import FlowLoader
+from loader.models import Outcome
 from loader.schedules import Schedule
 from loader.sources import Script
 from loader.storage import StorageBlock
@@ -95,7 +98,7 @@ def plan(
                     valid=verdict.valid is not None,
                     problems=verdict.problems,
                     warnings=verdict.warnings,
-                    next_runs=tuple(moment.isoformat() for moment in clock.upcoming(verdict)),
+                    next_runs=clock.upcoming(schedules_of(verdict)),
                     **done,
                 )
             )
@@ -109,10 +112,10 @@ class Clock:
     def __init__(self) -> None:
         self.left = SECONDS
 
-    def upcoming(self, verdict: Verdict) -> tuple[datetime, ...]:
-        """The next runs of a valid spec with a schedule; none where they cannot be found in time."""
+    def upcoming(self, schedules: Iterable[Schedule]) -> tuple[str, ...]:
+        """The next moments of schedules together; none where they cannot be found in time."""
         found: set[datetime] = set()
-        for schedule in schedules_of(verdict):
+        for schedule in schedules:
             if self.left <= 0:
                 return ()
             begun = time.monotonic()
@@ -122,7 +125,15 @@ class Clock:
                 return ()
             finally:
                 self.left -= time.monotonic() - begun
-        return tuple(sorted(found)[:RUNS])
+        return tuple(moment.isoformat() for moment in sorted(found)[:RUNS])
+
+
+def with_runs(outcome: Outcome, clock: Clock) -> list[dict[str, Any]]:
+    """The specs of an outcome as JSON, each with the moments at which it would run next."""
+    specs = specs_of(outcome, "")
+    runs = [clock.upcoming(() if spec.schedule is None else (spec.schedule,)) for spec in specs]
+    told = outcome.model_dump(mode="json", include={"specs"})["specs"]
+    return [{**spec, "next_runs": list(moments)} for spec, moments in zip(told, runs, strict=True)]
 
 
 def schedules_of(verdict: Verdict) -> tuple[Schedule, ...]:

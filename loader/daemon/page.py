@@ -21,14 +21,14 @@ KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 INDEX = "index.html"
 
 
-def routes() -> list[web.RouteDef]:
-    """The page and what belongs to it; who may ask for data is for the other routes to say."""
-    held = [item for item in resources.files("loader.daemon").joinpath("static").iterdir() if item.is_file()]
-    return [
-        web.get("/" if item.name == INDEX else f"/static/{item.name}", Answer(item.name, item.read_bytes()))
-        for item in sorted(held, key=lambda item: item.name)
+def held() -> dict[str, Answer]:
+    """The page and what belongs to it, by path."""
+    files = [item for item in resources.files("loader.daemon").joinpath("static").iterdir() if item.is_file()]
+    return {
+        "/" if item.name == INDEX else f"/static/{item.name}": Answer(item.name, item.read_bytes())
+        for item in sorted(files, key=lambda item: item.name)
         if item.name.rpartition(".")[2] in KINDS
-    ]
+    }
 
 
 class Answer:
@@ -37,6 +37,15 @@ class Answer:
     def __init__(self, name: str, content: bytes) -> None:
         self.kind, self.content = KINDS[name.rpartition(".")[2]], content
 
-    async def __call__(self, _: web.Request) -> web.Response:
+    async def give(self, _: web.Request) -> web.Response:
         """The file."""
         return web.Response(body=self.content, content_type=self.kind, charset="utf-8", headers=HEADERS)
+
+
+HELD = held()
+"""They hold no data: who may ask for that is for the other routes to say."""
+
+
+def routes() -> list[web.RouteDef]:
+    """A route for each of them."""
+    return [web.get(path, answer.give) for path, answer in HELD.items()]

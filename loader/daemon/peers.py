@@ -68,8 +68,11 @@ class Permit:
     identity: tuple[int, int] | None = field(default=None)
 
 
-def caller_of(request: web.Request, config: Config, token: str | None) -> Caller:
-    """Who asks. Raises Problem for a request over TCP without the token, or from elsewhere."""
+def caller_of(request: web.Request, config: Config, token: str | None, *, public: bool = False) -> Caller:
+    """Who asks. Raises Problem for a request over TCP from elsewhere, or without the token.
+
+    What is ``public`` holds no data, and takes no token: who asks for it is nobody yet.
+    """
     transport = request.transport
     end = transport.get_extra_info("socket") if transport is not None else None
     if end is None:
@@ -80,6 +83,8 @@ def caller_of(request: web.Request, config: Config, token: str | None) -> Caller
         granted = next((peer for peer in config.peers if peer.uid == uid), None)
         return Caller(f"uid {uid}", uid in (0, os.geteuid()), granted)
     check_host(request, config)
+    if public:
+        return Caller("nobody")
     check_token(request, token)
     return Caller(TOKEN, peer=next((peer for peer in config.peers if peer.uid == TOKEN), None))
 

@@ -14,13 +14,14 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from loader import doctor
-from loader.daemon import bodies, logs, openapi, problems
+from loader import doctor, planning
+from loader.daemon import bodies, logs, openapi, page, problems
 from loader.daemon.events import GAP, Event, Events
 from loader.daemon.peers import Caller, caller_of, permitted
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Checking, Deploying, Planning
 from loader.daemon.service import Service
+from loader.daemon.state import Watched
 from loader.version import version
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -57,6 +58,7 @@ def application(service: Service) -> web.Application:
             web.get("/v1/sandbox", handlers.sandbox),
             web.get("/v1/version", handlers.version),
             web.get("/v1/openapi.json", handlers.openapi),
+            *page.routes(),
         ]
     )
     return app
@@ -97,7 +99,9 @@ class Frame:
     async def handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """What the handler answers. Raises whatever comes in its way."""
         service = self.service
-        request[CALLER] = caller = caller_of(request, service.config, service.token)
+        request[CALLER] = caller = caller_of(
+            request, service.config, service.token, public=isinstance(request.match_info.handler, page.Answer)
+        )
         request[FORM] = bodies.wanted(request)
         with logs.about(caller=caller.name):
             try:
@@ -170,6 +174,15 @@ def of_http(error: web.HTTPException, request: web.Request) -> Problem:
     return Problem("unreadable", f"cannot read the request: {error.reason}")
 
 
+def whole(found: Watched) -> dict[str, Any]:
+    """One source as JSON; its specs also say when they would run next."""
+    told, clock = found.model_dump(mode="json", exclude=INNER), planning.Clock()
+    for name, outcome in (("outcome", found.outcome), ("good", found.good)):
+        if outcome is not None:
+            told[name]["specs"] = planning.with_runs(outcome, clock)
+    return told
+
+
 async def told(events: Events, last: str | None) -> AsyncGenerator[Event | None, None]:
     """Every event, and None every now and then, so that whoever is gone is found out."""
     async with contextlib.aclosing(events.listen(last)) as found:
@@ -240,7 +253,7 @@ class Handlers:
         found = await asyncio.to_thread(watch.get, number) if watch is not None else None
         if found is None or not caller.sees(found.location):
             raise Problem("not-found", "cannot find the source: none of that id is watched; see /v1/sources")
-        return await self.plain(request, found.model_dump(mode="json", exclude=INNER))
+        return await self.plain(request, await asyncio.to_thread(whole, found))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """What happens, as it happens. A reader that is too slow is told so and left."""
