@@ -165,7 +165,7 @@ def command(daemon, *words):
     )
     return (
         done.returncode,
-        re.sub(r"[\d.]+ m?s\b|\"(usage|seconds)\": ({[^}]*}|[\d.]+)", "T", done.stdout),
+        re.sub(r"[\d.]+ m?s\b|\"(usage|seconds|slowest)\": ({[^}]*}|\[[^]]*\]|[\d.]+)", "T", done.stdout),
         done.stderr,
     )
 
