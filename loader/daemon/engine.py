@@ -8,6 +8,7 @@ gone. Deadlines include the waiting.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
@@ -42,6 +43,8 @@ from loader.sources.entrypoints import split
 from loader.storage import KINDS, StorageBlock
 from worker.protocol import AUTO
 
+LATER = 0.02
+"""Seconds after which what nobody waits for is done."""
 WATCHER = "watching"
 """The caller on whose behalf watched scripts are loaded."""
 KEY = "PREFECT_API_KEY"
@@ -93,6 +96,7 @@ class Engine:
         self, config: Config, admission: Admission, engines: Engines, kept: Kept | None = None
     ) -> None:
         self.config, self.admission, self.engines, self.kept = config, admission, engines, kept
+        self.loop = asyncio.get_running_loop()
         self.flights: dict[Hashable, Flight] = {}
         # A thread is made when it is needed, and admission lets in no more than may be.
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader-daemon")
@@ -211,7 +215,17 @@ class Engine:
         """The outcome of a script that was read, kept or not."""
         if self.kept is None:
             return loader.run(script, timeout=timeout, wake=wake)
-        return self.kept.run(loader, script, timeout=timeout, wake=wake, fresh=fresh)
+        return self.kept.run(loader, script, timeout=timeout, wake=wake, fresh=fresh, later=self.later)
+
+    def later(self, do: Callable[[], None]) -> None:
+        """Do something that nobody waits for, when the answer is on its way."""
+        with contextlib.suppress(RuntimeError):  # it ends just now
+            self.loop.call_soon_threadsafe(self.loop.call_later, LATER, self.beside, do)
+
+    def beside(self, do: Callable[[], None]) -> None:
+        """Do something in a thread."""
+        with contextlib.suppress(RuntimeError):
+            self.executor.submit(do)
 
     async def watched(self, place: Place, script: Script) -> Outcome:
         """The outcome of a script that is watched, when nobody else waits. Raises as ``answer``."""

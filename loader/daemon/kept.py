@@ -20,7 +20,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import lru_cache
 from importlib import metadata
@@ -58,6 +58,11 @@ class Entry(Model):
     outcome: Outcome
 
 
+def at_once(do: Callable[[], None]) -> None:
+    """Do it now."""
+    do()
+
+
 class Kept:
     """The outcomes that are kept in ``folder``, ``size`` bytes at most. Safe to use from many threads.
 
@@ -70,7 +75,7 @@ class Kept:
         self.lock = threading.Lock()
         self.written = size  # nothing is known yet of what is there
 
-    def run(
+    def run(  # noqa: PLR0913 - a load's words, and those of keeping
         self,
         loader: FlowLoader,
         script: Script,
@@ -78,8 +83,12 @@ class Kept:
         timeout: float | None = None,
         wake: int | None = None,
         fresh: bool = False,
+        later: Callable[[Callable[[], None]], object] = at_once,
     ) -> Outcome:
-        """As ``loader.run``, or the outcome of an earlier load of the same; with ``fresh`` never that."""
+        """As ``loader.run``, or the outcome of an earlier load of the same; with ``fresh`` never that.
+
+        ``later`` gets what keeps the outcome, to be called when there is time.
+        """
         if timeout is not None:
             with_timeout(loader.policy, timeout)
         key = self.key(loader, script)
@@ -88,8 +97,12 @@ class Kept:
             return held
         began = Moment.now()
         outcome = loader.run(script, timeout=timeout, wake=wake)
-        if key is not None and key == self.key(loader, script):
-            self.keep(key, script, outcome, began)
+
+        def keep() -> None:
+            if key is not None and key == self.key(loader, script):
+                self.keep(key, script, outcome, began)
+
+        later(keep)
         return outcome
 
     def key(self, loader: FlowLoader, script: Script) -> str | None:

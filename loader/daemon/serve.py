@@ -48,6 +48,8 @@ from loader.models import Outcome, Status
 from loader.sources import Script
 
 THREADS = 32
+SWITCH = 0.0005
+"""Seconds after which a thread makes room for the event loop: answers must not wait for loads."""
 LOOK = 1.0
 """Seconds between two looks at whether everything is as it should be."""
 FIXED = ("socket", "socket_access", "listen", "state", "cache", "tracing")
@@ -329,6 +331,7 @@ def run(read: Read, environ: MutableMapping[str, str]) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    sys.setswitchinterval(SWITCH)
     asyncio.run(main(partial(Daemon, read, environ), handed))
 
 

@@ -37,8 +37,8 @@ MISTAKES = {
     "root": (["load", "single_flow.py", "--root", "siblings"], "outside the root", None),
     "root of text": (["load", "-", "--root", "."], "cannot use --root with standard input", None),
     "later option": (
-        ["load", "single_flow.py", "--daemon", "x"],
-        "cannot use the option '--daemon'",
+        ["load", "single_flow.py", "--page", "x"],
+        "cannot use the option '--page'",
         "--help",
     ),
     "profiles": (["profiles", "strikt"], "did you mean 'strict'?", None),
