@@ -20,10 +20,9 @@ from loader.errors import (
     SpecValidationError,
     StorageError,
 )
-from loader.finding import Finder
 from loader.models import Error, Frame, Outcome, Sandbox, Source, Status
 from loader.raising import message
-from loader.sources import Script
+from loader.sources import Origin, Script
 from loader.specs import DeploymentSpec
 from loader.validation import ValidSpec
 from worker.protocol import Spec
@@ -72,8 +71,7 @@ def of_script(script: Script, deployer: Deployer) -> Batch:
     """The verdicts on the specs that a script makes. Those of one that failed are all invalid."""
     finder = deployer.finder
     outcome = finder.run_main(replace(script, details=True))
-    origin = finder.root or (sources.folder_of(script.filename) if script.folder or script.project else "")
-    specs = specs_of(outcome, origin)
+    specs = specs_of(outcome, finder.root or sources.home_of(script))
     if outcome.status is Status.LOADED:
         return Batch(outcome, tuple(verdict(spec, deployer) for spec in specs))
     why = failed(outcome)
@@ -90,8 +88,8 @@ def of_manifest(location: str, deployer: Deployer) -> Batch:
     """The verdicts on the specs of a manifest."""
     finder = deployer.finder
     shown = sources.display(location)
-    origin = finder.root or sources.folder_of(location)
-    content = manifest_at(location, origin, finder)
+    origin = finder.root or sources.origin_of(sources.folder_of(location))
+    content = sources.fetch(location, finder.access, origin)
     entries = manifests.parse(content, location)
     outcome = Outcome(
         status=Status.LOADED,
@@ -106,15 +104,7 @@ def of_manifest(location: str, deployer: Deployer) -> Batch:
     return Batch(outcome, tuple(of_entry(entry, shown, origin, deployer) for entry in entries))
 
 
-def manifest_at(location: str, origin: str, finder: Finder) -> bytes:
-    """The bytes of a manifest; on this machine its folder must stay the same while it is worked on."""
-    if sources.schemes_of(location) != {"file"} or not sources.below(location, origin):
-        return sources.fetch(location, finder.access)
-    finder.home = (origin, sources.identity_of(origin))
-    return sources.read(location, origin, finder.access, identity=finder.home[1]).content
-
-
-def of_entry(entry: manifests.Entry, file: str, origin: str, deployer: Deployer) -> Verdict:
+def of_entry(entry: manifests.Entry, file: str, origin: Origin, deployer: Deployer) -> Verdict:
     """The verdict on one entry of a manifest."""
     if entry.spec is not None:
         return verdict(entry.spec.at(file, entry.line, origin=origin), deployer)

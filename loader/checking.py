@@ -32,7 +32,7 @@ from loader.flow_loader import FlowLoader
 from loader.models import Flow, Outcome, Spec, Status
 from loader.raising import exception, holds_nothing
 from loader.selection import select_deployment, select_flow
-from loader.sources import Script
+from loader.sources import Origin, Script
 from loader.sources.entrypoints import split
 from loader.storage import StorageBlock
 
@@ -58,7 +58,7 @@ class Question:
     client: Client | None = None
     storage: StorageBlock | None = None
     timeout: float | None = None
-    root: str | None = None
+    root: Origin | None = None
     access: Access = DEFAULT
 
 
@@ -69,11 +69,11 @@ def question(
     recorded: Recorded | DeploymentRecord | None = None,
     **asked: Any,
 ) -> Question:
-    """The question that a caller asks."""
+    """The question that a caller asks. Raises SourceError."""
     told = Recorded.of(recorded) if isinstance(recorded, DeploymentRecord) else recorded
     return Question(
         location=os.fspath(location),
-        root=None if root is None else os.fspath(root),
+        root=sources.pinned(root),
         recorded=told,
         **asked,
     )

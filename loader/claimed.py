@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from loader.models import Outcome
 from loader.schedules import CLAIMED
+from loader.sources import Origin
 from loader.specs import DeploymentSpec, dotted, mistakes
 from loader.storage import StorageBlock
 from worker.protocol import Detail, Spec
@@ -19,13 +20,13 @@ UNSAID = frozenset({"flow", "flow_runner"})
 """Fields that a spec of which they are not said leaves out."""
 
 
-def specs_of(outcome: Outcome, origin: str | None) -> list[DeploymentSpec]:
+def specs_of(outcome: Outcome, origin: Origin | None) -> list[DeploymentSpec]:
     """The specs that a script made, in order. ``origin`` is the folder that their words may lead below."""
     pairs = zip_longest(outcome.specs, outcome.details, fillvalue=NOTHING)
     return [spec_of(claim, detail, origin) for claim, detail in pairs if isinstance(claim, Spec)]
 
 
-def spec_of(claim: Spec, detail: Any, origin: str | None) -> DeploymentSpec:
+def spec_of(claim: Spec, detail: Any, origin: Origin | None) -> DeploymentSpec:
     """One spec. A field that cannot be used is left out, and what is wrong with it is among its problems."""
     given = {
         "name": claim.name,

@@ -18,28 +18,25 @@ from loader.flow_loader import FlowLoader
 from loader.models import Outcome
 from loader.raising import checked
 from loader.selection import select_flow
-from loader.sources import Project, Script
+from loader.sources import Origin, Project, Script
 from loader.specs import DeploymentSpec
 from worker.protocol import Flow
 
 KEPT = 64
 """Outcomes that are remembered: specs of one script mostly follow each other."""
-Identity = tuple[int, int]
 
 
 @dataclass
 class Finder:
     """Reads and runs scripts for one call: ``root``, ``timeout`` and ``access`` are those of its loads.
 
-    ``home`` is the folder that the specs came from, by its location and its identity. ``wake`` is a
-    descriptor whose readability cancels the loads.
+    ``wake`` is a descriptor whose readability cancels the loads.
     """
 
     loader: FlowLoader
     access: Access
     timeout: float | None = None
-    root: str | None = None
-    home: tuple[str, Identity] | None = None
+    root: Origin | None = None
     main: Script | None = None
     scripts: dict[str, Script] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
@@ -49,8 +46,6 @@ class Finder:
     def run_main(self, script: Script) -> Outcome:
         """What the script that makes the specs holds. It is kept to the end."""
         self.main = script
-        if script.root is not None:
-            self.home = (script.root.path, (script.root.device, script.root.inode))
         return self.loader.run(script, timeout=self.timeout, wake=self.wake)
 
     def flow(self, spec: DeploymentSpec) -> Flow:
@@ -79,19 +74,13 @@ class Finder:
         if held is not None:
             return held
         root = permitted(location, self.access, self.root, spec.origin, author(spec))
-        script = self.of_project(location) or self.read(location, root)
+        script = self.of_project(location) or sources.read(location, root, self.access)
         if self.digests.setdefault(location, script.digest) != script.digest:
             raise SourceError(
                 f"cannot load {sources.redacted(location)}: it has changed since it was loaded; try again"
             )
         self.keep(location, script)
         return script
-
-    def read(self, location: str, root: str | None) -> Script:
-        """A script that is not held. Raises SourceError."""
-        same = self.home is not None and root == self.home[0]
-        identity = self.home[1] if self.home is not None and same else None
-        return sources.read(location, root, self.access, identity=identity)
 
     def of_project(self, location: str) -> Script | None:
         """The script, if it is a file of a project that is held already: an archive is fetched once."""
@@ -132,18 +121,20 @@ def file_of(script: Script, location: str) -> bytes | None:
     return None if name is None or script.project is None else script.project.files[name]
 
 
-def permitted(location: str, access: Access, root: str | None, origin: str | None, who: str) -> str | None:
+def permitted(
+    location: str, access: Access, root: Origin | None, origin: Origin | None, who: str
+) -> Origin | None:
     """What the script at a location may read; its own folder is None.
 
-    ``who`` names it, who may name what lies below ``origin``: nothing where that is empty, and everything
+    ``who`` names it, who may name what lies below ``origin``: nothing where that is nowhere, and everything
     where it is None, for then it is the caller. Raises SourceError for what it may not name.
     """
     schemes = sources.schemes_of(location)
-    if root is not None and sources.below(location, root):
+    if root is not None and root.holds(location):
         return root
     if origin is None:
         return None
-    if origin and sources.below(location, origin):
+    if origin.holds(location):
         return origin
     missing = schemes - access.linked
     if not missing:
@@ -152,7 +143,7 @@ def permitted(location: str, access: Access, root: str | None, origin: str | Non
     if "file" not in missing:
         named = " and ".join(sorted(missing))
         remedy = f"the scheme {named} (--allow-scheme)"
-    outside = f", and it lies outside {origin}" if origin else ""
+    outside = f", and it lies outside {sources.display(origin.location)}" if origin.location else ""
     shown = sources.redacted(location)
     raise SourceError(f"cannot load {shown}: {who} names it{outside}; if you trust that, allow {remedy}")
 

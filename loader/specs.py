@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError, PydanticSerializationError, to_js
 
 from loader import flow_runners, schedules, storage
 from loader.declared import Shared, declared, refused
+from loader.sources import Origin
 from worker.protocol import SPEC, Flow, brief
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class SpecBase(Shared):
 
     _place: tuple[str | None, int | None] = PrivateAttr((None, None))
     _problems: tuple[str, ...] = PrivateAttr(())
-    _origin: str | None = PrivateAttr(None)
+    _origin: Origin | None = PrivateAttr(None)
 
     if TYPE_CHECKING:
         name: str | None = None
@@ -189,7 +190,7 @@ class SpecBase(Shared):
         return self._problems
 
     @property
-    def origin(self) -> str | None:
+    def origin(self) -> Origin | None:
         """The folder below which somebody else's words may lead; None for the caller's own."""
         return self._origin
 
@@ -198,10 +199,10 @@ class SpecBase(Shared):
         file: str | None,
         line: int | None,
         *,
-        origin: str | None = None,
+        origin: Origin | None = None,
         problems: tuple[str, ...] = (),
     ) -> Self:
-        """The same spec, made at that place by whoever wrote what is in ``origin``, a folder's location."""
+        """The same spec, made at that place by whoever wrote what is in ``origin``."""
         copy = self.model_copy()
         copy._place, copy._origin, copy._problems = (file, line), origin, problems  # noqa: SLF001 - its own
         return copy

@@ -9,7 +9,7 @@ import pytest
 
 from loader import Access, DeploymentSpec, FlowLoader, SourceError
 from loader.finding import KEPT, Finder
-from loader.sources import identity_of
+from loader.sources import Origin, origin_of
 
 SCRIPT = "from prefect import flow\n@flow\ndef {name}(): pass\n"
 
@@ -27,7 +27,8 @@ def finder(loader):
 
 
 def spec(location, origin=None):
-    return DeploymentSpec(name="d", flow_location=location).at("/m.yaml", 3, origin=origin)
+    home = None if origin is None else origin_of(origin) if origin else Origin()
+    return DeploymentSpec(name="d", flow_location=location).at("/m.yaml", 3, origin=home)
 
 
 @pytest.fixture
@@ -104,17 +105,14 @@ def test_the_callers_own_words_lead_anywhere(finder, home):
 
 def test_a_folder_that_is_exchanged_is_refused(finder, home, tmp_path):
     """Whoever may rename it cannot have another folder's scripts run in its stead."""
-    found = finder()
-    found.home = (str(home), identity_of(str(home)))
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim" / "flow.py").write_text(SCRIPT.format(name="stolen"))
-    assert found.flow(spec(str(home / "flow.py"), str(home))).name == "inside"
+    written = spec(str(home / "flow.py"), str(home))
+    assert finder().flow(written).name == "inside"
     home.rename(tmp_path / "old")
     (tmp_path / "home").symlink_to(tmp_path / "victim")
-    later = finder()
-    later.home = found.home
     with pytest.raises(SourceError, match="exchanged"):
-        later.flow(spec(str(home / "flow.py"), str(home)))
+        finder().flow(written)
 
 
 def test_an_archive_is_read_once(finder, tmp_path):

@@ -1,7 +1,7 @@
 """A location becomes bytes, read once: what is digested is what is sent."""
 
-from loader.sources.local import identity_of
 from loader.sources.locations import Location
+from loader.sources.origins import Origin, home_of, origin_of, pinned
 from loader.sources.parsing import parse, redacted
 from loader.sources.paths import local_path
 from loader.sources.reading import fetch, read
@@ -11,6 +11,7 @@ from loader.sources.script import SIZE_CAP, Project, Root, Script, from_text, to
 __all__ = [
     "SIZE_CAP",
     "Location",
+    "Origin",
     "Project",
     "Root",
     "Script",
@@ -21,9 +22,11 @@ __all__ = [
     "fetch",
     "folder_of",
     "from_text",
-    "identity_of",
+    "home_of",
     "local_path",
+    "origin_of",
     "parse",
+    "pinned",
     "read",
     "redacted",
     "schemes_of",

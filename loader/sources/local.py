@@ -12,14 +12,14 @@ from loader.access import LOCAL_SCHEMES
 from loader.errors import SourceError
 from loader.sources.parsing import parse
 from loader.sources.paths import local_path
-from loader.sources.script import SIZE_CAP, Root, Script, too_large
+from loader.sources.script import SIZE_CAP, Identity, Root, Script, too_large
 
 
 def read(
     location: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
     cap: int = SIZE_CAP,
-    identity: tuple[int, int] | None = None,
+    identity: Identity | None = None,
 ) -> Script:
     """The script at a path or ``file://`` URL. ``root`` is what it may read; its own folder by default.
 
@@ -66,16 +66,6 @@ def root_path(path: str, root: str) -> str:
             f"cannot load {path}: it lies outside the root {place.shown}; name a folder that holds it"
         )
     return place.path
-
-
-def identity_of(folder: str) -> tuple[int, int]:
-    """The device and the inode of a folder of this machine, for ``read``. Raises SourceError."""
-    path = local_path(folder)
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"cannot load {path}: {reason(error)}") from None
-    return status.st_dev, status.st_ino
 
 
 def open_root(root: str, path: str) -> int:
