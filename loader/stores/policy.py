@@ -14,11 +14,11 @@ from loader.sources.parsing import parse, redacted
 WRITABLE = frozenset({"file", "memory", "s3", "gs", "az"})
 """The kinds of place that can be written."""
 OPTIONS: Mapping[str, frozenset[str]] = {
-    "s3": frozenset({"key", "secret", "token", "anon", "requester_pays"}),
-    "gs": frozenset({"project", "requester_pays"}),
+    "s3": frozenset({"key", "secret", "token", "anon"}),
+    "gs": frozenset({"project"}),
     "az": frozenset({"account_name", "account_key", "sas_token", "anon"}),
 }
-"""What a spec may tell a driver: who asks. What could name a host, file or program is the caller's."""
+"""What a spec may tell a driver: who asks. What could name a host, file, program or payer is the caller's."""
 
 KERNEL, MEMORY = frozenset({"proc", "sys", "dev"}), "shm"
 """Folders of the root that hold the kernel's and the machine's own, and one in them that holds files."""
@@ -85,7 +85,3 @@ def check_options(location: Location, options: Mapping[str, Any]) -> None:
                 f"cannot use {location.shown} as storage: of its options a spec may give {allowed}, as text"
                 f" or truth, and not {name[:80]!r}; configure it as the caller"
             )
-    if "account_name" in options and not str(options["account_name"]).isalnum():
-        raise StorageError(
-            f"cannot use {location.shown} as storage: its account_name is no name of an account"
-        )
