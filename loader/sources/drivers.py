@@ -18,6 +18,7 @@ from loader.access import Access
 from loader.errors import SourceError
 from loader.sources.deadline import Deadline
 from loader.sources.locations import Location
+from loader.sources.script import Identity
 
 T = TypeVar("T")
 GRACE = 2.0
@@ -40,7 +41,7 @@ DRIVERS = {
     "gs": Driver("gcsfs.core", "GCSFileSystem", "gcs"),
     "az": Driver("adlfs", "AzureBlobFileSystem", "azure"),
     "github": Driver("fsspec.implementations.github", "GithubFileSystem", "github"),
-    "git": Driver("fsspec.implementations.git", "GitFileSystem", "git"),
+    "git": Driver("loader.sources.git", "Repository", ""),
 }
 """By the scheme that stands for all that mean the same."""
 UNCACHED = {"skip_instance_cache": True, "use_listings_cache": False}
@@ -63,17 +64,19 @@ def options(location: Location, access: Access) -> Mapping[str, Any]:
     return access.options.get(location.scheme) or access.options.get(location.kind) or {}
 
 
-def made(location: Location, access: Access, deadline: Deadline) -> Any:
-    """The file system that a location lies in. Raises SourceError, and whatever its driver raises."""
+def made(location: Location, access: Access, deadline: Deadline, identity: Identity | None = None) -> Any:
+    """The file system that a location lies in. Raises SourceError, and whatever its driver raises.
+
+    ``identity`` is that of a repository's folder.
+    """
+    if location.scheme == "git":
+        return driver(location)(location, access, deadline, identity)
     parts: dict[str, Any] = {}
     if location.scheme == "github":
         owner, _, rest = location.place.partition(":")
         repository, _, ref = rest.partition("@")
         parts = {"org": owner, "repo": repository, "sha": ref or None, "timeout": (deadline.left(),) * 2}
         parts |= large_files(access)
-    elif location.scheme == "git":
-        folder, _, ref = location.place.rpartition(":")
-        parts = {"path": folder, "ref": ref}
     return driver(location)(**{**options(location, access), **parts, **UNCACHED})
 
 

@@ -95,7 +95,7 @@ def contents(
         return entry_of(place, unpacked(place, access, deadline, identity), place.path)
     from loader.sources import remote  # noqa: PLC0415 - fsspec costs more than all the rest
 
-    return remote.fetch(place, access, deadline, cap)
+    return remote.fetch(place, access, deadline, cap, identity)
 
 
 def gathered(
@@ -123,7 +123,7 @@ def gathered(
         return Project(url=url, entry=entry, files=alone.content, identity=identity)
     from loader.sources import remote  # noqa: PLC0415 - fsspec costs more than all the rest
 
-    files = remote.fetch_folder(top, access, deadline)
+    files = remote.fetch_folder(top, access, deadline, identity)
     entry = "/".join(place.parts[len(top.parts) :])
     entry_of(place, files, entry)
     return Project(

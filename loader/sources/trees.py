@@ -42,7 +42,7 @@ def fetched(place: Location, access: Access, identity: Identity | None) -> Proje
     else:
         from loader.sources import remote  # noqa: PLC0415 - fsspec costs more than all the rest
 
-        held = remote.fetch_folder(place, access, deadline).content
+        held = remote.fetch_folder(place, access, deadline, identity).content
     return Project(url=place.at(place.path).shown, entry="", files=held, identity=identity)
 
 

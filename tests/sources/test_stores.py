@@ -284,7 +284,6 @@ LOCATIONS = {
     "gcs": "gs://bucket/flow.py",
     "azure": "abfs://container/flow.py",
     "github": "github://owner:repository@main/flow.py",
-    "git": "git:///srv/repository:main@flow.py",
 }
 MODULES = {
     "http": "aiohttp",
@@ -292,7 +291,6 @@ MODULES = {
     "gcs": "gcsfs",
     "azure": "adlfs",
     "github": "requests",
-    "git": "pygit2",
 }
 BLOCKED = """
 import sys
