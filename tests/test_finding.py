@@ -148,7 +148,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         body = SCRIPT.format(name=self.path.partition("?")[2] or "none").encode()
-        self.send_response(200)
+        target = self.path.partition("?to=")[2]
+        self.send_response(302 if target else 200)
+        if target:
+            self.send_header("Location", target)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -184,6 +187,17 @@ def test_a_web_manifests_scripts_lie_beside_it(finder, web):
     assert found.flow(spec(f"{web}/team/flow.py?f", f"{web}/team")).name == "f"
     with pytest.raises(SourceError, match="--allow-scheme"):
         found.flow(spec(f"{web}/other/flow.py?f", f"{web}/team"))
+
+
+def test_a_redirect_leads_no_word_out_of_its_folder(finder, web):
+    """Neither to another folder nor to a host that the caller allows for something else."""
+    found = finder(hosts=frozenset({"127.0.0.1", "localhost"}))
+    written = f"{web}/team/flow.py?to="
+    assert found.flow(spec(f"{written}/team/other.py?f", f"{web}/team")).name == "f"
+    for target in ("/other/flow.py?f", f"{web.replace('127.0.0.1', 'localhost')}/team/flow.py?f"):
+        with pytest.raises(SourceError, match="which lies outside"):
+            found.flow(spec(written + target, f"{web}/team"))
+        assert found.flow(spec(written + target)).name == "f"
 
 
 def test_a_refusal_tells_no_password_and_no_key(finder, home):

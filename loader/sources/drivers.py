@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import importlib.util
 from collections.abc import Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -40,7 +39,7 @@ DRIVERS = {
     "s3": Driver("s3fs", "S3FileSystem", "s3"),
     "gs": Driver("gcsfs.core", "GCSFileSystem", "gcs"),
     "az": Driver("adlfs", "AzureBlobFileSystem", "azure"),
-    "github": Driver("fsspec.implementations.github", "GithubFileSystem", "github"),
+    "github": Driver("loader.sources.github", "Repository", "github"),
     "git": Driver("loader.sources.git", "Repository", ""),
 }
 """By the scheme that stands for all that mean the same."""
@@ -71,25 +70,9 @@ def made(location: Location, access: Access, deadline: Deadline, identity: Ident
     """
     if location.scheme == "git":
         return driver(location)(location, access, deadline, identity)
-    parts: dict[str, Any] = {}
     if location.scheme == "github":
-        owner, _, rest = location.place.partition(":")
-        repository, _, ref = rest.partition("@")
-        parts = {"org": owner, "repo": repository, "sha": ref or None, "timeout": (deadline.left(),) * 2}
-        parts |= large_files(access)
-    return driver(location)(**{**options(location, access), **parts, **UNCACHED})
-
-
-def large_files(access: Access) -> dict[str, Any]:
-    """What the GitHub driver hands on to the web client by which it fetches files of more than a megabyte.
-
-    Without that client such files cannot be had, and the driver says so.
-    """
-    if importlib.util.find_spec("aiohttp") is None:
-        return {}
-    from loader.sources.guard import Guard  # noqa: PLC0415 - it needs an extra
-
-    return {"get_client": Guard(access, "raw.githubusercontent.com", 443).session}
+        return driver(location)(location, access, options(location, access))
+    return driver(location)(**{**options(location, access), **UNCACHED})
 
 
 def inner_path(location: Location) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from loader.errors import SourceError
 from loader.sources.local import reason
@@ -32,6 +33,19 @@ class Origin:
     def holds(self, location: str) -> bool:
         """Whether a location lies below it."""
         return bool(self.location) and below(location, self.location)
+
+
+class Within(NamedTuple):
+    """What must hold of where one file is read.
+
+    ``identity`` is that of what it lies in on this machine; ``top`` is what no redirect leads out of.
+    """
+
+    identity: Identity | None = None
+    top: Location | None = None
+
+
+ANYWHERE = Within()
 
 
 def origin_of(folder: str | os.PathLike[str]) -> Origin:
@@ -64,5 +78,7 @@ def identity_of(place: Location) -> Identity | None:
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
+        if place.scheme == "git":
+            raise SourceError(f"cannot load {place.shown}: there is no repository") from None
         raise SourceError(f"cannot load {path}: {reason(error)}") from None
     return status.st_dev, status.st_ino

@@ -12,7 +12,7 @@ from loader.sources import local
 from loader.sources.deadline import Deadline
 from loader.sources.files import Files
 from loader.sources.locations import PORTS, Location
-from loader.sources.origins import Origin, identity_of
+from loader.sources.origins import ANYWHERE, Origin, Within, identity_of
 from loader.sources.parsing import parse
 from loader.sources.script import Identity, Project, Script
 
@@ -28,8 +28,9 @@ def read(
 
     For a path that is its own folder by default, for an archive's member the whole archive; a script from
     elsewhere is alone unless ``root`` is the URL of a folder that holds it. A web server does not say what
-    a folder holds: its script is alone even then. ``access`` says what may be reached, how large it may be
-    and how long it may take. A root that is an Origin must be the very folder that it was.
+    a folder holds: its script is alone even then, and redirects stay below that
+    folder. ``access`` says what may be reached, how large it may be and how long it may take. A root that is
+    an Origin must be the very folder that it was.
 
     Raises SourceError for what is not there, not a regular file, too large, outside ``root``, of a scheme
     or at a host that is not allowed, or whose driver is missing, and when ``root`` is another folder now.
@@ -70,7 +71,7 @@ def fetch(location: str | os.PathLike[str], access: Access = DEFAULT, origin: Or
     if place.scheme in LOCAL_SCHEMES:
         return local.read(place.path, origin, access.size, origin.identity).content
     deadline = Deadline(place.shown, access.seconds)
-    return contents(place, access, deadline, access.size, origin.identity)
+    return contents(place, access, deadline, access.size, Within(origin.identity))
 
 
 def allowed(text: str, access: Access) -> Location:
@@ -86,16 +87,20 @@ def allowed(text: str, access: Access) -> Location:
 
 
 def contents(
-    place: Location, access: Access, deadline: Deadline, cap: int, identity: Identity | None = None
+    place: Location,
+    access: Access,
+    deadline: Deadline,
+    cap: int,
+    within: Within = ANYWHERE,
 ) -> bytes:
-    """One file's bytes, at most ``cap``; ``identity`` is that of what it lies in. Raises SourceError."""
+    """One file's bytes, at most ``cap``. Raises SourceError."""
     if place.scheme in LOCAL_SCHEMES:
-        return local.read(place.path, None, cap, identity).content
+        return local.read(place.path, None, cap, within.identity).content
     if place.archive is not None:
-        return entry_of(place, unpacked(place, access, deadline, identity), place.path)
+        return entry_of(place, unpacked(place, access, deadline, within.identity), place.path)
     from loader.sources import remote  # noqa: PLC0415 - fsspec costs more than all the rest
 
-    return remote.fetch(place, access, deadline, cap, identity)
+    return remote.fetch(place, access, deadline, cap, within)
 
 
 def gathered(
@@ -118,7 +123,7 @@ def gathered(
     if top is None or top.scheme in PORTS:
         entry = place.parts[-1]
         alone = Files(place.shown, access)
-        alone.add(alone.start(entry), contents(place, access, deadline, access.size, identity))
+        alone.add(alone.start(entry), contents(place, access, deadline, access.size, Within(identity, top)))
         url = place.at("/".join(place.parts[:-1])).shown
         return Project(url=url, entry=entry, files=alone.content, identity=identity)
     from loader.sources import remote  # noqa: PLC0415 - fsspec costs more than all the rest
@@ -148,7 +153,7 @@ def unpacked(place: Location, access: Access, deadline: Deadline, identity: Iden
     assert archive is not None
     if not archive.path or archive.folder:
         raise SourceError(f"cannot load {archive.shown}: it is a folder, not an archive")
-    content = contents(archive, access, deadline, access.project_size, identity)
+    content = contents(archive, access, deadline, access.project_size, Within(identity))
     return archives.unpack(archive.shown, place.scheme, content, access, deadline)
 
 

@@ -16,6 +16,7 @@ from loader.sources import drivers, reasons
 from loader.sources.deadline import Deadline
 from loader.sources.files import Files
 from loader.sources.locations import PORTS, Location
+from loader.sources.origins import ANYWHERE, Within
 from loader.sources.script import Identity, too_large
 
 T = TypeVar("T")
@@ -33,17 +34,21 @@ class Found(NamedTuple):
 
 
 def fetch(
-    location: Location, access: Access, deadline: Deadline, cap: int, identity: Identity | None = None
+    location: Location,
+    access: Access,
+    deadline: Deadline,
+    cap: int,
+    within: Within = ANYWHERE,
 ) -> bytes:
-    """A file's bytes, at most ``cap``; ``identity`` is that of its repository. Raises SourceError."""
+    """A file's bytes, at most ``cap``. Raises SourceError."""
 
     def work() -> bytes:
         if location.scheme in PORTS:
             drivers.driver(location)
             from loader.sources import web  # noqa: PLC0415 - it needs an extra
 
-            return drivers.run(web.fetch(location, access, cap), deadline)
-        system = drivers.made(location, access, deadline, identity)
+            return drivers.run(web.fetch(location, access, cap, top=within.top), deadline)
+        system = drivers.made(location, access, deadline, within.identity)
         if system.async_impl:
             return drivers.run(closing(system, async_file(system, location, cap)), deadline)
         return plain_file(system, location, cap)

@@ -290,7 +290,7 @@ MODULES = {
     "s3": "s3fs",
     "gcs": "gcsfs",
     "azure": "adlfs",
-    "github": "requests",
+    "github": "aiohttp",
 }
 BLOCKED = """
 import sys
