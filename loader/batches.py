@@ -123,9 +123,9 @@ def verdict(spec: DeploymentSpec, deployer: Deployer) -> Verdict:
     """The verdict on one spec. Raises ClientError, SandboxUnavailable."""
     try:
         valid = deployer.valid(spec)
-    except SandboxUnavailable:
-        raise
     except AT_FAULT as error:
+        if isinstance(error, SandboxUnavailable) and not deployer.finder.can_load():
+            raise
         said = in_words(error)
         return Verdict(told(spec), problems=(said, *(item for item in spec.problems if item not in said)))
     except ClientError:
@@ -144,6 +144,8 @@ def in_words(error: Exception) -> str:
     """Why nothing can be made of a spec; of a script that failed also where."""
     if not isinstance(error, LoadError) or error.error is None:
         return str(error)
+    if isinstance(error, SandboxUnavailable):
+        return f"{message(error.outcome, error.error)}; {error.error.hint}"
     frames = error.error.frames
     place = f" ({frames[-1].file}, line {frames[-1].line})" if frames else ""
     return message(error.outcome, error.error) + place

@@ -15,7 +15,7 @@ from loader.access import Access
 from loader.errors import SourceError
 from loader.escape import line
 from loader.flow_loader import FlowLoader
-from loader.models import Outcome
+from loader.models import Outcome, Status
 from loader.raising import checked
 from loader.selection import select_flow
 from loader.sources import Origin, Project, Script
@@ -61,6 +61,10 @@ class Finder:
                 del self.outcomes[next(iter(self.outcomes))]
             self.outcomes[location] = outcome
         return select_flow(checked(outcome).flows, spec.flow_name, f"in script {sources.display(location)!r}")
+
+    def can_load(self) -> bool:
+        """Whether anything can be loaded here: if not, it is no script's or folder's fault."""
+        return self.loader.load_text("").status is not Status.SANDBOX_UNAVAILABLE
 
     def content(self, spec: DeploymentSpec) -> bytes:
         """The bytes at a spec's location: those that were run, if any were. Raises SourceError."""

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -145,3 +146,31 @@ def test_a_record_leads_into_the_root_that_was_named(project, registry, monkeypa
     assert load_flow_from_deployment(record, registry, root=f"{project}/").name == "own"
     with pytest.raises(SourceError, match="exchanged"):
         load_flow_from_deployment(record.id, registry, root=f"{os.path.relpath(project)}/")
+
+
+class Sudden(FlowLoader):
+    """A folder is exchanged after its script was read, and before it is shown."""
+
+    def run(self, script, **how):
+        folder = Path(script.filename).parent
+        if folder.name == "project" and not folder.is_symlink():
+            exchange(folder)
+        return super().run(script, **how)
+
+
+def test_a_folder_that_cannot_be_shown_is_its_own_specs_problem(project, registry, tmp_path):
+    """What concerns one folder hides no other verdict; what concerns the host is the host's."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "m.yaml").write_text(MANIFEST.format(where="../project/"))
+    (tmp_path / "own" / "flow.py").write_text(FLOW.format(name="fine"))
+    with (tmp_path / "own" / "m.yaml").open("a") as file:
+        file.write("- {name: c, flow_location: flow.py, flow_runner: subprocess}\n")
+    with Sudden() as loader:
+        finder = Finder(loader, Access(linked=frozenset({"file"})))
+        first, second, third = batches.judge(
+            str(tmp_path / "own" / "m.yaml"), Deployer(registry, finder)
+        ).verdicts
+    assert "was exchanged while it was opened" in first.problems[0]
+    assert "put the script into a folder of its own" in first.problems[0]
+    assert second.valid is not None  # the victim's folder is one that the caller lets be named
+    assert third.valid is not None
