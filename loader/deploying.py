@@ -19,11 +19,11 @@ from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import BlockRecord, Client, Created, DeploymentRecord
 from loader.errors import ClientError, ObjectAlreadyExists, ObjectNotFound
 from loader.finding import Finder
-from loader.keeping import read_kept
 from loader.shared import loader_for
 from loader.sources import folder_of, pinned
 from loader.storage import StorageBlock
 from loader.stores import store_of
+from loader.stores.store import Kept
 from loader.validation import Surroundings, ValidSpec, validated
 
 if TYPE_CHECKING:
@@ -70,18 +70,13 @@ def tell(valid: ValidSpec) -> None:
 
 
 @contextlib.contextmanager
-def at(client: Client | None) -> Iterator[Client]:
+def at(client: Client | None, access: Access = DEFAULT) -> Iterator[Client]:
     """The client, or the embedded registry for as long as it is needed."""
     if client is not None:
         yield client
         return
-    with registry() as opened:
+    with EmbeddedRegistry(access=access) as opened:
         yield opened
-
-
-def registry(path: str | None = None, access: Access = DEFAULT) -> EmbeddedRegistry:
-    """The embedded registry in a file, by default this user's."""
-    return EmbeddedRegistry(path, read_storage=partial(read_kept, access=access))
 
 
 def deployer(
@@ -151,10 +146,10 @@ class Deployer:
         """The script goes to storage, and the client keeps where it is."""
         store = store_of(valid.storage, self.finder.access, trusted=valid.trusted)
         before = self.existing(valid)
-        with store.kept(content) as key, self.client.transaction():
+        with store.kept(content) as kept, self.client.transaction() as kept.by:
             flow = self.client.create_flow(valid.flow.name)
             block = valid.block_id or self.same_block(valid, before) or self.new_block(valid)
-            data = documents.blockstorage(key, block)
+            data = documents.blockstorage(kept.key, block)
             return self.client.create_deployment(packing.request(valid, flow.id, flow_data=data))
 
     def same_block(self, valid: ValidSpec, before: DeploymentRecord | None) -> UUID | None:
@@ -182,19 +177,19 @@ class Deployer:
     def pointed_to(self, valid: ValidSpec, content: bytes) -> Created:
         """The client is told how a worker gets the script: from where it is, or from where it is put."""
         if valid.storage.is_local:
-            return self.registered(valid, folder_of(valid.spec.flow_location or ""))
+            return self.registered(valid, folder_of(valid.spec.flow_location or ""), Kept(""))
         store = store_of(valid.storage, self.finder.access, trusted=valid.trusted)
         name = packing.kept_as(valid, content)
         folder = folder_of(store.location(name))
         packing.steps_to(folder, valid)  # before anything is written
-        with store.placed(name, content):
-            return self.registered(valid, folder)
+        with store.placed(name, content) as kept:
+            return self.registered(valid, folder, kept)
 
-    def registered(self, valid: ValidSpec, folder: str) -> Created:
-        """The flow and the deployment whose script a worker finds in ``folder``."""
+    def registered(self, valid: ValidSpec, folder: str, kept: Kept) -> Created:
+        """The flow and the deployment whose script a worker finds in ``folder``, where it may be ``kept``."""
         packing.check_for_server(valid)
         steps = packing.steps_to(folder, valid)
-        with self.client.transaction():
+        with self.client.transaction() as kept.by:
             flow = self.client.create_flow(valid.flow.name)
             request = packing.request(
                 valid, flow.id, folder=folder, pull_steps=steps, work_pool=self.work_pool

@@ -87,7 +87,7 @@ def load_flow_from_deployment(
     exception of a load that failed.
     """
     top = sources.pinned(root)
-    with deploying.at(client) as where:
+    with deploying.at(client, access) as where:
         record = where.read_deployment(deployment) if isinstance(deployment, UUID) else deployment
         data = script_of(record, top) if record.flow_data is None else where.resolve_datadoc(record.flow_data)
     who = f"deployment {record.name!r}"

@@ -7,6 +7,7 @@ where it is needed, and must be the same.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -15,8 +16,8 @@ from loader.access import Access
 from loader.errors import SourceError
 from loader.escape import line
 from loader.flow_loader import FlowLoader
-from loader.models import Outcome, Status
-from loader.raising import checked
+from loader.models import Error, Frame, Outcome, Status
+from loader.raising import MESSAGE, checked
 from loader.selection import select_flow
 from loader.sources import Origin, Project, Script
 from loader.specs import DeploymentSpec
@@ -24,13 +25,18 @@ from worker.protocol import Flow
 
 KEPT = 64
 """Outcomes that are remembered: specs of one script mostly follow each other."""
+FAILED = 5_000
+"""Failures that are remembered, each only so far as it is told again: a script that hangs is run once."""
+BATCH_SECONDS = 600.0
+"""How long the scripts that one batch of specs leads to may take in all; what is left then is not loaded."""
 
 
 @dataclass
 class Finder:
     """Reads and runs scripts for one call: ``root``, ``timeout`` and ``access`` are those of its loads.
 
-    ``wake`` is a descriptor whose readability cancels the loads.
+    Once it is later than ``until`` on the monotonic clock no more are run. ``wake`` is a descriptor whose
+    readability cancels the loads.
     """
 
     loader: FlowLoader
@@ -41,7 +47,9 @@ class Finder:
     scripts: dict[str, Script] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    failures: dict[str, Outcome] = field(default_factory=dict)
     wake: int | None = None
+    until: float = field(default_factory=lambda: time.monotonic() + BATCH_SECONDS)
 
     def run_main(self, script: Script) -> Outcome:
         """What the script that makes the specs holds. It is kept to the end."""
@@ -54,12 +62,19 @@ class Finder:
         Raises SourceError, SelectionError and the exception of a load that failed.
         """
         location = spec.flow_location or ""
-        outcome = self.outcomes.get(location)
+        same = sources.parse(location).text  # it may be written in many ways
+        outcome = self.outcomes.get(same) or self.failures.get(same)
         if outcome is None:
+            if time.monotonic() > self.until:
+                raise SourceError(
+                    f"cannot judge {sources.redacted(location)}: the batch's time is over, for its scripts"
+                    f" took more than {BATCH_SECONDS:g} seconds; mend what takes long, or split the batch"
+                )
             outcome = self.loader.run(self.script(spec, location), timeout=self.timeout, wake=self.wake)
-            while len(self.outcomes) >= KEPT:
-                del self.outcomes[next(iter(self.outcomes))]
-            self.outcomes[location] = outcome
+            if outcome.status is Status.LOADED:
+                remember(self.outcomes, KEPT, same, outcome)
+            else:
+                remember(self.failures, FAILED, same, in_short(outcome))
         return select_flow(checked(outcome).flows, spec.flow_name, f"in script {sources.display(location)!r}")
 
     def can_load(self) -> bool:
@@ -103,6 +118,22 @@ class Finder:
         self.scripts[location] = script
         while len(self.scripts) > 1 and held_bytes(self.scripts) > self.access.project_size:
             del self.scripts[next(iter(self.scripts))]
+
+
+def remember(kept: dict[str, Outcome], most: int, location: str, outcome: Outcome) -> None:
+    """Keep an outcome in the place of the oldest."""
+    while len(kept) >= most:
+        del kept[next(iter(kept))]
+    kept[location] = outcome
+
+
+def in_short(outcome: Outcome) -> Outcome:
+    """Why a load failed, and where: as much as is told of a spec."""
+    error = outcome.error or Error("run", outcome.status.value, "")
+    frames = tuple(Frame(item.file[:MESSAGE], item.line, "") for item in error.frames[-1:])
+    hint = error.hint and error.hint[:MESSAGE]
+    short = Error(error.stage, error.type[:MESSAGE], error.message[:MESSAGE], frames, hint=hint)
+    return Outcome(status=outcome.status, source=outcome.source, sandbox=outcome.sandbox, error=short)
 
 
 def held_bytes(scripts: dict[str, Script]) -> int:

@@ -10,6 +10,7 @@ from loader.errors import StorageError
 from loader.specs import mistakes
 from loader.storage import KINDS, StorageBlock
 from loader.stores import store_of
+from loader.stores.store import MADE
 
 
 def block_of(record: BlockRecord) -> StorageBlock:
@@ -25,8 +26,13 @@ def block_of(record: BlockRecord) -> StorageBlock:
 
 
 def read_kept(record: BlockRecord, key: str, access: Access = DEFAULT) -> bytes:
-    """What a registered block keeps under a key; the client chose the block, and others may name the key.
+    """What a registered block keeps under a key. Raises StorageError.
 
-    Raises StorageError.
+    The client chose the block; others may name the key, and can name nothing but what storage kept.
     """
+    if MADE.fullmatch(key) is None:
+        raise StorageError(
+            f"cannot read from the block {record.name!r}: {repr(key)[:200]} is no key that storage gives;"
+            f" deploy again"
+        )
     return store_of(block_of(record), access, trusted=True).read(key)

@@ -78,7 +78,7 @@ class Sandbox(Model):
 
 
 class Usage(Model):
-    """What the load took, from the moment the script was sent. Seconds and bytes."""
+    """What the load took, from when the script was sent to its worker's death. Seconds and bytes."""
 
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0

@@ -133,7 +133,6 @@ class Session:
         """End the worker and wait for word of it; one that was ended before is not ended again."""
         if self.state in (State.KILLED, State.OVER):
             return []
-        self.ended = self.ended or now
         self.state, self.deadline = State.KILLED, now + REAP_SECONDS
         return [Action.KILL]
 
@@ -143,11 +142,11 @@ class Session:
         A worker that was ended and whose death nobody reports is given up.
         """
         if self.state is State.LOADING:
-            self.out_of_time, self.ended = True, now
+            self.out_of_time = True
             self.state, self.deadline = State.DUMPING, now + DUMP_SECONDS
             return [Action.INTERRUPT]
         if self.state is State.KILLED:
-            self.unresponsive, self.state = True, State.OVER
+            self.unresponsive, self.state, self.ended = True, State.OVER, now
         if self.state is State.OVER:
             return []
         self.unresponsive = self.state in (State.CONFINING, State.READY)
@@ -165,7 +164,7 @@ class Session:
         """
         if self.state is State.OVER:
             return
-        self.exited, self.state, self.ended = exited, State.OVER, self.ended or now
+        self.exited, self.state, self.ended = exited, State.OVER, now
 
     # --- handlers of the table ---
 
@@ -187,7 +186,7 @@ class Session:
 
     def on_reply(self, claim: Loaded | Failed, now: float) -> list[Action]:
         """The last word. The worker ends by itself, or is ended."""
-        self.reply, self.ended = claim, now
+        self.reply = claim
         self.state, self.deadline = State.REPLIED, now + EXIT_SECONDS
         return []
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import pickle
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from loader import (
     Access,
     DeploymentRecord,
     EmbeddedRegistry,
+    FileStorageBlock,
     ManifestError,
     MissingFlowError,
     ObjectNotFound,
@@ -24,6 +26,7 @@ from loader import (
     load_flow_from_deployment_async,
 )
 from loader.client import documents
+from loader.stores import store_of
 
 SCRIPT = "from prefect import flow\n\n@flow\ndef greet(name: str = 'you'): pass\n"
 MANIFEST = """\
@@ -243,13 +246,40 @@ def test_the_flow_must_be_the_deployments_own(registry):
         load_flow_from_deployment(record(documents.text(SCRIPT.replace("greet", "other"))), registry)
 
 
-@pytest.mark.parametrize("key", ["../../../etc/passwd", "/etc/passwd", "a/../../b", ".", "x\x00y", "~"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "../../../etc/passwd",
+        "/etc/passwd",
+        "a/../../b",
+        ".",
+        "x\x00y",
+        "~",
+        "private.key",
+        "id_rsa",
+        "a" * 63,
+    ],
+)
 def test_a_records_key_cannot_lead_out_of_its_storage(registry, tmp_path, key):
-    """Whatever a document says, only what was written under a key is read."""
+    """Whatever a document says, only what was written under a key is read: nothing else that lies there."""
+    with suppress(OSError, ValueError):
+        (tmp_path / "kept").mkdir()
+        (tmp_path / "kept" / key).write_text(SCRIPT)
     block = registry.create_block("b", "Local Storage", {"storage_path": str(tmp_path / "kept")})
     told = record(documents.blockstorage(key, block))
     with pytest.raises((loader.StorageError, loader.ClientError)):
         load_flow_from_deployment(told, registry)
+
+
+@pytest.mark.parametrize("kind", ["hash", "uuid", "timestamp"])
+def test_every_key_that_storage_gives_leads_to_what_it_kept(registry, tmp_path, kind):
+    """And those that Prefect 2.0 beta gave."""
+    storage = FileStorageBlock(base_path=str(tmp_path / "kept"), key_type=kind)
+    block = registry.create_block("b", storage.block_name, storage.plain())
+    given = store_of(storage, Access(), trusted=True).write(SCRIPT.encode())
+    for key in (given, uuid4().hex, str(uuid4())):
+        (tmp_path / "kept" / key).write_text(SCRIPT)
+        assert load_flow_from_deployment(record(documents.blockstorage(key, block)), registry).name == "greet"
 
 
 def test_both_have_twins_for_event_loops(manifest, registry):

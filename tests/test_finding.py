@@ -4,10 +4,11 @@ import http.server
 import os
 import threading
 import zipfile
+from contextlib import suppress
 
 import pytest
 
-from loader import Access, DeploymentSpec, FlowLoader, SourceError
+from loader import Access, DeploymentSpec, FlowLoader, ScriptError, ScriptTimedOut, SourceError, finding
 from loader.finding import KEPT, Finder
 from loader.sources import Origin, origin_of
 
@@ -141,6 +142,56 @@ def test_what_is_kept_is_bounded_and_what_is_read_again_must_be_the_same(loader,
     paths[1].write_text(SCRIPT.format(name="other"))
     with pytest.raises(SourceError, match="has changed since it was loaded"):
         found.content(spec(str(paths[1])))
+
+
+@pytest.fixture
+def loads(loader, monkeypatch):
+    """The locations of the scripts that were run."""
+    run, seen = loader.run, []
+    monkeypatch.setattr(
+        loader, "run", lambda script, **options: seen.append(script.location) or run(script, **options)
+    )
+    return seen
+
+
+def test_a_script_is_run_once_however_its_location_is_written(finder, home, loads):
+    """One that hangs costs its time once."""
+    (home / "bad.py").write_text("while True: pass\n")
+    found = finder()
+    found.timeout = 0.5
+    for written in ("{0}/bad.py", "{0}/./bad.py", "{0}/x/../bad.py", "{0}//bad.py", "file://{0}/bad.py"):
+        with pytest.raises(ScriptTimedOut, match=r"cannot finish loading within 0\.5 seconds") as caught:
+            found.flow(spec(written.format(home), str(home)))
+        assert caught.value.error.frames[-1].line == 1
+    assert loads == [f"{home}/bad.py"]
+
+
+def test_failures_are_remembered_when_what_loaded_is_forgotten(finder, home, loads, monkeypatch):
+    """They are small: of what the script said, only what is told again is kept."""
+    monkeypatch.setattr(finding, "KEPT", 1)
+    (home / "bad.py").write_text("print('x' * 10_000)\nraise ValueError('x' * 100_000)\n")
+    found = finder()
+    for name in ("bad.py", "flow.py", "../outside.py", "flow.py", "bad.py"):
+        with suppress(ScriptError):
+            found.flow(spec(str(home / name)))
+    assert [os.path.basename(location) for location in loads] == [
+        "bad.py",
+        "flow.py",
+        "outside.py",
+        "flow.py",
+    ]
+    assert all(len(kept.model_dump_json()) < 5000 for kept in found.failures.values())
+
+
+def test_what_is_left_when_the_time_is_over_is_not_run(finder, home, loads):
+    """What was run before is still told."""
+    found = finder()
+    assert found.flow(spec(str(home / "flow.py"))).name == "inside"
+    found.until = 0.0
+    assert found.flow(spec(str(home / "flow.py"))).name == "inside"
+    with pytest.raises(SourceError, match=r"^cannot judge .*outside\.py: the batch's time is over, "):
+        found.flow(spec(str(home.parent / "outside.py")))
+    assert loads == [str(home / "flow.py")]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -176,7 +176,7 @@ def bucket(s3_server, monkeypatch):
     options = {"endpoint_url": s3_server.endpoint_url}
     files = fsspec.filesystem("s3", skip_instance_cache=True, **options)
     files.mkdir("round-trips")
-    yield files, Access(options={"s3": options}, linked=frozenset({"s3"}))
+    yield files, Access(options={"s3": options}, linked=frozenset({"s3"}), hosts=frozenset({"127.0.0.1"}))
     files.rm("round-trips", recursive=True)
 
 
@@ -191,7 +191,7 @@ def test_a_manifest_in_a_bucket_is_deployed_into_it(bucket, folder, tmp_path):
     storage = FileStorageBlock(
         base_path="s3://round-trips/kept", options={"endpoint_url": access.options["s3"]["endpoint_url"]}
     )
-    with EmbeddedRegistry(tmp_path / "registry" / "r.db") as client:
+    with EmbeddedRegistry(tmp_path / "registry" / "r.db", access=access) as client:
         client.set_default_storage_block(client.create_block("kept", "File Storage", storage.plain()))
         records = deploy(specs, client, access=access)
         assert len(files.ls("round-trips/kept")) == 1

@@ -100,7 +100,7 @@ def test_what_was_said_is_kept():
     session.received(encode(MESSAGES["Found"]) * 2, NOW)
     assert session.found == [MESSAGES["Found"]] * 2
     session.received(encode(MESSAGES["Failed"]), NOW + 2)
-    assert (session.reply, session.ended) == (MESSAGES["Failed"], NOW + 2)
+    assert session.reply == MESSAGES["Failed"]
     refused = started(State.CONFINING)
     refused.received(encode(MESSAGES["Refused"]), NOW)
     assert refused.refused == MESSAGES["Refused"]
@@ -171,7 +171,7 @@ def test_a_worker_that_says_too_much_in_all_is_ended(policy):
     assert (len(session.found), session.overfull) == (times, False)
     actions = list(itertools.chain.from_iterable(session.received(data, NOW + 3) for _ in range(3)))
     assert actions == [Action.KILL]
-    assert (session.overfull, session.violation, session.ended) == (True, None, NOW + 3)
+    assert (session.overfull, session.violation) == (True, None)
     assert len(session.found) == times
 
 
@@ -188,7 +188,7 @@ def test_a_worker_that_says_too_many_parts_in_all_is_ended(monkeypatch):
     for _ in range(3):
         assert session.received(data, NOW) == []
     assert session.received(data * 2, NOW + 3) == [Action.KILL]
-    assert (session.overfull, session.violation, session.ended) == (True, None, NOW + 3)
+    assert (session.overfull, session.violation) == (True, None)
     assert len(session.found) == 3
     assert session.received(data, NOW + 4) == []
 
@@ -250,14 +250,14 @@ def test_a_worker_is_ended_once():
     assert session.deadline == before
 
 
-def test_time_counts_from_the_script_to_the_last_word():
-    """Neither confining before nor dying afterwards is the script's time."""
+def test_time_counts_from_the_script_to_the_death_of_its_worker():
+    """Not what confining took before; a last word does not stop the clock, for it is only a claim."""
     session = started(State.READY)
     session.send_script(NOW + 7)
     assert (session.started, session.deadline) == (NOW + 7, NOW + 7 + STRICT.wall)
     session.received(encode(MESSAGES["Loaded"]), NOW + 8)
     session.gone(EXITED, NOW + 8.4)
-    assert (session.started, session.ended, session.exited) == (NOW + 7, NOW + 8, EXITED)
+    assert (session.started, session.ended, session.exited) == (NOW + 7, NOW + 8.4, EXITED)
 
 
 def test_who_dies_without_a_word_ends_at_its_death():
@@ -265,6 +265,13 @@ def test_who_dies_without_a_word_ends_at_its_death():
     session = started(State.LOADING)
     session.gone(EXITED, NOW + 3)
     assert (session.state, session.ended) == (State.OVER, NOW + 3)
+
+
+def test_the_time_of_a_worker_whose_death_nobody_reports_ends_when_it_is_given_up():
+    """There is no better word of it."""
+    session = started(State.KILLED)
+    session.expired(NOW + 12)
+    assert (session.state, session.ended) == (State.OVER, NOW + 12)
 
 
 def test_a_dump_that_has_begun_shortens_the_wait_for_it():

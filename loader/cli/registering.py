@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from loader.cli import options
 from loader.cli.arguments import UsageError
+from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import Client
 from loader.client.prefect import PrefectServer
-from loader.deploying import registry
 from loader.sources import redacted
 from loader.storage import KINDS, StorageBlock
 
@@ -22,7 +22,7 @@ KEY = "PREFECT_API_KEY"
 def client(values: argparse.Namespace) -> Client:
     """Where deployments are. Raises ClientError."""
     if values.api is None:
-        return registry(values.registry, options.access(values))
+        return EmbeddedRegistry(values.registry, access=options.access(values))
     return PrefectServer(values.api, api_key=os.environ.get(KEY) or None)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 from uuid import UUID
@@ -113,6 +114,16 @@ class Created(Record):
     new: bool
 
 
+@dataclass
+class Transaction:
+    """``undone`` says that an exception ended it, and that for sure nothing of it is there.
+
+    Where that cannot be known it is false: what a record may lead to must stay.
+    """
+
+    undone: bool = False
+
+
 @runtime_checkable
 class Client(Protocol):
     """Where flows, storage blocks and deployments are registered.
@@ -128,7 +139,7 @@ class Client(Protocol):
     def keeps_flows(self) -> bool:
         """Whether storage blocks and ``flow_data`` can be kept here, or only ``path`` and ``entrypoint``."""
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def transaction(self) -> AbstractContextManager[Transaction]:
         """Everything that is created inside is there afterwards, or after an exception nothing of it."""
 
     def create_flow(self, name: str) -> Created:

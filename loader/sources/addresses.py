@@ -99,3 +99,12 @@ def entry(text: str) -> Entry:
 def allowed(hosts: Iterable[str], host: str, port: int, address: Address) -> bool:
     """Whether ``address`` may be connected to for a URL that names ``host`` and ``port``."""
     return is_public(address) or any(entry(item).allows(host, port, address) for item in hosts)
+
+
+def named(hosts: Iterable[str], host: str, port: int) -> bool:
+    """Whether the caller names what a URL leads to, whatever its address is."""
+    try:
+        address: Address = ipaddress.ip_address(host)
+    except ValueError:
+        address = ipaddress.IPv6Address(0)  # of no network but that of all
+    return any(entry(item).allows(host, port, address) for item in hosts)

@@ -25,7 +25,7 @@ from loader.storage import (
 from loader.stores.drivers import Objects, azure_account, azure_options, google_options, s3_options
 from loader.stores.kv import KeyValues
 from loader.stores.local import Folder, PrivateFolder
-from loader.stores.policy import check_kernel, check_options, check_place, writable
+from loader.stores.policy import check_hosts, check_kernel, check_options, check_place, writable
 from loader.stores.store import KEYS, Store, random_key
 
 
@@ -63,11 +63,11 @@ def of_files(held: Mapping[str, Any], access: Access, trusted: bool) -> Store:
     """The store of a File Storage block. Raises StorageError, SourceError."""
     location = writable(held["base_path"])
     options = plain(held["options"])
-    if not trusted:
-        check_options(location, options)
-        if location.kind == "az" and options:
-            options = azure_options(azure_account(location, options), any_host=False)
     new_key = KEYS[held["key_type"]]
+    if not trusted or location.scheme != "file":
+        check_options(location, options, trusted=trusted)
+    if location.kind == "az" and options and not trusted:
+        options = azure_options(azure_account(location, options), any_host=False)
     if location.scheme == "file":
         return in_folder(location, access, trusted, new_key)
     return in_objects(location, options, access, trusted, new_key)
@@ -122,6 +122,7 @@ def in_objects(
     """A store that a driver of fsspec reaches."""
     if not trusted:
         check_place(location, access)
+    check_hosts(location, options, access)
     return Store(Objects(location, options, access), access, new_key or random_key)
 
 

@@ -16,6 +16,8 @@ from loader.errors import SourceError, StorageError
 from loader.sources import drivers, reasons, remote
 from loader.sources.deadline import Deadline
 from loader.sources.locations import Location
+from loader.stores.policy import AZURE_HOSTS
+from loader.stores.store import Kept
 
 T = TypeVar("T")
 GOOGLE_TOKENS = "https://oauth2.googleapis.com/token"
@@ -25,7 +27,6 @@ GOOGLE_ACCOUNT = frozenset(
     " auth_provider_x509_cert_url client_x509_cert_url universe_domain".split()
 )
 """What a key file of a service account holds."""
-AZURE_HOSTS = "core.windows.net"
 
 
 class Objects:
@@ -63,11 +64,11 @@ class Objects:
         self._run("write", name, plain, lambda system: sent(system, path, data))
 
     @contextlib.contextmanager
-    def shared(self, name: str, data: bytes) -> Iterator[None]:
+    def shared(self, kept: Kept, data: bytes) -> Iterator[None]:
         """Keep bytes under a name that means just these bytes. They are never taken back: who else uses them
         by now cannot be known. Raises StorageError.
         """
-        self.write(name, data)
+        self.write(kept.key, data)
         yield
 
     def remove(self, name: str) -> None:

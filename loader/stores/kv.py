@@ -20,6 +20,7 @@ from loader.sources import drivers
 from loader.sources.addresses import allowed
 from loader.sources.deadline import Deadline
 from loader.sources.locations import PORTS, Location
+from loader.stores.store import Kept
 
 ESCAPED = 6
 """How many characters JSON may need for one byte."""
@@ -63,11 +64,11 @@ class KeyValues:
         self._ask("write", name, "POST", body)
 
     @contextlib.contextmanager
-    def shared(self, name: str, data: bytes) -> Iterator[None]:
+    def shared(self, kept: Kept, data: bytes) -> Iterator[None]:
         """Keep bytes under a name that means just these bytes. They are never taken back: who else uses them
         by now cannot be known. Raises StorageError.
         """
-        self.write(name, data)
+        self.write(kept.key, data)
         yield
 
     def remove(self, name: str) -> None:

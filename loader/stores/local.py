@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from loader.access import Access
 from loader.errors import StorageError
 from loader.stores.files import FOLDER, file_system, is_there, locked, replace_file, take_back, walked
+from loader.stores.store import Kept
 
 REASONS = {
     errno.ENOENT: "it is not there",
@@ -68,13 +69,13 @@ class Folder:
             os.close(replace_file(folder, last, data))
 
     @contextlib.contextmanager
-    def shared(self, name: str, data: bytes) -> Iterator[None]:
+    def shared(self, kept: Kept, data: bytes) -> Iterator[None]:
         """Keep bytes under a name that means just these bytes. After an exception inside they are taken back,
-        unless they were there before or others have asked for them since. Raises StorageError.
+        unless they are needed, were there before or others have asked for them since. Raises StorageError.
         """
-        *parents, last = name.split("/")
+        *parents, last = kept.key.split("/")
         with contextlib.ExitStack() as held:
-            with self._in_words("write", name):
+            with self._in_words("write", kept.key):
                 folder = held.enter_context(walked(held.enter_context(self._base(make=True)), parents))
                 self._check_kind(folder)
                 with locked(folder):
@@ -84,7 +85,7 @@ class Folder:
             try:
                 yield
             except BaseException:
-                if new:
+                if new and kept.unneeded():
                     with contextlib.suppress(OSError), locked(folder):
                         take_back(folder, last, made)
                 raise

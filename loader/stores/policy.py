@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from loader.access import Access
 from loader.errors import SourceError, StorageError
-from loader.sources.locations import ALIASES, CHAIN, Location
+from loader.sources.addresses import named
+from loader.sources.locations import ALIASES, CHAIN, PORTS, Location
 from loader.sources.parsing import parse, redacted
 
 WRITABLE = frozenset({"file", "memory", "s3", "gs", "az"})
@@ -19,6 +21,15 @@ OPTIONS: Mapping[str, frozenset[str]] = {
     "az": frozenset({"account_name", "account_key", "sas_token", "anon"}),
 }
 """What a spec may tell a driver: who asks. What could name a host, file, program or payer is the caller's."""
+REGISTERED: Mapping[str, frozenset[str]] = {
+    "s3": frozenset({"endpoint_url", "profile", "use_ssl", "client_kwargs", "requester_pays"}),
+    "gs": frozenset({"endpoint_url", "requester_pays"}),
+    "az": frozenset({"account_host", "connection_string"}),
+}
+"""What a block of the caller's, or a registered one, may tell it too: also where it leads, and who pays."""
+CLIENT = frozenset({"region_name", "endpoint_url"})
+"""What ``client_kwargs`` may hold."""
+AZURE_HOSTS = "core.windows.net"
 
 KERNEL, MEMORY = frozenset({"proc", "sys", "dev"}), "shm"
 """Folders of the root that hold the kernel's and the machine's own, and one in them that holds files."""
@@ -75,13 +86,61 @@ def resolved(prefix: str) -> Location:
     return location
 
 
-def check_options(location: Location, options: Mapping[str, Any]) -> None:
-    """Raise StorageError for options that a spec may not give."""
+def check_options(location: Location, options: Mapping[str, Any], *, trusted: bool) -> None:
+    """Raise StorageError for options that a spec, or if it is ``trusted`` any block, may not give."""
     known = OPTIONS.get(location.kind, frozenset())
+    known |= REGISTERED.get(location.kind, frozenset()) if trusted else frozenset()
     for name, value in options.items():
-        if name not in known or not isinstance(value, str | bool):
+        deep = name == "client_kwargs" and isinstance(value, Mapping) and set(value) <= CLIENT
+        fine = (
+            all(isinstance(item, str) for item in value.values()) if deep else isinstance(value, str | bool)
+        )
+        if name not in known or not fine:
             allowed = f"only {', '.join(sorted(known))}" if known else "none"
             raise StorageError(
-                f"cannot use {location.shown} as storage: of its options a spec may give {allowed}, as text"
-                f" or truth, and not {name[:80]!r}; configure it as the caller"
+                f"cannot use {location.shown} as storage: of its options a {'block' if trusted else 'spec'}"
+                f" may give {allowed}, as text or truth, and not {name[:80]!r}; configure it as the caller"
             )
+    if "account_name" in options and not str(options["account_name"]).isalnum():
+        raise StorageError(
+            f"cannot use {location.shown} as storage: its account_name is no name of an account"
+        )
+
+
+def check_hosts(location: Location, options: Mapping[str, Any], access: Access) -> None:
+    """Raise StorageError, SourceError for a host that a block names and the caller does not.
+
+    Such a server may redirect to others, and its name may mean another address at any moment: that it is
+    public says nothing.
+    """
+    for url in endpoints(options):
+        parts = urlsplit(parse(url).text)
+        host, port = parts.hostname or "", parts.port or int(PORTS.get(parts.scheme, 0))
+        if not parts.scheme or parts.scheme not in PORTS or not named(access.hosts, host, port):
+            raise StorageError(
+                f"cannot use {location.shown} as storage: its block leads to {host}:{port}, and the caller"
+                f" does not say so; if it is meant, allow the host (--allow-host {host}:{port})"
+            )
+
+
+def endpoints(options: Mapping[str, Any]) -> Iterator[str]:
+    """The URLs of servers that are not the providers' own, in what a block tells a driver."""
+    for held in (options, options.get("client_kwargs") or {}):
+        if held.get("endpoint_url"):
+            yield str(held["endpoint_url"])
+    if options.get("account_host"):
+        yield f"https://{options['account_host']}"
+    parts = [item.partition("=")[::2] for item in str(options.get("connection_string") or "").split(";")]
+    pairs = [(name.strip().upper(), value.strip()) for name, value in parts]  # upper, as its reader has it
+    for name, value in pairs:
+        if name.endswith("ENDPOINT"):
+            yield value if "://" in value else f"https://{value}"
+        if name == "DEFAULTENDPOINTSPROTOCOL" and value not in PORTS:
+            yield value
+        if name == "USEDEVELOPMENTSTORAGE":
+            yield "http://127.0.0.1:10000"
+    suffixes = [value for name, value in pairs if name == "ENDPOINTSUFFIX"] or [AZURE_HOSTS]
+    for account in (value for name, value in pairs if name == "ACCOUNTNAME"):
+        for suffix in suffixes:
+            if suffix != AZURE_HOSTS or not account.isalnum():
+                yield f"https://{account}.blob.{suffix}"

@@ -9,15 +9,33 @@ import re
 import secrets
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
 from loader.access import Access
+from loader.client.interface import Transaction
 from loader.errors import StorageError
 
 KEY = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z._-]{0,200}")
+MADE = re.compile(
+    r"[0-9a-f]{32}|[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{16}"
+)
+"""Keys that storage gives, also that of Prefect 2.0 beta: digests, UUIDs and times."""
 NAME_CAP = 1_000
 """Longest name, in characters."""
+
+
+@dataclass
+class Kept:
+    """Bytes that were kept under a key or name, and the transaction ``by`` which something leads to them."""
+
+    key: str
+    by: Transaction | None = None
+
+    def unneeded(self) -> bool:
+        """Whether nothing leads to them for sure: they may be taken back."""
+        return self.by is None or self.by.undone
 
 
 class Place(Protocol):
@@ -31,11 +49,11 @@ class Place(Protocol):
     def write(self, name: str, data: bytes) -> None:
         """Keep bytes under a name. Raises StorageError."""
 
-    def shared(self, name: str, data: bytes) -> contextlib.AbstractContextManager[None]:
+    def shared(self, kept: Kept, data: bytes) -> contextlib.AbstractContextManager[None]:
         """Keep bytes under a name that means just these bytes, so that others may use it too.
 
-        After an exception inside they are taken back where it is sure that nobody else does; elsewhere they
-        stay, and are the same bytes for everybody. Raises StorageError.
+        After an exception inside they are taken back if they are unneeded, where it is sure that nobody else
+        uses them; elsewhere they stay, and are the same bytes for everybody. Raises StorageError.
         """
 
     def remove(self, name: str) -> None:
@@ -79,40 +97,43 @@ class Store:
         self._write(name, data)
 
     @contextlib.contextmanager
-    def kept(self, data: bytes) -> Iterator[str]:
+    def kept(self, data: bytes) -> Iterator[Kept]:
         """Keep ``data`` and give its key to what is made of it; if that fails, it is taken back.
 
-        What others may have under the same key by now is never taken from them. Raises StorageError.
+        Whoever makes a record of it says ``by`` which transaction, for what a record may lead to stays. What
+        others may have under the same key by now is never taken from them. Raises StorageError.
         """
-        key = self._new_key(data)
+        kept = Kept(self._new_key(data))
         self._check_size(data)
-        with self._place.shared(key, data) if self._new_key is digest_key else self._own(key, data):
-            yield key
+        with self._place.shared(kept, data) if self._new_key is digest_key else self._own(kept, data):
+            yield kept
 
     @contextlib.contextmanager
-    def placed(self, name: str, data: bytes) -> Iterator[None]:
+    def placed(self, name: str, data: bytes) -> Iterator[Kept]:
         """The same under a relative name that no other bytes have, such as ``DIGEST/flow.py``.
 
         Raises StorageError.
         """
         self._check_name(name)
         self._check_size(data)
-        with self._place.shared(name, data):
-            yield
+        kept = Kept(name)
+        with self._place.shared(kept, data):
+            yield kept
 
     def location(self, name: str) -> str:
         """The location of what is kept under a key or a name."""
         return f"{self._place.shown.rstrip('/')}/{name}"
 
     @contextlib.contextmanager
-    def _own(self, key: str, data: bytes) -> Iterator[None]:
+    def _own(self, kept: Kept, data: bytes) -> Iterator[None]:
         """Keep bytes under a key that nobody else has, or after an exception not."""
-        self._place.write(key, data)
+        self._place.write(kept.key, data)
         try:
             yield
         except BaseException:
-            with contextlib.suppress(StorageError):
-                self._place.remove(key)
+            if kept.unneeded():
+                with contextlib.suppress(StorageError):
+                    self._place.remove(kept.key)
             raise
 
     def _write(self, name: str, data: bytes) -> None:

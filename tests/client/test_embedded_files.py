@@ -3,13 +3,14 @@
 import os
 import sqlite3
 import stat
+import time
 import traceback
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from loader.client.embedded import EmbeddedRegistry, migrations, place
+from loader.client.embedded import EmbeddedRegistry, migrations, opening, place
 from loader.client.interface import DeploymentRequest
 from loader.errors import ClientError
 
@@ -256,6 +257,65 @@ def test_a_file_of_another_program_is_refused_and_left_alone(path, refused, stat
     assert path.read_bytes() == content
 
 
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
+LARGE = "printf('%.*c', 400000000, 'x')"
+FOREIGN = {
+    "trigger": "CREATE TRIGGER t AFTER INSERT ON flows BEGIN UPDATE flows SET name = 'theirs'; END",
+    "view beside": "CREATE VIEW more AS SELECT 1",
+    "endless view": f"DROP TABLE flows; CREATE VIEW flows AS {ENDLESS} SELECT x id, x name, x created FROM c",
+    "large view": f"DROP TABLE flows; CREATE VIEW flows AS SELECT {LARGE} id, 1 name, 1 created",
+    "other columns": "ALTER TABLE flows ADD COLUMN more TEXT",
+    "computed": f"ALTER TABLE flows ADD COLUMN more AS ({LARGE})",
+    "index": "CREATE INDEX more ON flows (upper(name))",
+    "table": "CREATE TABLE more (x)",
+    "missing": "DROP TABLE default_storage",
+}
+
+
+@pytest.mark.parametrize("statements", FOREIGN.values(), ids=FOREIGN)
+def test_a_registry_with_other_tables_is_refused_and_left_alone(path, refused, statements):
+    """Views and triggers are programs: what a file brings along is not run."""
+    fill(path)
+    change(
+        path,
+        "PRAGMA foreign_keys = OFF",
+        *statements.split("; ") if "BEGIN" not in statements else [statements],
+    )
+    content, began = path.read_bytes(), time.monotonic()
+    assert "its tables are not a registry's own" in refused()
+    assert time.monotonic() - began < 2
+    assert path.read_bytes() == content
+
+
+def test_a_search_without_an_end_is_given_up(path, monkeypatch):
+    """A tampered file can make even a plain table endless."""
+    fill(path)
+    monkeypatch.setattr(opening, "STATEMENT_SECONDS", 0.2)
+    with EmbeddedRegistry(path) as registry:
+        look(registry)
+        change(
+            path,
+            "PRAGMA foreign_keys = OFF",
+            "DROP TABLE flows",
+            f"CREATE VIEW flows AS {ENDLESS} SELECT x id, 'f' name, '' created FROM c WHERE x < 0",
+        )
+        with pytest.raises(ClientError, match=r"a search in it took more than .*; put a copy of it back"):
+            registry.read_flows()
+
+
+def test_a_value_that_is_too_large_is_refused(path, monkeypatch):
+    """As it is written and as it is read."""
+    fill(path)
+    monkeypatch.setattr(opening, "ROW_CAP", 1000)
+    with EmbeddedRegistry(path) as registry:
+        with pytest.raises(ClientError, match=r"something in it is larger than .* MiB"):
+            registry.create_block("other", "S3 Storage", {"key": "x" * 2000})
+        look(registry)
+        change(path, "UPDATE flows SET name = printf('%.*c', 2000, 'x')")
+        with pytest.raises(ClientError, match=r"something in it is larger than .* MiB"):
+            registry.read_flows()
+
+
 def test_an_empty_file_becomes_a_registry(path):
     """Another process may have just made it."""
     path.touch(0o600)
@@ -357,11 +417,13 @@ def test_a_damaged_file_is_a_clear_error(path, start):
 def test_an_error_of_the_database_repeats_no_value(path):
     """A trigger of a file's own raises with the secret in its message; it is not passed on."""
     fill(path)
-    change(
-        path,
-        f"CREATE TRIGGER spy BEFORE INSERT ON blocks BEGIN SELECT RAISE(ABORT, '{SECRET}'); END",
-    )
-    with EmbeddedRegistry(path) as registry, pytest.raises(ClientError, match="SQLite reports") as caught:
-        registry.create_block("other", "S3 Storage", {"key": SECRET})
+    with EmbeddedRegistry(path) as registry:
+        look(registry)  # a trigger that is there before is refused
+        change(
+            path,
+            f"CREATE TRIGGER spy BEFORE INSERT ON blocks BEGIN SELECT RAISE(ABORT, '{SECRET}'); END",
+        )
+        with pytest.raises(ClientError, match="SQLite reports") as caught:
+            registry.create_block("other", "S3 Storage", {"key": SECRET})
     assert SECRET not in "".join(traceback.format_exception(caught.value))
     assert caught.value.__context__ is None

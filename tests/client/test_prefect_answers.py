@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from loader import DeploymentSpec, FileStorageBlock
 from loader.client.interface import DeploymentRequest
 from loader.client.prefect import PrefectServer, http
 from loader.errors import ClientError
@@ -90,6 +91,75 @@ def test_a_refusal_after_a_busy_answer_is_not_taken_for_nothing_done(serve):
     flows = Flows(503, then=422)
     with PrefectServer(serve(flows.answers).url) as client:
         message_of(lambda: client.create_flow("f"))
+    assert flows.known == {}
+
+
+@pytest.mark.parametrize("status", [408, 425, 499])
+def test_what_something_on_the_way_gave_up_on_is_looked_for(serve, status):
+    """The server behind it may have done it."""
+    flows = Flows(then=status)
+    with PrefectServer(serve(flows.answers).url) as client:
+        message_of(lambda: client.create_flow("f"))
+    assert flows.known == {}
+
+
+def test_an_answer_that_says_nothing_is_looked_behind(serve):
+    """A flow that was made is taken back, though the server does not say that it made it."""
+    flows = Flows()
+    server = serve(flows.answers)
+    server.answers["/flows/"] = lambda handler: (*flows.create(handler)[:2], None)
+    with PrefectServer(server.url) as client:
+        message_of(lambda: client.create_flow("f"))
+    assert flows.known == {}
+
+
+@pytest.mark.parametrize(("status", "undone"), [(422, True), (500, False), (408, False)])
+def test_a_transaction_is_undone_when_its_server_says_so(serve, status, undone):
+    """One that did not say whether it did something may yet do it: what it leads to must stay."""
+    flows, seen = Flows(then=201), []
+    server = serve({**flows.answers, "/deployments/": (status, {}, {"detail": "no"})})
+
+    def attempt(client):
+        with client.transaction() as made:
+            seen.append(made)
+            create_both(client)
+
+    with PrefectServer(server.url) as client:
+        message_of(lambda: attempt(client))
+    assert flows.known == {}
+    assert [made.undone for made in seen] == [undone]
+
+
+@pytest.mark.parametrize(("status", "files"), [(422, 0), (500, 1)])
+def test_a_script_that_a_server_may_lead_to_stays(serve, tmp_path, status, files):
+    """It is taken back when it is sure that there is no deployment."""
+    flows = Flows(then=201)
+    server = serve({**flows.answers, "/deployments/": (status, {}, {"detail": "no"})})
+    (tmp_path / "flow.py").write_text("from prefect import flow\n@flow\ndef f(): pass\n")
+    storage = FileStorageBlock(base_path=str(tmp_path / "kept"))
+    spec = DeploymentSpec(name="d", flow_location=tmp_path / "flow.py", flow_storage=storage)
+    with PrefectServer(server.url) as client:
+        message_of(lambda: spec.create_deployment(client))
+    assert len([path for path in (tmp_path / "kept").rglob("*") if path.is_file()]) == files
+
+
+def test_an_interrupt_while_taking_back_ends_one_step_and_is_said(serve):
+    """The other steps are taken back; who is interrupted hears of the one that was not."""
+    flows = Flows(then=201)
+    client = PrefectServer(serve(flows.answers).url)
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    @client.transaction()
+    def attempt():
+        client.create_flow("f")
+        client._journal.note("what takes long", interrupted)
+        raise KeyError
+
+    with client, pytest.raises(KeyboardInterrupt) as caught:
+        attempt()
+    assert caught.value.__notes__ == ["cannot take back what takes long: it was interrupted"]
     assert flows.known == {}
 
 
@@ -246,6 +316,51 @@ def test_a_flow_named_like_the_key_does_not_show_it(serve, name):
         message = message_of(lambda: client.create_deployment(REQUEST))
     assert "***" in message
     assert "pnu_" not in message
+
+
+@pytest.mark.parametrize("said", [KEY, KEY.upper()])
+def test_what_a_server_gives_holds_no_key(serve, said):
+    """A record's fields become parts of messages."""
+    more = {"name": said, "path": f"/{said}", "tags": [said], "parameters": {said: [said]}}
+    answers = {
+        f"/flows/{ID}": (200, {}, {**FLOW, "name": said}),
+        f"/deployments/{ID}": (200, {}, DEPLOYMENT | more),
+    }
+    with PrefectServer(serve(answers).url, api_key=KEY) as client:
+        record = client.read_deployment(UUID(ID))
+    assert (record.name, record.flow_name, record.path) == ("***", "***", "/***")
+    assert (record.tags, record.parameters) == (("***",), {"***": ["***"]})
+
+
+def test_a_short_key_leaves_records_as_they_are(serve):
+    """It is a part of ordinary words, by which things are found."""
+    with PrefectServer(serve(GOOD).url, api_key="f") as client:
+        assert client.read_deployment(UUID(ID)).flow_name == "f"
+
+
+def test_what_is_put_back_holds_what_it_held(serve):
+    """Also where that was the key: an update that is taken back changes nothing."""
+    before = {**DEPLOYMENT, "job_variables": {"env": {"PREFECT_API_KEY": KEY}}}
+    server = serve({**GOOD, "/deployments/filter": (200, {}, [before])})
+    client = PrefectServer(server.url, api_key=KEY)
+
+    @client.transaction()
+    def attempt():
+        client.create_deployment(REQUEST)
+        raise KeyError
+
+    with client, pytest.raises(KeyError):
+        attempt()
+    sent = [request for request in server.requests if request[1] == "/api/deployments/"]
+    assert json.loads(sent[-1][3])["job_variables"] == before["job_variables"]
+
+
+@pytest.mark.parametrize("said", [KEY, KEY.swapcase()])
+def test_a_refusal_that_repeats_the_key_does_not_show_it(serve, said):
+    """In whatever letters."""
+    server = serve({**GOOD, "/flows/filter": (400, {}, {"detail": f"bad {said}"})})
+    with PrefectServer(server.url, api_key=KEY) as client:
+        assert message_of(lambda: client.create_flow("f")) == "cannot create flow 'f': bad ***"
 
 
 def test_a_version_that_holds_the_key_does_not_show_it(serve):

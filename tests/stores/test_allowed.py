@@ -121,6 +121,77 @@ def test_a_specs_options_name_no_host_file_or_program(base, options):
     assert "cannot use" in refusal(store_of, block, Access(storage=(base,)), trusted=False)
 
 
+AZURE = "AccountName=abc;AccountKey=eA==;"
+PRIVATE = [
+    FileStorageBlock(base_path="s3://box", options={"endpoint_url": "http://10.0.0.1:9000"}),
+    FileStorageBlock(base_path="s3://box", options={"endpoint_url": "https://minio.example:9000"}),
+    FileStorageBlock(
+        base_path="s3://box", options={"client_kwargs": {"endpoint_url": "http://10.0.0.1:9000"}}
+    ),
+    FileStorageBlock(base_path="gs://box", options={"endpoint_url": "http://10.0.0.1:9000"}),
+    FileStorageBlock(base_path="az://box", options={"account_name": "a", "account_host": "10.0.0.1:9000"}),
+    FileStorageBlock(
+        base_path="az://box", options={"connection_string": "BlobEndpoint=http://10.0.0.1:9000/a;"}
+    ),
+    AzureBlobStorageBlock(container="box", connection_string=AZURE + "BlobEndpoint=http://10.0.0.1:9000/a"),
+    AzureBlobStorageBlock(container="box", connection_string=AZURE + "blobendpoınt=http://10.0.0.1:9000/a"),
+    AzureBlobStorageBlock(container="box", connection_string=AZURE + "BlobEndpoint=10.0.0.1:9000/a"),
+    AzureBlobStorageBlock(container="box", connection_string=AZURE + "EndpointSuffix=minio.example:9000"),
+    AzureBlobStorageBlock(container="box", connection_string="AccountName=10.0.0.1:9000/;AccountKey=eA=="),
+    AzureBlobStorageBlock(
+        container="box", connection_string=AZURE + "DefaultEndpointsProtocol=http://10.0.0.1:9000/"
+    ),
+]
+
+
+@pytest.mark.parametrize("block", PRIVATE, ids=range(len(PRIVATE)))
+def test_a_registered_block_leads_to_no_host_that_the_caller_does_not_name(block):
+    """Whoever wrote it, it is the supervisor that would connect."""
+    said = refusal(store_of, block, ANY, trusted=True)
+    assert ":9000 as storage" in said or ":9000)" in said
+    for hosts in ({"10.0.0.1:9000", "minio.example", "abc.blob.minio.example"}, {"10.0.0.0/8"}):
+        if "example" not in str(block.plain()) or len(hosts) > 1:
+            store_of(block, Access(hosts=frozenset(hosts)), trusted=True)
+    assert refusal(store_of, block, Access(hosts=frozenset({"10.0.0.1:9001", "example"})), trusted=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"config_kwargs": {"proxies": {"http": "10.0.0.1:3128"}}},
+        {"client_kwargs": {"config": "x"}},
+        {"client_kwargs": {"endpoint_url": ["http://10.0.0.1"]}},
+        {"endpoint_url": "//10.0.0.1"},
+        {"endpoint_url": "http://a@10.0.0.1"},
+        {"session": "x"},
+    ],
+)
+def test_a_registered_block_tells_a_driver_nothing_unknown(options):
+    """What could lead elsewhere in a way that is not looked at is the caller's to configure."""
+    block = FileStorageBlock(base_path="s3://box", options=options)
+    refusal(store_of, block, Access(hosts=frozenset({"0.0.0.0/0"})), trusted=True)
+
+
+def test_a_storage_of_developers_is_on_this_machine():
+    """It has no address of its own in what names it."""
+    block = AzureBlobStorageBlock(container="box", connection_string="UseDevelopmentStorage=true")
+    assert "127.0.0.1:10000" in refusal(store_of, block, ANY, trusted=True)
+    store_of(block, Access(hosts=frozenset({"127.0.0.1"})), trusted=True)
+
+
+def test_blocks_of_the_providers_own_hosts_need_no_word():
+    """Nothing is resolved to find out."""
+    for block in (
+        FileStorageBlock(
+            base_path="s3://box", options={"key": "a", "client_kwargs": {"region_name": "eu-1"}}
+        ),
+        FileStorageBlock(base_path="/srv/kept", options={"auto_mkdir": True}),
+        AzureBlobStorageBlock(container="box", connection_string=AZURE + "EndpointSuffix=core.windows.net"),
+        S3StorageBlock(bucket="box", profile_name="mine"),
+    ):
+        store_of(block, ANY, trusted=True)
+
+
 def test_a_specs_account_names_no_host():
     """Neither Azure's connection string nor Google's account data leads to another host, nor S3's region."""
     access = Access(storage=("az://box", "gs://box", "s3://box"))

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from loader.access import Access
+from loader.client.interface import Transaction
 from loader.errors import StorageError
 from loader.storage import FileStorageBlock, LocalStorageBlock
 from loader.stores import store_of
@@ -39,9 +40,28 @@ def files(folder):
 def test_what_was_newly_kept_is_taken_back(store, folder):
     failing(store)
     assert files(folder) == []
-    with store.kept(DATA) as key:
-        assert store.read(key) == DATA
-    assert files(folder) == [key]
+    with store.kept(DATA) as kept:
+        assert store.read(kept.key) == DATA
+    assert files(folder) == [kept.key]
+
+
+@pytest.mark.parametrize("make", [FileStorageBlock, LocalStorageBlock])
+@pytest.mark.parametrize("undone", [True, False])
+def test_what_a_record_may_lead_to_stays(folder, make, undone):
+    """Only when it is sure that there is no such record are the bytes taken back."""
+    field = {"base_path": str(folder)} if make is FileStorageBlock else {"storage_path": str(folder)}
+    store = store_of(make(**field), Access(), trusted=True)
+    keys = []
+
+    def attempt():
+        with store.kept(DATA) as kept:
+            keys.append(kept.key)
+            kept.by = Transaction(undone=undone)
+            raise Failed
+
+    with pytest.raises(Failed):
+        attempt()
+    assert files(folder) == ([] if undone else keys)
 
 
 def test_what_was_there_stays(store, folder):
@@ -66,17 +86,17 @@ def test_what_another_came_to_use_stays(store, folder):
 
 def test_what_another_is_still_using_stays(store):
     """Whoever fails first takes nothing; the last one who uses it is not the one who made it."""
-    with store.kept(DATA) as key:
+    with store.kept(DATA) as kept:
         failing(store)
-        assert store.read(key) == DATA
-    assert store.read(key) == DATA
+        assert store.read(kept.key) == DATA
+    assert store.read(kept.key) == DATA
 
 
 def test_bytes_that_are_not_what_the_name_says_are_replaced(store, folder):
     key = store.write(DATA)
     (folder / key).write_bytes(b"other")
     with store.kept(DATA) as again:
-        assert again == key
+        assert again.key == key
         assert store.read(key) == DATA
 
 
@@ -106,10 +126,10 @@ def test_many_at_once_lose_nothing(store, folder):
         def work(number, kept=kept, barrier=barrier):
             barrier.wait()
             try:
-                with store.kept(DATA) as key:
+                with store.kept(DATA) as own:
                     if number % 2:
                         raise Failed
-                    kept.append(key)
+                    kept.append(own.key)
             except Failed:
                 pass
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from loader.client.embedded.opening import connect, patiently
+from loader.client.embedded.opening import connect, patiently, rows
+from loader.client.interface import Transaction
 from loader.errors import ClientError
 
 IDLE_CAP = 4
@@ -56,25 +57,27 @@ class Connections:
         self._go_on(connection, statement, values)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[Transaction]:
         """All that is written inside, or nothing. One inside another joins it, and can be undone alone.
 
         Raises ClientError.
         """
+        made = Transaction()
         if (connection := self._own()) is not None:
-            with self._part(connection):
-                yield
+            with self._part(connection, made):
+                yield made
             return
         with self._borrowed() as connection:
             thread = self._thread  # a fork inside puts another in its place
-            self._run(connection, "BEGIN IMMEDIATE")
-            thread.connection = connection
             try:
-                yield
+                self._run(connection, "BEGIN IMMEDIATE")
+                thread.connection = connection
+                yield made
                 self._go_on(connection, "COMMIT")
             except BaseException:
                 if self._is_open(connection):
                     self._run(connection, "ROLLBACK")
+                    made.undone = True
                 raise
             finally:
                 thread.connection = None
@@ -91,7 +94,7 @@ class Connections:
         return connection
 
     @contextmanager
-    def _part(self, connection: sqlite3.Connection) -> Iterator[None]:
+    def _part(self, connection: sqlite3.Connection, made: Transaction) -> Iterator[None]:
         """A transaction inside this thread's."""
         self._go_on(connection, "SAVEPOINT part")
         try:
@@ -100,6 +103,7 @@ class Connections:
             if self._is_open(connection):
                 self._run(connection, "ROLLBACK TO part")
                 self._run(connection, "RELEASE part")
+                made.undone = True
             raise
         self._go_on(connection, "RELEASE part")
 
@@ -117,9 +121,7 @@ class Connections:
         return self._run(connection, statement, values)
 
     def _run(self, connection: sqlite3.Connection, statement: str, values: Sequence[str] = ()) -> list[Row]:
-        return patiently(
-            lambda: connection.execute(statement, values).fetchall(), self._wait, error=self._refusal
-        )
+        return patiently(lambda: rows(connection, statement, values), self._wait, error=self._refusal)
 
     def _refusal(self, why: str) -> ClientError:
         return ClientError(f"cannot use the registry {self.path}: {why}")

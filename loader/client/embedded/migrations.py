@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
+from functools import cache
+from typing import Any
 
 APPLICATION_ID = 0x464C4F57
 """What tells a registry from the SQLite files of other programs: ``FLOW`` in ASCII."""
@@ -55,16 +58,16 @@ MIGRATIONS: tuple[Migration, ...] = (
 )
 
 
-def problem(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> str | None:
+def problem(connection: sqlite3.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> str | None:
     """Why an open file cannot be used as a registry, with the remedy; None if it can. Writes nothing."""
     connection.execute("BEGIN")  # all three at one moment: another process may be making the file
     try:
         identity, version = _number(connection, "application_id"), _number(connection, "user_version")
-        is_empty = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+        tables = _schema(connection)
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-    if identity == 0 and version == 0 and is_empty:
+    if identity == 0 and version == 0 and not tables:
         return None
     if identity != APPLICATION_ID:
         return "it is the SQLite file of another program; name another file"
@@ -73,7 +76,22 @@ def problem(connection: sqlite3.Connection, migrations: Sequence[Migration] = MI
             f"a newer flow-loader wrote it, with version {version} of its tables where this one knows"
             f" {len(migrations)}; install the newer flow-loader, or name another file"
         )
+    if version < 0 or tables != made_by(migrations[:version]):  # a view or a trigger would run as we read
+        return "its tables are not a registry's own, for another program changed them; put a copy of it back"
     return None
+
+
+@cache
+def made_by(migrations: tuple[Migration, ...]) -> frozenset[tuple[Any, ...]]:
+    """The tables and indexes that migrations make, as SQLite describes them."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, migrations)
+        return _schema(connection)
+
+
+def _schema(connection: sqlite3.Connection) -> frozenset[tuple[Any, ...]]:
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 1000")
+    return frozenset((*names, " ".join((sql or "").split())) for *names, sql in rows)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:

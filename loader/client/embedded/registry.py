@@ -10,9 +10,11 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Self
 from uuid import UUID, uuid4, uuid5
 
+from loader.access import DEFAULT, Access
 from loader.client import documents
 from loader.client.embedded import records
 from loader.client.embedded.connections import Connections, Row
@@ -27,6 +29,7 @@ from loader.client.interface import (
     DeploymentRequest,
     FlowRecord,
     Json,
+    Transaction,
 )
 from loader.client.names import check_texts, check_type, quoted, shown_id
 from loader.errors import ClientError, ObjectAlreadyExists, ObjectNotFound
@@ -41,30 +44,32 @@ ReadStorage = Callable[[BlockRecord, str], bytes]
 _KIND_NAMESPACE = UUID("0c6b1c1e-53a4-4d0c-9d3e-6a6f0f0d7f51")
 
 
-def read_storage_block(block: BlockRecord, key: str) -> bytes:
+def read_storage_block(block: BlockRecord, key: str, access: Access = DEFAULT) -> bytes:
     """What lies in a storage block under a key. Raises StorageError, ClientError."""
     from loader.keeping import read_kept  # noqa: PLC0415 - drivers of storage are for those who read it
 
-    return read_kept(block, key)
+    return read_kept(block, key, access)
 
 
 class EmbeddedRegistry:
     """A ``Client`` on the file ``path``, which is made when something is first written.
 
     Without ``path`` it is the file that ``FLOW_LOADER_REGISTRY`` names, or else
-    ``flow-loader/registry.db`` in the user's data folder. ``read_storage`` reads what lies in storage
-    blocks. Other writers are waited for, up to ``wait`` seconds. Raises ClientError, as its methods do.
+    ``flow-loader/registry.db`` in the user's data folder. What lies in storage blocks is read as
+    ``access`` lets it be, or by ``read_storage``. Other writers are waited for, up to ``wait`` seconds.
+    Raises ClientError, as its methods do.
     """
 
     def __init__(
         self,
         path: AnyPath | None = None,
         *,
-        read_storage: ReadStorage = read_storage_block,
+        access: Access = DEFAULT,
+        read_storage: ReadStorage | None = None,
         wait: float = WAIT,
     ) -> None:
         self._address = default_path() if path is None else absolute(path)
-        self._read_storage = read_storage
+        self._read_storage = read_storage or partial(read_storage_block, access=access)
         if not isinstance(wait, int | float) or not wait >= 0:
             raise ClientError(f"cannot wait {wait!r} seconds for the registry: give 0 or more")
         self._file = Connections(real_path(self._address), wait)
@@ -93,7 +98,7 @@ class EmbeddedRegistry:
         """Always true."""
         return True
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def transaction(self) -> AbstractContextManager[Transaction]:
         """All that this thread creates inside, or after an exception nothing of it.
 
         One inside another is kept only if the outer one is, and can be undone alone.

@@ -13,11 +13,13 @@ from pydantic import SecretStr
 from loader.client.prefect.address import Address
 from loader.client.prefect.http import NOT_JSON, Answer, Connection
 from loader.client.prefect.refusals import refusal
-from loader.client.prefect.words import without
+from loader.client.prefect.words import struck, without
 from loader.errors import ClientError, ObjectNotFound
 
 MAJOR: Final = 3
 VERSION: Final = re.compile(r"(\d{1,4})\.[0-9A-Za-z.+-]{1,60}")
+GAVE_UP: Final = (408, 425, 499)
+"""Something on the way gave up: what it stands before may have done what was asked."""
 T = TypeVar("T")
 
 
@@ -44,13 +46,14 @@ class Api:
         answer = self._connection.ask(what, method, path, body)
         if 200 <= answer.status < 300 and answer.data is not NOT_JSON:
             return answer
-        if unless is not None and 300 <= answer.status < 500 and not answer.maybe_done:
+        refused = 300 <= answer.status < 500 and answer.status not in GAVE_UP
+        if unless is not None and refused and not answer.maybe_done:
             unless()
         raise refusal(what, answer, self.address, self._key)
 
     def ask_for(self, make: Callable[[Any], T], what: str, method: str, path: str, body: Any = None) -> T:
         """What ``make`` makes of what the server gave."""
-        return self.made(make, what, self.ask(what, method, path, body).data)
+        return self._judged(make, what, self.ask(what, method, path, body).data)
 
     def first(self, what: str, path: str, wanted: dict[str, Any]) -> dict[str, Any] | None:
         """The first of the things that a filter finds."""
@@ -65,10 +68,13 @@ class Api:
             return
 
     def made(self, make: Callable[[Any], T], what: str, data: Any) -> T:
-        """What ``make`` makes of ``data``. Raises ClientError when it cannot."""
+        """What ``make`` makes of ``data`` without the key in it. Raises ClientError when it cannot."""
+        return self._judged(lambda raw: make(struck(raw, self._secret())), what, data)
+
+    def _judged(self, make: Callable[[Any], T], what: str, data: Any) -> T:
         try:
             return make(data)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             pass  # the cause would repeat foreign data
         raise ClientError(
             f"cannot {what} on {self.address}: its answer is not what a Prefect {MAJOR} server gives;"
@@ -77,7 +83,7 @@ class Api:
 
     def matching(self, what: str, data: Any, **asked: str | UUID) -> dict[str, Any]:
         """``data`` if its fields are those that were ``asked`` for. Raises ClientError otherwise."""
-        if self.made(lambda raw: all(same(raw[key], value) for key, value in asked.items()), what, data):
+        if self._judged(lambda raw: all(same(raw[key], value) for key, value in asked.items()), what, data):
             return dict(data)
         raise ClientError(
             f"cannot {what} on {self.address}: it does not answer what it was asked;"
@@ -86,7 +92,10 @@ class Api:
 
     def clean(self, said: str) -> str:
         """What the server ``said``, for a message: without the key, should it repeat that."""
-        return without(said, "" if self._key is None else self._key.get_secret_value())
+        return without(said, self._secret())
+
+    def _secret(self) -> str:
+        return "" if self._key is None else self._key.get_secret_value()
 
     def close(self) -> None:
         """Let go of connections."""

@@ -14,7 +14,13 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from loader.client.interface import Created, DeploymentRecord, DeploymentRequest, FlowRecord
+from loader.client.interface import (
+    Created,
+    DeploymentRecord,
+    DeploymentRequest,
+    FlowRecord,
+    Transaction,
+)
 from loader.client.names import check_texts, check_type, checked_id, quoted
 from loader.client.prefect import bodies
 from loader.client.prefect.address import address, checked_key
@@ -65,7 +71,7 @@ class PrefectServer(NoBlocks):
         """The API's URL."""
         return str(self._api.address)
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def transaction(self) -> AbstractContextManager[Transaction]:
         """What is created inside is taken back when an exception leaves the block.
 
         A server has no transactions: others may see what was made before it is taken back, and what cannot be
@@ -98,10 +104,10 @@ class PrefectServer(NoBlocks):
                 )
                 answer = self._api.ask(what, "POST", "/flows/", {"name": name}, unless=step.forget)
                 new = answer.status == 201 or answer.maybe_done
-                if not new:
-                    step.forget()  # somebody else was faster
                 found = self._flow(what, answer.data, name=name)
                 step.made = found.id
+                if not new:
+                    step.forget()  # somebody else was faster
         return Created(id=found.id, new=new)
 
     def read_flow(self, flow_id: UUID) -> FlowRecord:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+from loader.client.interface import Transaction
+
 
 @dataclass(eq=False)
 class Step:
@@ -29,7 +31,7 @@ class Journal(threading.local):
     """What this thread's transaction did so far. Nothing is kept outside of one."""
 
     def __init__(self) -> None:
-        self.depth, self.steps = 0, list[Step]()
+        self.depth, self.steps, self.sure = 0, list[Step](), True
 
     def note(self, name: str, undo: Callable[[UUID | None], None]) -> Step:
         """Say how something is taken back, before it is done: whether it was may never be known for sure."""
@@ -39,25 +41,40 @@ class Journal(threading.local):
         return step
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[Transaction]:
         """Take back what was done inside when an exception leaves it; one inside another is part of it.
 
-        A step that cannot be taken back is said in a note of the exception; the others still are.
+        A step that cannot be taken back is said in a note of the exception; the others still are. Ctrl-C
+        meanwhile gives up the step that it falls into.
         """
-        mark = len(self.steps)
+        mark, made = len(self.steps), Transaction()
         self.depth += 1
         try:
-            yield
+            yield made
         except BaseException as error:
+            leaving: BaseException = error
             while len(self.steps) > mark:
                 step = self.steps.pop()
+                if step.undo is None:
+                    continue
                 try:
-                    if step.undo is not None:
-                        step.undo(step.made)
+                    step.undo(step.made)
+                    self.sure &= step.made is not None  # a server may still do what it did not answer
+                    continue
                 except Exception as failure:
-                    error.add_note(f"cannot take back {step.name}: {failure}")
-            raise
+                    note = str(failure)
+                except BaseException as failure:
+                    leaving, note = failure, "it was interrupted"
+                self.sure = False
+                error.add_note(f"cannot take back {step.name}: {note}")
+            made.undone = self.sure
+            if leaving is error:
+                raise
+            for note in error.__notes__:
+                leaving.add_note(note)
+            raise leaving from error
         finally:
             self.depth -= 1
             if not self.depth:
+                self.sure = True
                 self.steps.clear()

@@ -15,6 +15,8 @@ TEXT_CAP: Final = 300
 """Characters kept of one foreign text."""
 MOST: Final = 3
 """Mistakes that one message lists."""
+SECRET: Final = 8
+"""Characters that a key must have to be struck out of what is more than a message."""
 FAILED_FIELD: Final = re.compile(
     r"(?:.*?: )?Validation failed for field '([^']*)'\. Failure reason: (.*)", re.DOTALL
 )
@@ -67,5 +69,16 @@ def field_first(text: str, of: str) -> str:
 
 
 def without(text: str, secret: str) -> str:
-    """``text`` with ``secret`` struck out."""
-    return text.replace(secret, "***") if secret else text
+    """``text`` with ``secret`` struck out, in whatever letters."""
+    return re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE) if secret else text
+
+
+def struck(data: Any, secret: str) -> Any:
+    """JSON with ``secret`` struck out of every text, unless it is so short that it is a part of words."""
+    if isinstance(data, str):
+        return without(data, secret) if len(secret) >= SECRET else data
+    if isinstance(data, list):
+        return [struck(item, secret) for item in data]
+    if isinstance(data, dict):
+        return {struck(key, secret): struck(item, secret) for key, item in data.items()}
+    return data
