@@ -24,7 +24,7 @@ from loader.specs import DeploymentSpec
 from worker.protocol import Flow
 
 KEPT = 64
-"""Outcomes that are remembered: specs of one script mostly follow each other."""
+"""Outcomes and scripts that are remembered: specs of one script mostly follow each other."""
 FAILED = 5_000
 """Failures that are remembered, each only so far as it is told again: a script that hangs is run once."""
 BATCH_SECONDS = 600.0
@@ -89,16 +89,17 @@ class Finder:
 
     def script(self, spec: DeploymentSpec, location: str) -> Script:
         """The script at a location that a spec names. Raises SourceError."""
-        held = self.scripts.get(location)
+        same = sources.parse(location).text
+        held = self.scripts.get(same)
         if held is not None:
             return held
         root = permitted(location, self.access, self.root, spec.origin, author(spec))
         script = self.of_project(location) or sources.read(location, root, self.access)
-        if self.digests.setdefault(location, script.digest) != script.digest:
+        if self.digests.setdefault(same, script.digest) != script.digest:
             raise SourceError(
                 f"cannot load {sources.redacted(location)}: it has changed since it was loaded; try again"
             )
-        self.keep(location, script)
+        self.keep(same, script)
         return script
 
     def of_project(self, location: str) -> Script | None:
@@ -107,17 +108,32 @@ class Finder:
             name = name_in(held.project, location) if held.project is not None else None
             if name is not None and held.project is not None:
                 project = replace(held.project, entry=name)
-                stem, content = PurePosixPath(name).stem, project.files[name]
                 return replace(
-                    held, location=location, filename=location, module=stem, content=content, project=project
+                    held,
+                    location=location,
+                    filename=project.display(name),
+                    module=PurePosixPath(name).stem,
+                    content=project.files[name],
+                    project=project,
                 )
         return None
 
     def keep(self, location: str, script: Script) -> None:
-        """Remember a script, as far as all that is kept may be large."""
+        """Remember a script: of all that is kept, no more than a project may hold."""
         self.scripts[location] = script
-        while len(self.scripts) > 1 and held_bytes(self.scripts) > self.access.project_size:
+        while len(self.scripts) > 1 and (len(self.scripts) > KEPT or self.is_full()):
             del self.scripts[next(iter(self.scripts))]
+
+    def is_full(self) -> bool:
+        """Whether the scripts that are kept and their projects, each once, hold more than a project may."""
+        projects = {
+            id(item.project.files): item.project.files for item in self.scripts.values() if item.project
+        }
+        alone = [item.content for item in self.scripts.values() if item.project is None]
+        if sum(map(len, projects.values())) > self.access.project_files:
+            return True
+        files = (content for project in projects.values() for content in project.values())
+        return sum(map(len, (*alone, *files))) > self.access.project_size
 
 
 def remember(kept: dict[str, Outcome], most: int, location: str, outcome: Outcome) -> None:
@@ -136,16 +152,12 @@ def in_short(outcome: Outcome) -> Outcome:
     return Outcome(status=outcome.status, source=outcome.source, sandbox=outcome.sandbox, error=short)
 
 
-def held_bytes(scripts: dict[str, Script]) -> int:
-    """How much scripts and their projects hold, each project once."""
-    projects = {id(item.project.files): item.project for item in scripts.values() if item.project}
-    files = sum(len(content) for project in projects.values() for content in project.files.values())
-    return files + sum(len(item.content) for item in scripts.values() if item.project is None)
-
-
 def name_in(project: Project, location: str) -> str | None:
     """The name under which a project has the file at a location."""
-    return next((name for name in project.files if project.display(name) == location), None)
+    place = sources.parse(location)
+    name = "/".join(place.parts[len(sources.parse(project.url).parts) :])
+    # What is displayed has no query: another one may be another file.
+    return name if name in project.files and project.display(name) in {location, place.text} else None
 
 
 def file_of(script: Script, location: str) -> bytes | None:

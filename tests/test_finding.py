@@ -10,7 +10,7 @@ import pytest
 
 from loader import Access, DeploymentSpec, FlowLoader, ScriptError, ScriptTimedOut, SourceError, finding
 from loader.finding import KEPT, Finder
-from loader.sources import Origin, origin_of
+from loader.sources import Origin, Project, origin_of
 
 SCRIPT = "from prefect import flow\n@flow\ndef {name}(): pass\n"
 
@@ -127,6 +127,42 @@ def test_an_archive_is_read_once(finder, tmp_path):
         assert found.flow(spec(f"zip://{name}.py::{path}")).name == name
         path.unlink(missing_ok=True)
     assert len({id(script.project.files) for script in found.scripts.values()}) == 1
+
+
+def test_finding_a_file_costs_nothing_by_the_size_of_its_project(finder, tmp_path, monkeypatch):
+    """However many names it has, and in however many ways its archive is spelled."""
+    path = tmp_path / "project.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("one.py", SCRIPT.format(name="one"))
+        made.writestr("two.py", SCRIPT.format(name="two"))
+        for number in range(1_900):
+            made.writestr(f"d/{number}", "")
+    asked = []
+    display = Project.display
+    monkeypatch.setattr(Project, "display", lambda *of: asked.append(of) or display(*of))
+    found = finder()
+    for number in range(20):
+        assert found.script(spec(""), f"zip://two.py::{'/' * number}{path}").content.endswith(
+            b"two(): pass\n"
+        )
+    assert (
+        found.script(spec(""), f"zip://one.py::{path}").project.files
+        is next(iter(found.scripts.values())).project.files
+    )
+    assert len(found.scripts) == 2
+    assert len(asked) < 100
+
+
+def test_projects_that_are_kept_are_bounded_in_files(finder, tmp_path):
+    """Also where they hold no bytes."""
+    found = finder(project_files=10)
+    for number in range(4):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as made:
+            for name in range(6):
+                made.writestr(f"{name}.py", "")
+        found.script(spec(""), f"zip://0.py::{tmp_path}/{number}.zip")
+        found.script(spec(""), f"zip://1.py::{tmp_path}/{number}.zip")
+        assert len({id(script.project.files) for script in found.scripts.values()}) == 1
 
 
 def test_what_is_kept_is_bounded_and_what_is_read_again_must_be_the_same(loader, tmp_path):
