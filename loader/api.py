@@ -318,5 +318,7 @@ def _only_deployment(
     except SelectionError as error:
         for location, answer in answers.items():
             if location not in names:
-                error.add_note(kept_lines(f"cannot find out the flow of {location!r}: {answer}"))
+                error.add_note(
+                    kept_lines(f"cannot find out the flow of {sources.shown(location)!r}: {answer}")
+                )
         raise

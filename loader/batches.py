@@ -94,7 +94,9 @@ def of_manifest(location: str, deployer: Deployer) -> Batch:
     outcome = Outcome(
         status=Status.LOADED,
         source=Source(
-            location=location, digest="sha256:" + hashlib.sha256(content).hexdigest(), size=len(content)
+            location=sources.shown(location),
+            digest="sha256:" + hashlib.sha256(content).hexdigest(),
+            size=len(content),
         ),
         sandbox=Sandbox(profile=finder.loader.policy.profile),
     )
@@ -108,7 +110,12 @@ def of_entry(entry: manifests.Entry, file: str, origin: Origin, deployer: Deploy
     """The verdict on one entry of a manifest."""
     if entry.spec is not None:
         return verdict(entry.spec.at(file, entry.line, origin=origin), deployer)
-    listed = Spec(name=entry.name, flow_location=entry.written, file=file, line=entry.line)
+    listed = Spec(
+        name=entry.name,
+        flow_location=entry.written and sources.shown(entry.written),
+        file=file,
+        line=entry.line,
+    )
     return Verdict(listed, problems=tuple(map(str, entry.problems)))
 
 

@@ -166,7 +166,7 @@ def chosen_spec(batch: Batch, asked: Question) -> SpecVerdict | None:
     if asked.deployment is None and not of_manifest:
         return None
     flow, _, name = (asked.deployment or "").rpartition("/")
-    where = f"in {asked.location!r}"
+    where = f"in {sources.shown(asked.location)!r}"
     try:
         chosen = select_deployment(
             [item.listed for item in batch.verdicts], name or None, flow or asked.flow, where
@@ -182,7 +182,7 @@ def chosen_flow(batch: Batch, asked: Question, behind: str | None, told: SpecVer
     """The flow that would run. Raises SelectionError."""
     if batches.is_manifest(asked.location) and asked.script is None:
         return told.valid.flow if told and told.valid else None
-    flows, where = batch.outcome.flows, f"in script {asked.location!r}"
+    flows, where = batch.outcome.flows, f"in script {batch.outcome.source.location!r}"
     if behind is not None:
         found = named(flows, behind, ("function", "name"), where)
         if asked.flow not in (None, found.name, found.function):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from loader.models import Outcome
 from loader.schedules import CLAIMED
-from loader.sources import Origin
+from loader.sources import Origin, shown
 from loader.specs import DeploymentSpec, dotted, mistakes
 from loader.storage import StorageBlock
 from worker.protocol import Detail, Spec
@@ -58,13 +58,13 @@ def lenient(given: Mapping[str, Any]) -> tuple[DeploymentSpec, tuple[str, ...]]:
 
 
 def told(spec: DeploymentSpec) -> Spec:
-    """A spec as an outcome lists it: plain, and its secrets masked."""
+    """A spec as an outcome lists it: plain, and its secrets masked, those in its location too."""
     runner = spec.flow_runner.settings() if hasattr(spec.flow_runner, "settings") else dict(spec.flow_runner)
     storage = spec.flow_storage
     return Spec(
         name=spec.name,
         flow_name=spec.flow_name,
-        flow_location=spec.flow_location,
+        flow_location=spec.flow_location and shown(spec.flow_location),
         parameters=dict(spec.parameters or {}),
         schedule=None if spec.schedule is None else spec.schedule.plain(),
         tags=spec.tags or (),

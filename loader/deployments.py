@@ -54,13 +54,14 @@ def deployment_specs_from_yaml(
     location = os.fspath(path)
     origin = sources.origin_of(sources.folder_of(location) if root is None else root)
     entries = manifests.parse(sources.fetch(location, access, origin), location)
+    shown = sources.display(location)
     found: dict[DeploymentSpec, Place] = {}
     for entry in entries:
         if entry.spec is not None:
-            spec = entry.spec.at(entry.spec.file, entry.spec.line, origin=origin)
+            spec = entry.spec.at(shown, entry.spec.line, origin=origin)
             found[spec] = Place(file=spec.file, line=spec.line)
     if any(entry.problems for entry in entries):
-        raise ManifestError(manifests.explain(location, entries), found)
+        raise ManifestError(manifests.explain(shown, entries), found)
     return found
 
 

@@ -8,7 +8,20 @@ from contextlib import suppress
 
 import pytest
 
-from loader import Access, DeploymentSpec, FlowLoader, ScriptError, ScriptTimedOut, SourceError, finding
+from loader import (
+    Access,
+    DeploymentSpec,
+    EmbeddedRegistry,
+    FlowLoader,
+    ManifestError,
+    ScriptError,
+    ScriptTimedOut,
+    SourceError,
+    batches,
+    deployment_specs_from_yaml,
+    finding,
+)
+from loader.deploying import Deployer
 from loader.finding import KEPT, Finder
 from loader.sources import Origin, Project, origin_of
 
@@ -234,7 +247,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Answers with a script whose flow is named after the query."""
 
     def do_GET(self):
-        body = SCRIPT.format(name=self.path.partition("?")[2] or "none").encode()
+        query = self.path.partition("?")[2]
+        body = SCRIPT.format(name=query if query.isidentifier() else "none").encode()
+        if self.path.startswith("/m.yaml"):
+            body = self.manifest
         target = self.path.partition("?to=")[2]
         self.send_response(302 if target else 200)
         if target:
@@ -307,3 +323,36 @@ def test_nothing_special_is_opened(finder, home):
     for name in ("fifo.py", "folder.py", "link.py"):
         with pytest.raises(SourceError):
             finder().flow(spec(str(home / name), str(home)))
+
+
+def test_a_key_in_a_manifests_url_is_told_nowhere(loader, web, tmp_path, monkeypatch):
+    """It is needed to read the manifest, and nobody else is to have it."""
+    key, access = "HUNTER2", Access(hosts=frozenset({"127.0.0.1"}))
+    good = "- {name: a, flow_location: flow.py, flow_runner: subprocess}\n"
+    for text in (good, good + "- {name: b, flow_locaton: x}\n"):
+        monkeypatch.setattr(Handler, "manifest", text.encode(), raising=False)
+        url = f"{web}/m.yaml?sig={key}"
+        said = ""
+        try:
+            specs = deployment_specs_from_yaml(url, access=access)
+        except ManifestError as error:
+            specs, said = error.specs, str(error)
+        assert bool(said) == (text != good)
+        assert key not in said
+        ((spec, place),) = specs.items()
+        assert key not in f"{spec!r} {place} {spec.file}"
+        assert place["file"] == f"{web}/m.yaml?…"
+        with EmbeddedRegistry(tmp_path / "r.db") as registry:
+            batch = batches.judge(url, Deployer(registry, Finder(loader, access)))
+        assert batch.outcome.source.location == f"{web}/m.yaml?…"
+        assert key not in f"{batch!r} {batch.outcome.model_dump_json()} {batch.verdicts}"
+    outcome = loader.load(f"{web}/flow.py?sig={key}", access=access)
+    assert outcome.source.location == f"{web}/flow.py?…"
+    assert key not in outcome.model_dump_json()
+
+
+def test_a_location_without_a_key_is_told_as_it_was_given(loader, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flow.py").write_text(SCRIPT.format(name="f"))
+    assert loader.load("./flow.py").source.location == "./flow.py"
+    assert loader.load_text("", name="<x>").source.location == "<x>"
