@@ -4,7 +4,7 @@ import asyncio
 import base64
 import os
 import pickle
-from contextlib import suppress
+import re
 from uuid import uuid4
 
 import pytest
@@ -262,8 +262,8 @@ def test_the_flow_must_be_the_deployments_own(registry):
 )
 def test_a_records_key_cannot_lead_out_of_its_storage(registry, tmp_path, key):
     """Whatever a document says, only what was written under a key is read: nothing else that lies there."""
-    with suppress(OSError, ValueError):
-        (tmp_path / "kept").mkdir()
+    (tmp_path / "kept").mkdir()
+    if re.fullmatch(r"[\w.]+", key) and key != ".":  # of the others nothing is to be written anywhere
         (tmp_path / "kept" / key).write_text(SCRIPT)
     block = registry.create_block("b", "Local Storage", {"storage_path": str(tmp_path / "kept")})
     told = record(documents.blockstorage(key, block))
