@@ -32,7 +32,7 @@ from loader.flow_loader import FlowLoader
 from loader.models import Flow, Outcome, Spec, Status
 from loader.raising import exception, holds_nothing
 from loader.selection import select_deployment, select_flow
-from loader.sources import Script
+from loader.sources import Origin, Script
 from loader.sources.entrypoints import split
 from loader.storage import StorageBlock
 
@@ -58,7 +58,7 @@ class Question:
     client: Client | None = None
     storage: StorageBlock | None = None
     timeout: float | None = None
-    root: str | None = None
+    root: Origin | None = None
     access: Access = DEFAULT
 
 
@@ -69,11 +69,11 @@ def question(
     recorded: Recorded | DeploymentRecord | None = None,
     **asked: Any,
 ) -> Question:
-    """The question that a caller asks."""
+    """The question that a caller asks. Raises SourceError."""
     told = Recorded.of(recorded) if isinstance(recorded, DeploymentRecord) else recorded
     return Question(
         location=os.fspath(location),
-        root=None if root is None else os.fspath(root),
+        root=sources.pinned(root),
         recorded=told,
         **asked,
     )
@@ -167,7 +167,7 @@ def chosen_spec(batch: Batch, asked: Question) -> SpecVerdict | None:
     if asked.deployment is None and not of_manifest:
         return None
     flow, _, name = (asked.deployment or "").rpartition("/")
-    where = f"in {asked.location!r}"
+    where = f"in {sources.shown(asked.location)!r}"
     try:
         chosen = select_deployment(
             [item.listed for item in batch.verdicts], name or None, flow or asked.flow, where
@@ -183,7 +183,7 @@ def chosen_flow(batch: Batch, asked: Question, behind: str | None, told: SpecVer
     """The flow that would run. Raises SelectionError."""
     if batches.is_manifest(asked.location) and asked.script is None:
         return told.valid.flow if told and told.valid else None
-    flows, where = batch.outcome.flows, f"in script {asked.location!r}"
+    flows, where = batch.outcome.flows, f"in script {batch.outcome.source.location!r}"
     if behind is not None:
         found = named(flows, behind, ("bound", "name"), where)
         if asked.flow not in (None, found.name, found.bound):

@@ -28,7 +28,7 @@ from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
 from loader.process import HostFailure, PreloadFailed, Worker, Zygote, ZygoteLost, identity
 from loader.session import Session
-from loader.sources import Root, Script
+from loader.sources import Root, Script, shown
 from worker.protocol import AUTO, Configure, Launched, Policy, encode
 
 AHEAD = 2
@@ -145,7 +145,7 @@ class Supervisor:
         or a host does is in the outcome.
         """
         policy = policy or self.policy
-        source = Source(location=script.location, digest=script.digest, size=len(script.content))
+        source = Source(location=shown(script.location), digest=script.digest, size=len(script.content))
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 place, ended = self.attempt(script, policy, wake)

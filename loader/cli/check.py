@@ -69,7 +69,7 @@ def asked(values: argparse.Namespace, parameters: dict[str, Any] | None) -> Verd
                 client=client,
                 storage=registering.storage(values),
                 timeout=values.timeout,
-                root=values.root,
+                root=sources.pinned(values.root),
                 access=options.access(values),
             ),
         )

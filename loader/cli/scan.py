@@ -23,7 +23,7 @@ from loader.models import Status
 from loader.outcomes import profile_notices
 from loader.raising import holds_nothing
 from loader.scanning import USAGE, Scan, Wish
-from loader.sources import display
+from loader.sources import display, pinned
 
 INTERRUPTED = 130
 EVERY = 0.1
@@ -53,7 +53,7 @@ def run(values: argparse.Namespace) -> int:
                 client=client,
                 storage=registering.storage(values),
                 timeout=values.timeout,
-                root=values.root,
+                root=pinned(values.root),
                 access=options.access(values),
             )
             with Scan(loader, wish) as scan:

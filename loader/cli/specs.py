@@ -47,7 +47,7 @@ def finder(values: argparse.Namespace, loader: FlowLoader) -> Finder:
     """What finds the flows of specs, as the options say."""
     for notice in profile_notices(loader.policy):
         formats.warn(f"warning: {notice.message}")
-    return Finder(loader, options.access(values), values.timeout, values.root)
+    return Finder(loader, options.access(values), values.timeout, sources.pinned(values.root))
 
 
 def read(values: argparse.Namespace, deployer: Deployer) -> Batch:
