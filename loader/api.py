@@ -11,21 +11,24 @@ empty to the functions that ask for all there is, and MissingFlowError to those 
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TypedDict, Unpack
 
-from loader import selection
-from loader.access import Access
+from loader import selection, sources
+from loader.access import DEFAULT, Access
 from loader.claimed import specs_of
 from loader.errors import FlowLoaderError, MissingFlowError, ScriptError, SelectionError, SourceError
 from loader.escape import kept_lines
+from loader.finding import author, permitted
 from loader.models import Flow, Outcome
 from loader.raising import checked, hint
 from loader.selection import D, select_flow
 from loader.shared import loader_for
-from loader.sources import folder_of
-from loader.specs import DeploymentSpec
+from loader.sources import Origin
+from loader.specs import DeploymentSpec, SpecBase
 
 __all__ = [
     "Options",
@@ -81,7 +84,6 @@ class How(TypedDict, total=False):
     timeout: float | None
     root: Location | None
     access: Access
-    details: bool
 
 
 class Place(TypedDict):
@@ -152,28 +154,28 @@ def deployment_specs_from_script(path: Location, **options: Unpack[Options]) -> 
 
     Those of modules that it imports count; empty when there are none.
     """
-    return _placed(path, _load(path, details=True, **options), options)
+    return _placed(*_read(path, **options))
 
 
 async def deployment_specs_from_script_async(path: Location, **options: Unpack[Options]) -> Placed:
     """As ``deployment_specs_from_script``, without blocking the event loop."""
-    return _placed(path, await _load_async(path, details=True, **options), options)
+    return _placed(*await _read_async(path, **options))
 
 
 def deployment_specs_and_flows_from_script(
     path: Location, **options: Unpack[Options]
 ) -> tuple[Placed, set[Flow]]:
     """What ``deployment_specs_from_script`` and ``load_flows_from_script`` give, of one execution."""
-    outcome = _load(path, details=True, **options)
-    return _placed(path, outcome, options), set(outcome.flows)
+    outcome, origin = _read(path, **options)
+    return _placed(outcome, origin), set(outcome.flows)
 
 
 async def deployment_specs_and_flows_from_script_async(
     path: Location, **options: Unpack[Options]
 ) -> tuple[Placed, set[Flow]]:
     """As ``deployment_specs_and_flows_from_script``, without blocking the event loop."""
-    outcome = await _load_async(path, details=True, **options)
-    return _placed(path, outcome, options), set(outcome.flows)
+    outcome, origin = await _read_async(path, **options)
+    return _placed(outcome, origin), set(outcome.flows)
 
 
 def select_deployment(
@@ -186,12 +188,13 @@ def select_deployment(
     """The only deployment spec, or the one with the names that are given.
 
     A flow's name that a spec does not give, and on which the answer depends, is found out: the script at
-    its ``flow_location`` is loaded in a worker, with ``options``. One that cannot be found out fits no
-    name; the error's notes then say why. Raises MissingDeploymentError, UnspecifiedDeploymentError.
+    its ``flow_location`` is loaded in a worker, with ``options``, if the spec's author may name it. One that
+    cannot be found out fits no name; the error's notes then say why. Raises MissingDeploymentError,
+    UnspecifiedDeploymentError.
     """
     specs = tuple(deployments)
     unknown = selection.unknown_locations(specs, deployment_name, flow_name)
-    answers = {location: _flow_name_at(location, options) for location in unknown}
+    answers = {location: _flow_name_at(location, specs, options) for location in unknown}
     return _only_deployment(specs, deployment_name, flow_name, from_message, answers)
 
 
@@ -205,7 +208,7 @@ async def select_deployment_async(
     """As ``select_deployment``, without blocking the event loop."""
     specs = tuple(deployments)
     unknown = selection.unknown_locations(specs, deployment_name, flow_name)
-    answers = {location: await _flow_name_at_async(location, options) for location in unknown}
+    answers = {location: await _flow_name_at_async(location, specs, options) for location in unknown}
     return _only_deployment(specs, deployment_name, flow_name, from_message, answers)
 
 
@@ -218,6 +221,34 @@ def _load(path: Location, *, profile: str = "strict", **how: Unpack[How]) -> Out
 
 async def _load_async(path: Location, *, profile: str = "strict", **how: Unpack[How]) -> Outcome:
     return checked(await loader_for(profile).load_async(path, **how))
+
+
+def _read(
+    path: Location,
+    *,
+    profile: str = "strict",
+    root: Location | None = None,
+    access: Access = DEFAULT,
+    timeout: float | None = None,
+) -> tuple[Outcome, Origin]:
+    """What a script holds that is to be deployed, and where its words come from."""
+    top = sources.pinned(root)
+    script = replace(sources.read(path, top, access), details=True)
+    return checked(loader_for(profile).run(script, timeout=timeout)), top or sources.home_of(script)
+
+
+async def _read_async(
+    path: Location,
+    *,
+    profile: str = "strict",
+    root: Location | None = None,
+    access: Access = DEFAULT,
+    timeout: float | None = None,  # noqa: ASYNC109 - it bounds the script, not this call
+) -> tuple[Outcome, Origin]:
+    top = await asyncio.to_thread(sources.pinned, root)
+    script = replace(await asyncio.to_thread(sources.read, path, top, access), details=True)
+    outcome = checked(await loader_for(profile).run_async(script, timeout=timeout))
+    return outcome, top or sources.home_of(script)
 
 
 def _load_text(text: str | bytes, *, profile: str = "strict", timeout: float | None = None) -> Outcome:
@@ -233,18 +264,29 @@ async def _load_text_async(
     return checked(await loader_for(profile).load_text_async(text, timeout=timeout))
 
 
-def _flow_name_at(location: str, options: Options) -> str | FlowLoaderError:
+def _flow_name_at(location: str, specs: Iterable[D], options: Options) -> str | FlowLoaderError:
     try:
-        return load_flow_from_script(location, **options).name
+        return load_flow_from_script(location, **_linked(location, specs, options)).name
     except NOT_FOUND_OUT as error:
         return error
 
 
-async def _flow_name_at_async(location: str, options: Options) -> str | FlowLoaderError:
+async def _flow_name_at_async(location: str, specs: Iterable[D], options: Options) -> str | FlowLoaderError:
     try:
-        return (await load_flow_from_script_async(location, **options)).name
+        linked = await asyncio.to_thread(_linked, location, specs, options)
+        return (await load_flow_from_script_async(location, **linked)).name
     except NOT_FOUND_OUT as error:
         return error
+
+
+def _linked(location: str, specs: Iterable[D], options: Options) -> Options:
+    """How the script is loaded that specs name, which may be somebody else's. Raises SourceError."""
+    root, access = sources.pinned(options.get("root")), options.get("access", DEFAULT)
+    for spec in specs:
+        if isinstance(spec, SpecBase) and spec.flow_location == location and spec.origin is not None:
+            below = permitted(location, access, root, spec.origin, author(spec))
+            options = {**options, "root": below}
+    return options
 
 
 # --- what is read from it ------------------------------------------------------------------------
@@ -259,9 +301,7 @@ def _only_flow(outcome: Outcome, flow_name: str | None) -> Flow:
         raise
 
 
-def _placed(path: Location, outcome: Outcome, options: Options) -> Placed:
-    root = options.get("root")
-    origin = os.fspath(root) if root is not None else folder_of(os.fspath(path))
+def _placed(outcome: Outcome, origin: Origin) -> Placed:
     return {spec: Place(file=spec.file, line=spec.line) for spec in specs_of(outcome, origin)}
 
 
@@ -278,5 +318,7 @@ def _only_deployment(
     except SelectionError as error:
         for location, answer in answers.items():
             if location not in names:
-                error.add_note(kept_lines(f"cannot find out the flow of {location!r}: {answer}"))
+                error.add_note(
+                    kept_lines(f"cannot find out the flow of {sources.shown(location)!r}: {answer}")
+                )
         raise

@@ -21,10 +21,9 @@ from loader.errors import (
     SpecValidationError,
     StorageError,
 )
-from loader.finding import Finder
 from loader.models import Error, Frame, Outcome, Sandbox, Source, Status
 from loader.raising import message
-from loader.sources import Script
+from loader.sources import Origin, Script
 from loader.specs import DeploymentSpec
 from loader.validation import ValidSpec
 from worker.protocol import Spec
@@ -66,16 +65,14 @@ def judge(location: str, deployer: Deployer) -> Batch:
     if is_manifest(location):
         return of_manifest(location, deployer)
     finder = deployer.finder
-    script = sources.read(location, finder.root, finder.access, identity=finder.identity)
-    return of_script(script, deployer)
+    return of_script(sources.read(location, finder.root, finder.access), deployer)
 
 
 def of_script(script: Script, deployer: Deployer) -> Batch:
     """The verdicts on the specs that a script makes. Those of one that failed are all invalid."""
     finder = deployer.finder
     outcome = finder.run_main(replace(script, details=True))
-    origin = finder.root or (sources.folder_of(script.filename) if script.folder or script.project else "")
-    specs = specs_of(outcome, origin)
+    specs = specs_of(outcome, finder.root or sources.home_of(script))
     if outcome.status is Status.LOADED:
         return Batch(outcome, tuple(verdict(spec, deployer) for spec in specs))
     why = failed(outcome)
@@ -92,13 +89,15 @@ def of_manifest(location: str, deployer: Deployer) -> Batch:
     """The verdicts on the specs of a manifest."""
     finder = deployer.finder
     shown = sources.display(location)
-    origin = finder.root or sources.folder_of(location)
-    content = manifest_at(location, origin, finder)
+    origin = finder.root or sources.origin_of(sources.folder_of(location))
+    content = sources.fetch(location, finder.access, origin)
     entries = manifests.parse(content, location)
     outcome = Outcome(
         status=Status.LOADED,
         source=Source(
-            location=location, digest="sha256:" + hashlib.sha256(content).hexdigest(), size=len(content)
+            location=sources.shown(location),
+            digest="sha256:" + hashlib.sha256(content).hexdigest(),
+            size=len(content),
         ),
         sandbox=Sandbox(profile=finder.loader.policy.profile),
     )
@@ -108,19 +107,16 @@ def of_manifest(location: str, deployer: Deployer) -> Batch:
     return Batch(outcome, tuple(of_entry(entry, shown, origin, deployer) for entry in entries))
 
 
-def manifest_at(location: str, origin: str, finder: Finder) -> bytes:
-    """The bytes of a manifest; on this machine its folder must stay the same while it is worked on."""
-    if sources.schemes_of(location) != {"file"} or not sources.below(location, origin):
-        return sources.fetch(location, finder.access)
-    finder.home = (origin, finder.identity or sources.identity_of(origin))
-    return sources.read(location, origin, finder.access, identity=finder.home[1]).content
-
-
-def of_entry(entry: Entry, file: str, origin: str, deployer: Deployer) -> Verdict:
+def of_entry(entry: Entry, file: str, origin: Origin, deployer: Deployer) -> Verdict:
     """The verdict on one entry of a manifest."""
     if entry.spec is not None:
         return verdict(entry.spec.at(file, entry.line, origin=origin), deployer)
-    listed = Spec(name=entry.name, flow_location=entry.written, file=file, line=entry.line)
+    listed = Spec(
+        name=entry.name,
+        flow_location=entry.written and sources.shown(entry.written),
+        file=file,
+        line=entry.line,
+    )
     return Verdict(listed, problems=tuple(map(str, entry.problems)))
 
 
@@ -135,9 +131,9 @@ def verdict(spec: DeploymentSpec, deployer: Deployer) -> Verdict:
     """The verdict on one spec. Raises ClientError, SandboxUnavailable."""
     try:
         valid = deployer.valid(spec)
-    except SandboxUnavailable:
-        raise
     except AT_FAULT as error:
+        if isinstance(error, SandboxUnavailable) and not deployer.finder.can_load():
+            raise
         said = in_words(error)
         return Verdict(told(spec), problems=(said, *(item for item in spec.problems if item not in said)))
     except ClientError:
@@ -156,6 +152,8 @@ def in_words(error: Exception) -> str:
     """Why nothing can be made of a spec; of a script that failed also where."""
     if not isinstance(error, LoadError) or error.error is None:
         return str(error)
+    if isinstance(error, SandboxUnavailable):
+        return f"{message(error.outcome, error.error)}; {error.error.hint}"
     frames = error.error.frames
     place = f" ({frames[-1].file}, line {frames[-1].line})" if frames else ""
     return message(error.outcome, error.error) + place

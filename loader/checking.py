@@ -26,13 +26,13 @@ from loader.errors import (
     SelectionError,
     UnspecifiedFlowError,
 )
-from loader.finding import Finder, Identity
+from loader.finding import Finder
 from loader.fitting import Fit
 from loader.flow_loader import FlowLoader
 from loader.models import Flow, Outcome, Spec, Status
 from loader.raising import exception, holds_nothing
 from loader.selection import select_deployment, select_flow
-from loader.sources import Script
+from loader.sources import Origin, Script
 from loader.sources.entrypoints import split
 from loader.storage import StorageBlock
 
@@ -46,8 +46,7 @@ class Question:
 
     ``flow`` is a flow's name or function, ``deployment`` a spec's name, or with its flow's as in
     ``flow/name``. ``recorded`` is what a registry holds of that deployment; the script then need not have a
-    spec of it. ``shown`` is what messages call the location, ``identity`` the one that a local ``root`` must
-    have.
+    spec of it. ``shown`` is what messages call the location.
     """
 
     location: str
@@ -59,10 +58,9 @@ class Question:
     client: Client | None = None
     storage: StorageBlock | None = None
     timeout: float | None = None
-    root: str | None = None
+    root: Origin | None = None
     access: Access = DEFAULT
     shown: str | None = None
-    identity: Identity | None = None
 
 
 def question(
@@ -73,12 +71,12 @@ def question(
     text: str | bytes | None = None,
     **asked: Any,
 ) -> Question:
-    """The question that a caller asks. Raises SourceError for a ``text`` that is too large."""
+    """The question that a caller asks. Raises SourceError, also for a ``text`` that is too large."""
     told = Recorded.of(recorded) if isinstance(recorded, DeploymentRecord) else recorded
     return Question(
         location=os.fspath(location),
         script=None if text is None else sources.from_text(text, os.fspath(location)),
-        root=None if root is None else os.fspath(root),
+        root=sources.pinned(root),
         recorded=told,
         **asked,
     )
@@ -87,9 +85,9 @@ def question(
 def answer(loader: FlowLoader, asked: Question, wake: int | None = None) -> Verdict:
     """The verdict. Raises SourceError, ProfileError, ClientError, LoaderClosed."""
     location, behind = (asked.location, None) if asked.script else split(asked.location)
-    finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake, identity=asked.identity)
+    finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake)
     if asked.deployment is None and not batches.is_manifest(location):
-        script = asked.script or sources.read(location, asked.root, asked.access, identity=asked.identity)
+        script = asked.script or sources.read(location, asked.root, asked.access)
         batch = Batch(finder.run_main(script), ())
     else:
         with deploying.at(asked.client) as client:
@@ -173,7 +171,7 @@ def chosen_spec(batch: Batch, asked: Question) -> SpecVerdict | None:
     if asked.deployment is None and not of_manifest:
         return None
     flow, _, name = (asked.deployment or "").rpartition("/")
-    where = f"in {asked.location!r}"
+    where = f"in {sources.shown(asked.location)!r}"
     try:
         chosen = select_deployment(
             [item.listed for item in batch.verdicts], name or None, flow or asked.flow, where
@@ -189,7 +187,7 @@ def chosen_flow(batch: Batch, asked: Question, behind: str | None, told: SpecVer
     """The flow that would run. Raises SelectionError."""
     if batches.is_manifest(asked.location) and asked.script is None:
         return told.valid.flow if told and told.valid else None
-    flows, where = batch.outcome.flows, f"in script {asked.location!r}"
+    flows, where = batch.outcome.flows, f"in script {batch.outcome.source.location!r}"
     if behind is not None:
         found = named(flows, behind, ("bound", "name"), where)
         if asked.flow not in (None, found.name, found.bound):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from loader.interpreters import ORION
 from loader.models import Outcome
 from loader.schedules import CLAIMED
+from loader.sources import Origin, shown
 from loader.specs import DeploymentSpec, dotted, mistakes
 from loader.storage import StorageBlock
 from worker.protocol import Detail, Spec
@@ -22,14 +23,16 @@ UNSAID = frozenset({"flow", "flow_runner"})
 """Fields that a spec of which they are not said leaves out."""
 
 
-def specs_of(outcome: Outcome, origin: str | None) -> list[DeploymentSpec]:
+def specs_of(outcome: Outcome, origin: Origin | None) -> list[DeploymentSpec]:
     """The specs that a script made, in order. ``origin`` is the folder that their words may lead below."""
     usual = None if outcome.dialect is None or outcome.dialect.name == ORION else PROCESS
     pairs = zip_longest(outcome.specs, outcome.details, fillvalue=NOTHING)
     return [spec_of(claim, detail, origin, usual) for claim, detail in pairs if isinstance(claim, Spec)]
 
 
-def spec_of(claim: Spec, detail: Any, origin: str | None, usual: Mapping[str, Any] | None) -> DeploymentSpec:
+def spec_of(
+    claim: Spec, detail: Any, origin: Origin | None, usual: Mapping[str, Any] | None
+) -> DeploymentSpec:
     """One spec. A field that cannot be used is left out, and what is wrong with it is among its problems."""
     given = {
         "name": claim.name,
@@ -61,13 +64,13 @@ def lenient(given: Mapping[str, Any]) -> tuple[DeploymentSpec, tuple[str, ...]]:
 
 
 def told(spec: DeploymentSpec) -> Spec:
-    """A spec as an outcome lists it: plain, and its secrets masked."""
+    """A spec as an outcome lists it: plain, and its secrets masked, those in its location too."""
     runner = spec.flow_runner.settings() if hasattr(spec.flow_runner, "settings") else dict(spec.flow_runner)
     storage, part = spec.flow_storage, spec.prefect
     return Spec(
         name=spec.name,
         flow_name=spec.flow_name,
-        flow_location=spec.flow_location,
+        flow_location=spec.flow_location and shown(spec.flow_location),
         parameters=dict(spec.parameters or {}),
         schedule=None if spec.schedule is None else spec.schedule.plain(),
         tags=spec.tags or (),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from loader.errors import ClientError, ObjectAlreadyExists, ObjectNotFound
 from loader.finding import Finder
 from loader.prefect_part import PrefectPart
 from loader.shared import loader_for
-from loader.sources import folder_of
+from loader.sources import folder_of, pinned
 from loader.storage import StorageBlock
 from loader.stores import store_of
 from loader.stores.store import Kept
@@ -84,9 +85,16 @@ def project_of(valid: ValidSpec) -> str:
     return folder_of(valid.spec.file or "")
 
 
-def deployer(client: Client, *, profile: str = "strict", access: Access = DEFAULT, **how: Any) -> Deployer:
-    """What one call needs, with the process's loader for that profile."""
-    return Deployer(client, Finder(loader_for(profile), access, **how))
+def deployer(
+    client: Client,
+    *,
+    profile: str = "strict",
+    access: Access = DEFAULT,
+    root: str | os.PathLike[str] | None = None,
+    **how: Any,
+) -> Deployer:
+    """What one call needs, with the process's loader for that profile. Raises SourceError."""
+    return Deployer(client, Finder(loader_for(profile), access, root=pinned(root), **how))
 
 
 @dataclass

@@ -52,15 +52,16 @@ def deployment_specs_from_yaml(
     mistake and holds the specs that have none.
     """
     location = os.fspath(path)
-    entries = manifests.parse(sources.fetch(location, access), location)
-    origin = os.fspath(root) if root is not None else sources.folder_of(location)
+    origin = sources.origin_of(sources.folder_of(location) if root is None else root)
+    entries = manifests.parse(sources.fetch(location, access, origin), location)
+    shown = sources.display(location)
     found: dict[DeploymentSpec, Place] = {}
     for entry in entries:
         if entry.spec is not None:
-            spec = entry.spec.at(entry.spec.file, entry.spec.line, origin=origin)
+            spec = entry.spec.at(shown, entry.spec.line, origin=origin)
             found[spec] = Place(file=spec.file, line=spec.line)
     if any(entry.problems for entry in entries):
-        raise ManifestError(manifests.explain(location, entries), found)
+        raise ManifestError(manifests.explain(shown, entries), found)
     return found
 
 
@@ -86,18 +87,17 @@ def load_flow_from_deployment(
     Raises TypeError when the data is none of these, ClientError, SourceError, SelectionError, and the
     exception of a load that failed.
     """
+    top = sources.pinned(root)
     with deploying.at(client, access) as where:
         record = where.read_deployment(deployment) if isinstance(deployment, UUID) else deployment
-        data = (
-            script_of(record, root) if record.flow_data is None else where.resolve_datadoc(record.flow_data)
-        )
+        data = script_of(record, top) if record.flow_data is None else where.resolve_datadoc(record.flow_data)
     who = f"deployment {record.name!r}"
     if isinstance(data, bytes) and data.startswith(PICKLED):
         outcome = text_loaded(PICKLE.format(base64.b64encode(data).decode()), "<pickle>", timeout)
         if not outcome.flows:
             raise TypeError(f"cannot load the flow of {who}: its pickle holds no flow")
     elif isinstance(data, str) and (record.flow_data is None or SCRIPT.fullmatch(data.strip())):
-        below = permitted(data.strip(), access, None if root is None else os.fspath(root), "", who)
+        below = permitted(data.strip(), access, top, sources.Origin(), who)
         loader = loader_for(PROFILE)
         outcome = checked(loader.load(data.strip(), timeout=timeout, root=below, access=access))
     elif isinstance(data, (str, bytes)):

@@ -1,11 +1,13 @@
 """Hostile text made fit for a terminal: the one way by which a script's words get there.
 
 What comes out moves no cursor, sets no colour, reverses no reading order, hides nothing behind characters
-without width, and cannot be mistaken for lines of our own where it is meant to stay on one.
+without width, and cannot be mistaken for lines of our own where it is meant to stay on one. Letters that are
+written from right to left are numbers too: beside them a terminal reorders whatever else is on the line.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 LINE = 500
@@ -14,11 +16,17 @@ BLOCK, LINES = 16_000, 120
 """Characters and lines kept of a text that keeps its lines."""
 TAB = 4
 SPACES = "Zs"
+TO_THE_LEFT = frozenset({"R", "AL", "AN"})
+"""Directions that reorder what stands beside them."""
+UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""What is printable and nobody sees: Unicode's Default_Ignorable_Code_Point, and the blank of braille."""
 
 
 def visible(text: str) -> str:
-    """``text`` with every character that is no letter, mark, number, sign or space written as its number."""
-    if text.isprintable():
+    """``text`` with every character written as its number that a terminal does not just draw in its place."""
+    if text.isascii() and text.isprintable():
         return text
     return "".join(char if is_shown(char) else number(char) for char in text)
 
@@ -30,7 +38,8 @@ def kept_lines(text: str) -> str:
 
 def is_shown(char: str) -> bool:
     """Whether a terminal draws this character and does nothing else with it."""
-    return char.isprintable() or unicodedata.category(char) == SPACES
+    drawn = char.isprintable() or unicodedata.category(char) == SPACES
+    return drawn and not UNSEEN.match(char) and unicodedata.bidirectional(char) not in TO_THE_LEFT
 
 
 def number(char: str) -> str:

@@ -21,17 +21,16 @@ from loader.models import Error, Frame, Outcome, Status
 from loader.prefect_part import PrefectPart
 from loader.raising import MESSAGE, checked
 from loader.selection import select_flow
-from loader.sources import Project, Script
+from loader.sources import Origin, Project, Script
 from loader.specs import DeploymentSpec
 from worker.protocol import Flow
 
 KEPT = 64
-"""Outcomes that are remembered: specs of one script mostly follow each other."""
+"""Outcomes and scripts that are remembered: specs of one script mostly follow each other."""
 FAILED = 5_000
 """Failures that are remembered, each only so far as it is told again: a script that hangs is run once."""
 BATCH_SECONDS = 600.0
 """How long the scripts that one batch of specs leads to may take in all; what is left then is not loaded."""
-Identity = tuple[int, int]
 Key = tuple[str, str]
 """A location, and how Prefect runs what is there."""
 
@@ -40,16 +39,14 @@ Key = tuple[str, str]
 class Finder:
     """Reads and runs scripts for one call: ``root``, ``timeout`` and ``access`` are those of its loads.
 
-    Once it is later than ``until`` on the monotonic clock no more are run.
-    ``home`` is the folder that the specs came from, by its location and its identity. ``wake`` is a
-    descriptor whose readability cancels the loads. ``identity`` is the one that a local ``root`` must have.
+    Once it is later than ``until`` on the monotonic clock no more are run. ``wake`` is a descriptor whose
+    readability cancels the loads.
     """
 
     loader: FlowLoader
     access: Access
     timeout: float | None = None
-    root: str | None = None
-    home: tuple[str, Identity] | None = None
+    root: Origin | None = None
     main: Script | None = None
     scripts: dict[str, Script] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
@@ -57,13 +54,10 @@ class Finder:
     failures: dict[Key, Outcome] = field(default_factory=dict)
     wake: int | None = None
     until: float = field(default_factory=lambda: time.monotonic() + BATCH_SECONDS)
-    identity: Identity | None = None
 
     def run_main(self, script: Script) -> Outcome:
         """What the script that makes the specs holds. It is kept to the end."""
         self.main = script
-        if script.root is not None:
-            self.home = (script.root.path, (script.root.device, script.root.inode))
         return self.loader.run(script, timeout=self.timeout, wake=self.wake)
 
     def flow(self, spec: DeploymentSpec) -> Flow:
@@ -94,6 +88,10 @@ class Finder:
                 f" took more than {BATCH_SECONDS:g} seconds; mend what takes long, or split the batch"
             )
 
+    def can_load(self) -> bool:
+        """Whether anything can be loaded here: if not, it is no script's or folder's fault."""
+        return self.loader.load_text("").status is not Status.SANDBOX_UNAVAILABLE
+
     def content(self, spec: DeploymentSpec) -> bytes:
         """The bytes at a spec's location: those that were run, if any were. Raises SourceError."""
         location = spec.flow_location or ""
@@ -102,24 +100,18 @@ class Finder:
 
     def script(self, spec: DeploymentSpec, location: str) -> Script:
         """The script at a location that a spec names. Raises SourceError."""
-        held = self.scripts.get(location)
+        same = sources.parse(location).text
+        held = self.scripts.get(same)
         if held is not None:
             return held
         root = permitted(location, self.access, self.root, spec.origin, author(spec))
-        script = self.of_project(location) or self.read(location, root)
-        if self.digests.setdefault(location, script.digest) != script.digest:
+        script = self.of_project(location) or sources.read(location, root, self.access)
+        if self.digests.setdefault(same, script.digest) != script.digest:
             raise SourceError(
                 f"cannot load {sources.redacted(location)}: it has changed since it was loaded; try again"
             )
-        self.keep(location, script)
+        self.keep(same, script)
         return script
-
-    def read(self, location: str, root: str | None) -> Script:
-        """A script that is not held. Raises SourceError."""
-        same = self.home is not None and root == self.home[0]
-        identity = self.home[1] if self.home is not None and same else None
-        identity = self.identity if self.identity is not None and root == self.root else identity
-        return sources.read(location, root, self.access, identity=identity)
 
     def of_project(self, location: str) -> Script | None:
         """The script, if it is a file of a project that is held already: an archive is fetched once."""
@@ -127,17 +119,32 @@ class Finder:
             name = name_in(held.project, location) if held.project is not None else None
             if name is not None and held.project is not None:
                 project = replace(held.project, entry=name)
-                stem, content = PurePosixPath(name).stem, project.files[name]
                 return replace(
-                    held, location=location, filename=location, module=stem, content=content, project=project
+                    held,
+                    location=location,
+                    filename=project.display(name),
+                    module=PurePosixPath(name).stem,
+                    content=project.files[name],
+                    project=project,
                 )
         return None
 
     def keep(self, location: str, script: Script) -> None:
-        """Remember a script, as far as all that is kept may be large."""
+        """Remember a script: of all that is kept, no more than a project may hold."""
         self.scripts[location] = script
-        while len(self.scripts) > 1 and held_bytes(self.scripts) > self.access.project_size:
+        while len(self.scripts) > 1 and (len(self.scripts) > KEPT or self.is_full()):
             del self.scripts[next(iter(self.scripts))]
+
+    def is_full(self) -> bool:
+        """Whether the scripts that are kept and their projects, each once, hold more than a project may."""
+        projects = {
+            id(item.project.files): item.project.files for item in self.scripts.values() if item.project
+        }
+        alone = [item.content for item in self.scripts.values() if item.project is None]
+        if sum(map(len, projects.values())) > self.access.project_files:
+            return True
+        files = (content for project in projects.values() for content in project.values())
+        return sum(map(len, (*alone, *files))) > self.access.project_size
 
 
 def remember(kept: dict[Key, Outcome], most: int, key: Key, outcome: Outcome) -> None:
@@ -176,16 +183,12 @@ def named(flows: Iterable[Flow], part: PrefectPart, where: str) -> Flow:
     return select_flow(found, None, where)
 
 
-def held_bytes(scripts: dict[str, Script]) -> int:
-    """How much scripts and their projects hold, each project once."""
-    projects = {id(item.project.files): item.project for item in scripts.values() if item.project}
-    files = sum(len(content) for project in projects.values() for content in project.files.values())
-    return files + sum(len(item.content) for item in scripts.values() if item.project is None)
-
-
 def name_in(project: Project, location: str) -> str | None:
     """The name under which a project has the file at a location."""
-    return next((name for name in project.files if project.display(name) == location), None)
+    place = sources.parse(location)
+    name = "/".join(place.parts[len(sources.parse(project.url).parts) :])
+    # What is displayed has no query: another one may be another file.
+    return name if name in project.files and project.display(name) in {location, place.text} else None
 
 
 def file_of(script: Script, location: str) -> bytes | None:
@@ -196,18 +199,20 @@ def file_of(script: Script, location: str) -> bytes | None:
     return None if name is None or script.project is None else script.project.files[name]
 
 
-def permitted(location: str, access: Access, root: str | None, origin: str | None, who: str) -> str | None:
+def permitted(
+    location: str, access: Access, root: Origin | None, origin: Origin | None, who: str
+) -> Origin | None:
     """What the script at a location may read; its own folder is None.
 
-    ``who`` names it, who may name what lies below ``origin``: nothing where that is empty, and everything
+    ``who`` names it, who may name what lies below ``origin``: nothing where that is nowhere, and everything
     where it is None, for then it is the caller. Raises SourceError for what it may not name.
     """
     schemes = sources.schemes_of(location)
-    if root is not None and sources.below(location, root):
+    if root is not None and root.holds(location):
         return root
     if origin is None:
         return None
-    if origin and sources.below(location, origin):
+    if origin.holds(location):
         return origin
     missing = schemes - access.linked
     if not missing:
@@ -216,7 +221,7 @@ def permitted(location: str, access: Access, root: str | None, origin: str | Non
     if "file" not in missing:
         named = " and ".join(sorted(missing))
         remedy = f"the scheme {named} (--allow-scheme)"
-    outside = f", and it lies outside {origin}" if origin else ""
+    outside = f", and it lies outside {sources.display(origin.location)}" if origin.location else ""
     shown = sources.redacted(location)
     raise SourceError(f"cannot load {shown}: {who} names it{outside}; if you trust that, allow {remedy}")
 

@@ -161,6 +161,15 @@ class FlowLoader:
         """
         return self._run(script, timeout, wake)
 
+    async def run_async(
+        self,
+        script: sources.Script,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - it bounds the script, not this call
+    ) -> Outcome:
+        """As ``run``, without blocking the event loop. A cancelled load's worker is killed."""
+        return await self.in_thread(lambda wake: self._run(script, timeout, wake))
+
     def check(self, location: str | os.PathLike[str], **asked: Unpack[Asked]) -> Verdict:
         """Whether a run may go ahead: every reason why not, from one load.
 

@@ -18,7 +18,7 @@ from loader.client.interface import DataDocument, DeploymentRequest, Json, Sched
 from loader.errors import SpecValidationError
 from loader.flow_runners import KINDS as RUNNERS
 from loader.flow_runners import FlowRunnerBase
-from loader.sources import basename_of, folder_of
+from loader.sources import basename_of, folder_of, shown
 from loader.validation import ValidSpec
 
 STEPS = "prefect.deployments.steps"
@@ -41,8 +41,6 @@ KIND = "__prefect_kind"
 """The key by which a Prefect server takes a parameter for something that it is to work out."""
 FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 """The name of a function, or of a method with its class."""
-DIGITS = 16
-"""Of a script's digest, in the name of the folder that it is kept in."""
 Step = Mapping[str, Json]
 
 
@@ -126,7 +124,7 @@ def parts(value: Any) -> Iterator[Any]:
 
 def kept_as(valid: ValidSpec, content: bytes) -> str:
     """The name under which a script is kept for a worker to pull: in a folder of its own."""
-    digest = hashlib.sha256(content).hexdigest()[:DIGITS]
+    digest = hashlib.sha256(content).hexdigest()
     return f"{digest}/{basename_of(valid.spec.flow_location or '') or 'flow.py'}"
 
 
@@ -135,7 +133,7 @@ def steps_to(location: str, spec: ValidSpec) -> tuple[Step, ...]:
     if any(mark in location for mark in EXPANDED):
         raise SpecValidationError(
             f"cannot deploy {spec.spec.name!r} to a Prefect server: it would fill in what stands between"
-            f" braces in {location!r}; rename the folder"
+            f" braces in {shown(location)!r}; rename the folder"
         )
     if "://" not in location:
         return ({f"{STEPS}.set_working_directory": {"directory": location}},)
@@ -147,7 +145,7 @@ def steps_to(location: str, spec: ValidSpec) -> tuple[Step, ...]:
     if scheme == "github":
         return github_steps(location)
     raise SpecValidationError(
-        f"cannot deploy {spec.spec.name!r} to a Prefect server: its workers cannot fetch {location};"
+        f"cannot deploy {spec.spec.name!r} to a Prefect server: its workers cannot fetch {shown(location)};"
         " give it storage in a bucket, or load it from a folder"
     )
 

@@ -23,11 +23,11 @@ from loader.errors import (
     SpecValidationError,
     StorageError,
 )
-from loader.finding import Finder, Identity
+from loader.finding import Finder
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome
 from loader.schedules import Schedule
-from loader.sources import Script
+from loader.sources import Origin, Script
 from loader.storage import StorageBlock
 from loader.upcoming import next_runs
 
@@ -42,7 +42,7 @@ NOT_DONE = (ClientError, SourceError, StorageError, SpecValidationError)
 class Wish:
     """What is judged. ``script`` is what was read already, and ``location`` then only what it is called.
 
-    ``storage`` is for specs that name none. ``identity`` is the one that a local ``root`` must have.
+    ``storage`` is for specs that name none.
     """
 
     location: str
@@ -51,9 +51,8 @@ class Wish:
     storage: StorageBlock | None = None
     work_pool: str | None = None
     timeout: float | None = None
-    root: str | None = None
+    root: Origin | None = None
     access: Access = DEFAULT
-    identity: Identity | None = None
 
 
 def wish(
@@ -67,7 +66,7 @@ def wish(
     return Wish(
         location=os.fspath(location),
         script=None if text is None else sources.from_text(text, os.fspath(location)),
-        root=None if root is None else os.fspath(root),
+        root=sources.pinned(root),
         **how,
     )
 
@@ -79,7 +78,7 @@ def plan(
 
     Raises SourceError, ProfileError, ClientError, LoaderClosed.
     """
-    finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake, identity=asked.identity)
+    finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake)
     with deploying.at(asked.client) as client:
         deployer = Deployer(client, finder, asked.work_pool, asked.storage)
         try:
@@ -130,7 +129,7 @@ class Clock:
 
 def with_runs(outcome: Outcome, clock: Clock) -> list[dict[str, Any]]:
     """The specs of an outcome as JSON, each with the moments at which it would run next."""
-    specs = specs_of(outcome, "")
+    specs = specs_of(outcome, Origin())
     runs = [clock.upcoming(() if spec.schedule is None else (spec.schedule,)) for spec in specs]
     told = outcome.model_dump(mode="json", include={"specs"})["specs"]
     return [{**spec, "next_runs": list(moments)} for spec, moments in zip(told, runs, strict=True)]

@@ -30,7 +30,7 @@ from loader.finding import Finder
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome, Status
 from loader.raising import holds_nothing
-from loader.sources import Script
+from loader.sources import Origin, Script
 from loader.sources.trees import scripts_of
 from loader.sources.walking import Found, Walk
 from loader.storage import StorageBlock
@@ -59,7 +59,7 @@ class Wish:
     client: Client | None = None
     storage: StorageBlock | None = None
     timeout: float | None = None
-    root: str | None = None
+    root: Origin | None = None
     access: Access = DEFAULT
 
 
@@ -265,9 +265,12 @@ def concluded(location: str, outcome: Outcome, specs: tuple[Judged, ...]) -> Sca
     )
 
 
-def begin(loader: FlowLoader | DaemonClient, folder: str | os.PathLike[str], **how: object) -> Scan:
+def begin(
+    loader: FlowLoader | DaemonClient,
+    folder: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    **how: object,
+) -> Scan:
     """A scan that has not begun. Raises SourceError."""
     make: Callable[..., Wish] = Wish
-    root = how.pop("root", None)
-    told = os.fspath(root) if isinstance(root, (str, os.PathLike)) else None
-    return Scan(loader, make(folder=os.fspath(folder), root=told, **how))
+    return Scan(loader, make(folder=os.fspath(folder), root=sources.pinned(root), **how))

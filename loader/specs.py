@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError, PydanticSerializationError, to_js
 from loader import flow_runners, schedules, storage
 from loader.declared import Shared, declared, refused
 from loader.prefect_part import PrefectPart
+from loader.sources import Origin
 from worker.protocol import SPEC, Flow, brief
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class SpecBase(Shared):
 
     _place: tuple[str | None, int | None] = PrivateAttr((None, None))
     _problems: tuple[str, ...] = PrivateAttr(())
-    _origin: str | None = PrivateAttr(None)
+    _origin: Origin | None = PrivateAttr(None)
     _prefect: PrefectPart | None = PrivateAttr(None)
 
     if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class SpecBase(Shared):
         return self._problems
 
     @property
-    def origin(self) -> str | None:
+    def origin(self) -> Origin | None:
         """The folder below which somebody else's words may lead; None for the caller's own."""
         return self._origin
 
@@ -211,10 +212,10 @@ class SpecBase(Shared):
         file: str | None,
         line: int | None,
         *,
-        origin: str | None = None,
+        origin: Origin | None = None,
         problems: tuple[str, ...] = (),
     ) -> Self:
-        """The same spec, made at that place by whoever wrote what is in ``origin``, a folder's location."""
+        """The same spec, made at that place by whoever wrote what is in ``origin``."""
         copy = self.model_copy()
         copy._place, copy._origin, copy._problems = (file, line), origin, problems  # noqa: SLF001 - its own
         return copy

@@ -29,7 +29,7 @@ from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
 from loader.process import HostFailure, PreloadFailed, Worker, Zygote, ZygoteLost, identity
 from loader.session import Session
-from loader.sources import Root, Script
+from loader.sources import Root, Script, shown
 from loader.verdict import exit_of
 from worker.protocol import AUTO, Configure, Launched, Policy, encode
 
@@ -171,7 +171,7 @@ class Supervisor:
         or a host does is in the outcome.
         """
         policy = policy or self.policy
-        source = Source(location=script.location, digest=script.digest, size=len(script.content))
+        source = Source(location=shown(script.location), digest=script.digest, size=len(script.content))
         if script.reading:
             self.observer(ScriptRead(seconds=script.reading))
         for attempt in range(1, ATTEMPTS + 1):

@@ -50,10 +50,35 @@ def test_block_has_only_our_line_breaks(text):
     assert all(map(is_harmless, escape.block(text, tail=True)))
 
 
-@given(st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"]), max_size=300))
+SEEN = st.characters(categories=["L", "M", "N", "P", "S", "Zs"]).filter(
+    lambda char: not escape.UNSEEN.match(char) and unicodedata.bidirectional(char) not in escape.TO_THE_LEFT
+)
+
+
+@given(st.text(SEEN, max_size=300))
 def test_ordinary_text_is_left_as_it_is(text):
-    """Every script and sign that people write is shown as written."""
+    """Every script and sign that is written from left to right is shown as written."""
     assert escape.line(text) == text
+
+
+@pytest.mark.parametrize("char", "\u034f\u115f\u17b4\u180b\u3164\ufe00\ufe0e\uffa0\U000e0101\u2800\xad\u2060")
+def test_what_nobody_sees_is_written_out(char):
+    """Two names that look the same are the same."""
+    assert escape.line(f"nightly{char}") == f"nightly{escape.number(char)}"
+
+
+@given(st.text(st.characters(), max_size=100))
+def test_nothing_is_reordered(text):
+    """Whatever stands beside a foreign text stays where it is."""
+    directions = {unicodedata.bidirectional(char) for char in escape.line(text)}
+    assert not directions & {"R", "AL", "AN", "RLE", "RLO", "RLI", "LRO", "LRE", "LRI", "FSI", "PDI", "PDF"}
+
+
+def test_values_of_an_environment_are_masked():
+    """They may be secrets; the names say what is set."""
+    told = words.runner({"type": "subprocess", "config": {"env": {"PW": "hunter2"}, "condaenv": "x"}})
+    assert told == 'subprocess (env = {"PW": "…"}, condaenv = "x")'
+    assert "hunter2" not in words.runner({"type": "subprocess", "config": {"env": ["hunter2"]}})
 
 
 @pytest.mark.parametrize(
@@ -65,6 +90,7 @@ def test_ordinary_text_is_left_as_it_is(text):
         ("\udcff", "\\udcff"),
         ("\x9b2J", "\\x9b2J"),
         ("Grüße 日本 🙂", "Grüße 日本 🙂"),
+        ("\u05d0\u05d1 1", "\\u05d0\\u05d1 1"),
     ],
 )
 def test_what_is_escaped_can_be_read(text, shown):

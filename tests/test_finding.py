@@ -8,9 +8,22 @@ from contextlib import suppress
 
 import pytest
 
-from loader import Access, DeploymentSpec, FlowLoader, ScriptError, ScriptTimedOut, SourceError, finding
+from loader import (
+    Access,
+    DeploymentSpec,
+    EmbeddedRegistry,
+    FlowLoader,
+    ManifestError,
+    ScriptError,
+    ScriptTimedOut,
+    SourceError,
+    batches,
+    deployment_specs_from_yaml,
+    finding,
+)
+from loader.deploying import Deployer
 from loader.finding import KEPT, Finder
-from loader.sources import identity_of
+from loader.sources import Origin, Project, origin_of
 
 SCRIPT = "from prefect import flow\n@flow\ndef {name}(): pass\n"
 
@@ -28,7 +41,8 @@ def finder(loader):
 
 
 def spec(location, origin=None):
-    return DeploymentSpec(name="d", flow_location=location).at("/m.yaml", 3, origin=origin)
+    home = None if origin is None else origin_of(origin) if origin else Origin()
+    return DeploymentSpec(name="d", flow_location=location).at("/m.yaml", 3, origin=home)
 
 
 @pytest.fixture
@@ -105,17 +119,14 @@ def test_the_callers_own_words_lead_anywhere(finder, home):
 
 def test_a_folder_that_is_exchanged_is_refused(finder, home, tmp_path):
     """Whoever may rename it cannot have another folder's scripts run in its stead."""
-    found = finder()
-    found.home = (str(home), identity_of(str(home)))
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim" / "flow.py").write_text(SCRIPT.format(name="stolen"))
-    assert found.flow(spec(str(home / "flow.py"), str(home))).name == "inside"
+    written = spec(str(home / "flow.py"), str(home))
+    assert finder().flow(written).name == "inside"
     home.rename(tmp_path / "old")
     (tmp_path / "home").symlink_to(tmp_path / "victim")
-    later = finder()
-    later.home = found.home
     with pytest.raises(SourceError, match="exchanged"):
-        later.flow(spec(str(home / "flow.py"), str(home)))
+        finder().flow(written)
 
 
 def test_an_archive_is_read_once(finder, tmp_path):
@@ -129,6 +140,42 @@ def test_an_archive_is_read_once(finder, tmp_path):
         assert found.flow(spec(f"zip://{name}.py::{path}")).name == name
         path.unlink(missing_ok=True)
     assert len({id(script.project.files) for script in found.scripts.values()}) == 1
+
+
+def test_finding_a_file_costs_nothing_by_the_size_of_its_project(finder, tmp_path, monkeypatch):
+    """However many names it has, and in however many ways its archive is spelled."""
+    path = tmp_path / "project.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("one.py", SCRIPT.format(name="one"))
+        made.writestr("two.py", SCRIPT.format(name="two"))
+        for number in range(1_900):
+            made.writestr(f"d/{number}", "")
+    asked = []
+    display = Project.display
+    monkeypatch.setattr(Project, "display", lambda *of: asked.append(of) or display(*of))
+    found = finder()
+    for number in range(20):
+        assert found.script(spec(""), f"zip://two.py::{'/' * number}{path}").content.endswith(
+            b"two(): pass\n"
+        )
+    assert (
+        found.script(spec(""), f"zip://one.py::{path}").project.files
+        is next(iter(found.scripts.values())).project.files
+    )
+    assert len(found.scripts) == 2
+    assert len(asked) < 100
+
+
+def test_projects_that_are_kept_are_bounded_in_files(finder, tmp_path):
+    """Also where they hold no bytes."""
+    found = finder(project_files=10)
+    for number in range(4):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as made:
+            for name in range(6):
+                made.writestr(f"{name}.py", "")
+        found.script(spec(""), f"zip://0.py::{tmp_path}/{number}.zip")
+        found.script(spec(""), f"zip://1.py::{tmp_path}/{number}.zip")
+        assert len({id(script.project.files) for script in found.scripts.values()}) == 1
 
 
 def test_what_is_kept_is_bounded_and_what_is_read_again_must_be_the_same(loader, tmp_path):
@@ -200,8 +247,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Answers with a script whose flow is named after the query."""
 
     def do_GET(self):
-        body = SCRIPT.format(name=self.path.partition("?")[2] or "none").encode()
-        self.send_response(200)
+        query = self.path.partition("?")[2]
+        body = SCRIPT.format(name=query if query.isidentifier() else "none").encode()
+        if self.path.startswith("/m.yaml"):
+            body = self.manifest
+        target = self.path.partition("?to=")[2]
+        self.send_response(302 if target else 200)
+        if target:
+            self.send_header("Location", target)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -239,6 +292,17 @@ def test_a_web_manifests_scripts_lie_beside_it(finder, web):
         found.flow(spec(f"{web}/other/flow.py?f", f"{web}/team"))
 
 
+def test_a_redirect_leads_no_word_out_of_its_folder(finder, web):
+    """Neither to another folder nor to a host that the caller allows for something else."""
+    found = finder(hosts=frozenset({"127.0.0.1", "localhost"}))
+    written = f"{web}/team/flow.py?to="
+    assert found.flow(spec(f"{written}/team/other.py?f", f"{web}/team")).name == "f"
+    for target in ("/other/flow.py?f", f"{web.replace('127.0.0.1', 'localhost')}/team/flow.py?f"):
+        with pytest.raises(SourceError, match="which lies outside"):
+            found.flow(spec(written + target, f"{web}/team"))
+        assert found.flow(spec(written + target)).name == "f"
+
+
 def test_a_refusal_tells_no_password_and_no_key(finder, home):
     """Locations are quoted without them."""
     for location in (
@@ -259,3 +323,36 @@ def test_nothing_special_is_opened(finder, home):
     for name in ("fifo.py", "folder.py", "link.py"):
         with pytest.raises(SourceError):
             finder().flow(spec(str(home / name), str(home)))
+
+
+def test_a_key_in_a_manifests_url_is_told_nowhere(loader, web, tmp_path, monkeypatch):
+    """It is needed to read the manifest, and nobody else is to have it."""
+    key, access = "HUNTER2", Access(hosts=frozenset({"127.0.0.1"}))
+    good = "- {name: a, flow_location: flow.py, flow_runner: subprocess}\n"
+    for text in (good, good + "- {name: b, flow_locaton: x}\n"):
+        monkeypatch.setattr(Handler, "manifest", text.encode(), raising=False)
+        url = f"{web}/m.yaml?sig={key}"
+        said = ""
+        try:
+            specs = deployment_specs_from_yaml(url, access=access)
+        except ManifestError as error:
+            specs, said = error.specs, str(error)
+        assert bool(said) == (text != good)
+        assert key not in said
+        ((spec, place),) = specs.items()
+        assert key not in f"{spec!r} {place} {spec.file}"
+        assert place["file"] == f"{web}/m.yaml?…"
+        with EmbeddedRegistry(tmp_path / "r.db") as registry:
+            batch = batches.judge(url, Deployer(registry, Finder(loader, access)))
+        assert batch.outcome.source.location == f"{web}/m.yaml?…"
+        assert key not in f"{batch!r} {batch.outcome.model_dump_json()} {batch.verdicts}"
+    outcome = loader.load(f"{web}/flow.py?sig={key}", access=access)
+    assert outcome.source.location == f"{web}/flow.py?…"
+    assert key not in outcome.model_dump_json()
+
+
+def test_a_location_without_a_key_is_told_as_it_was_given(loader, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flow.py").write_text(SCRIPT.format(name="f"))
+    assert loader.load("./flow.py").source.location == "./flow.py"
+    assert loader.load_text("", name="<x>").source.location == "<x>"

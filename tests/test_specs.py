@@ -25,6 +25,7 @@ from loader import (
 )
 from loader.client.interface import BlockRecord
 from loader.flow_runners import FlowRunnerBase
+from loader.sources import Origin
 from loader.specs import mistakes
 from loader.validation import Surroundings, validated
 
@@ -201,10 +202,10 @@ def test_secrets_are_in_no_repr_dump_or_error(block):
 
 def test_a_spec_survives_copying_and_pickling():
     """Place and origin included."""
-    spec = DeploymentSpec(name="d", flow=FLOW).at("/a.py", 3, origin="/", problems=("x",))
+    spec = DeploymentSpec(name="d", flow=FLOW).at("/a.py", 3, origin=Origin("/"), problems=("x",))
     for made in (copy.deepcopy(spec), pickle.loads(pickle.dumps(spec))):
         assert made == spec
-        assert (made.file, made.line, made.origin, made.problems) == ("/a.py", 3, "/", ("x",))
+        assert (made.file, made.line, made.origin, made.problems) == ("/a.py", 3, Origin("/"), ("x",))
 
 
 # --- validation, in its order ---
@@ -322,7 +323,7 @@ def test_only_the_callers_own_words_are_trusted_with_storage(validate):
     mine = DeploymentSpec(flow=FLOW, flow_storage=REMOTE)
     given = Surroundings(nothing, nothing, nothing)
     assert validated(mine, given).trusted
-    assert not validated(mine.at("/a.py", 1, origin="/"), given).trusted
+    assert not validated(mine.at("/a.py", 1, origin=Origin("/")), given).trusted
 
 
 def test_validating_changes_nothing_of_the_spec_itself(validate):

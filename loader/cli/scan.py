@@ -22,7 +22,7 @@ from loader.errors import ClientError, ProfileError, SourceError
 from loader.models import Status
 from loader.raising import holds_nothing
 from loader.scanning import USAGE, Scan, Wish
-from loader.sources import display
+from loader.sources import display, pinned
 
 INTERRUPTED = 130
 EVERY = 0.1
@@ -50,7 +50,7 @@ def run(values: argparse.Namespace) -> int:
                 client=client if registering.chosen(values) else None,
                 storage=registering.storage(values),
                 timeout=values.timeout,
-                root=values.root,
+                root=pinned(values.root),
                 access=options.access(values),
             )
             with Scan(loader, wish) as scan:

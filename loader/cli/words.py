@@ -158,11 +158,15 @@ def duration(seconds: Any) -> str:
 
 
 def runner(item: Any) -> str:
-    """A flow runner by its kind, and by what of its settings was set: ``docker (image = "x")``."""
+    """A flow runner by its kind, and by what of its settings was set: ``docker (image = "x")``.
+
+    The environment may hold secrets: only its names are told, and the values where the data itself is asked
+    for, as JSON.
+    """
     held = as_map(item)
     kind = held.get("type")
     changed = {
-        name: entry
+        name: dict.fromkeys(as_map(entry), "…") if name == "env" else entry
         for name, entry in as_map(held.get("config")).items()
         if entry not in (None, {}, [], "", USUAL_SETTINGS.get(name))
     }

@@ -197,9 +197,7 @@ class Engine:
 
     def loaded(self, loader: FlowLoader, asked: Asked, permit: Permit, wake: int) -> Outcome:
         """The outcome of a load."""
-        script = text_of(asked) or sources.read(
-            permit.location, permit.root, permit.access, identity=permit.identity
-        )
+        script = text_of(asked) or sources.read(permit.location, permit.root, permit.access)
         script = replace(script, location=asked.shown) if asked.shown is not None else script
         return self.ran(loader, script, wake, timeout=asked.timeout, fresh=not asked.cache)
 
@@ -252,7 +250,6 @@ class Engine:
                 timeout=asked.timeout,
                 root=permit.root,
                 access=permit.access,
-                identity=permit.identity,
             )
             verdict = checking.answer(loader, question, wake)
         behind = f":{split(permit.location)[1]}"
@@ -271,7 +268,6 @@ class Engine:
                 timeout=asked.timeout,
                 root=permit.root,
                 access=permit.access,
-                identity=permit.identity,
             )
             deploy = isinstance(asked, Deploying)
             dry = isinstance(asked, Deploying) and asked.dry_run
@@ -310,7 +306,6 @@ def identity(asked: Asked, permit: Permit) -> Hashable:
         asked.text and hashlib.sha256(repr(asked.text).encode()).digest(),
         permit.location,
         permit.root,
-        permit.identity,
         permit.access.schemes,
     )
 
@@ -327,7 +322,9 @@ def own_folder(permit: Permit, loader: FlowLoader | None) -> str | None:
     try:
         if sources.schemes_of(permit.location) != {"file"}:
             return None
-        return sources.local_path(permit.root or os.path.dirname(sources.local_path(permit.location)))
+        return sources.local_path(
+            os.fspath(permit.root or os.path.dirname(sources.local_path(permit.location)))
+        )
     except SourceError:
         return None
 

@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from loader.daemon.config import TOKEN, Config, Peer
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Deploying
 from loader.errors import SourceError
+from loader.sources import Origin
 from loader.sources.entrypoints import split
 
 CREDENTIALS = struct.Struct("iII")
@@ -63,9 +64,8 @@ class Permit:
     """What a request comes to for its caller: where the script is, and what it may read and reach."""
 
     location: str
-    root: str | None
+    root: Origin | None
     access: Access
-    identity: tuple[int, int] | None = field(default=None)
 
 
 def caller_of(request: web.Request, config: Config, token: str | None, *, public: bool = False) -> Caller:
@@ -133,7 +133,7 @@ def permitted(caller: Caller, asked: Asked) -> Iterator[Permit]:
     """What the caller gets of what it asks, for as long as the context. Raises Problem, SourceError."""
     caller.must()
     if caller.owner:
-        yield Permit(given(asked), asked.root and given_root(asked.root), access_of(asked))
+        yield Permit(given(asked), given_root(asked.root), access_of(asked))
         return
     assert caller.peer is not None
     check_words(caller, caller.peer, asked)
@@ -153,10 +153,11 @@ def given(asked: Asked) -> str:
     return asked.location
 
 
-def given_root(root: str) -> str:
-    """The root of a request. Raises SourceError."""
-    check_absolute(root)
-    return root
+def given_root(root: str | None) -> Origin | None:
+    """The root of a request, as it is now. Raises SourceError."""
+    if root is not None:
+        check_absolute(root)
+    return sources.pinned(root)
 
 
 def check_absolute(location: str) -> None:
@@ -233,9 +234,8 @@ def inside(caller: Caller, peer: Peer, location: str, root: str | None) -> Itera
         place = os.path.join(real, os.path.relpath(path, top))
         yield Permit(
             place if behind is None else f"{place}:{behind}",
-            real,
+            Origin(sources.parse(real).text, (status.st_dev, status.st_ino)),
             Access(schemes=OWN_FOLDER),
-            (status.st_dev, status.st_ino),
         )
     finally:
         os.close(descriptor)

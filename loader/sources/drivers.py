@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import importlib.util
 from collections.abc import Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,6 +17,7 @@ from loader.access import Access
 from loader.errors import SourceError
 from loader.sources.deadline import Deadline
 from loader.sources.locations import Location
+from loader.sources.script import Identity
 
 T = TypeVar("T")
 GRACE = 2.0
@@ -39,8 +39,8 @@ DRIVERS = {
     "s3": Driver("s3fs", "S3FileSystem", "s3"),
     "gs": Driver("gcsfs.core", "GCSFileSystem", "gcs"),
     "az": Driver("adlfs", "AzureBlobFileSystem", "azure"),
-    "github": Driver("fsspec.implementations.github", "GithubFileSystem", "github"),
-    "git": Driver("fsspec.implementations.git", "GitFileSystem", "git"),
+    "github": Driver("loader.sources.github", "Repository", "github"),
+    "git": Driver("loader.sources.git", "Repository", ""),
 }
 """By the scheme that stands for all that mean the same."""
 UNCACHED = {"skip_instance_cache": True, "use_listings_cache": False}
@@ -63,30 +63,16 @@ def options(location: Location, access: Access) -> Mapping[str, Any]:
     return access.options.get(location.scheme) or access.options.get(location.kind) or {}
 
 
-def made(location: Location, access: Access, deadline: Deadline) -> Any:
-    """The file system that a location lies in. Raises SourceError, and whatever its driver raises."""
-    parts: dict[str, Any] = {}
-    if location.scheme == "github":
-        owner, _, rest = location.place.partition(":")
-        repository, _, ref = rest.partition("@")
-        parts = {"org": owner, "repo": repository, "sha": ref or None, "timeout": (deadline.left(),) * 2}
-        parts |= large_files(access)
-    elif location.scheme == "git":
-        folder, _, ref = location.place.rpartition(":")
-        parts = {"path": folder, "ref": ref}
-    return driver(location)(**{**options(location, access), **parts, **UNCACHED})
+def made(location: Location, access: Access, deadline: Deadline, identity: Identity | None = None) -> Any:
+    """The file system that a location lies in. Raises SourceError, and whatever its driver raises.
 
-
-def large_files(access: Access) -> dict[str, Any]:
-    """What the GitHub driver hands on to the web client by which it fetches files of more than a megabyte.
-
-    Without that client such files cannot be had, and the driver says so.
+    ``identity`` is that of a repository's folder.
     """
-    if importlib.util.find_spec("aiohttp") is None:
-        return {}
-    from loader.sources.guard import Guard  # noqa: PLC0415 - it needs an extra
-
-    return {"get_client": Guard(access, "raw.githubusercontent.com", 443).session}
+    if location.scheme == "git":
+        return driver(location)(location, access, deadline, identity)
+    if location.scheme == "github":
+        return driver(location)(location, access, options(location, access))
+    return driver(location)(**{**options(location, access), **UNCACHED})
 
 
 def inner_path(location: Location) -> str:

@@ -12,14 +12,14 @@ from loader.access import LOCAL_SCHEMES
 from loader.errors import SourceError
 from loader.sources.parsing import parse
 from loader.sources.paths import local_path
-from loader.sources.script import SIZE_CAP, Root, Script, import_paths, too_large
+from loader.sources.script import SIZE_CAP, Identity, Root, Script, import_paths, too_large
 
 
 def read(
     location: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
     cap: int = SIZE_CAP,
-    identity: tuple[int, int] | None = None,
+    identity: Identity | None = None,
 ) -> Script:
     """The script at a path or ``file://`` URL. ``root`` is what it may read; its own folder by default.
 
@@ -40,11 +40,7 @@ def read(
     check_name(path)
     below = open_root(shown, path)
     try:
-        status = os.fstat(below)
-        if identity not in {None, (status.st_dev, status.st_ino)}:
-            raise SourceError(
-                f"cannot load {path}: the folder {shown} was exchanged while it was in use; try again"
-            )
+        device, inode = check_identity(path, shown, below, identity)
         content = read_file(path, os.path.relpath(path, shown), below, cap)
     finally:
         os.close(below)
@@ -54,7 +50,7 @@ def read(
         module=Path(path).stem,
         content=content,
         folder=folder,
-        root=Root(shown, status.st_dev, status.st_ino),
+        root=Root(shown, device, inode),
         paths=(folder,) if root is None else import_paths(folder, shown),
     )
 
@@ -69,14 +65,15 @@ def root_path(path: str, root: str) -> str:
     return place.path
 
 
-def identity_of(folder: str) -> tuple[int, int]:
-    """The device and the inode of a folder of this machine, for ``read``. Raises SourceError."""
-    path = local_path(folder)
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"cannot load {path}: {reason(error)}") from None
-    return status.st_dev, status.st_ino
+def check_identity(path: str, folder: str, descriptor: int, identity: Identity | None) -> Identity:
+    """The identity of the folder that was opened. Raises SourceError when it is due to have another."""
+    status = os.fstat(descriptor)
+    found = status.st_dev, status.st_ino
+    if identity not in {None, found}:
+        raise SourceError(
+            f"cannot load {path}: the folder {folder} was exchanged while it was in use; try again"
+        )
+    return found
 
 
 def is_file(location: str) -> bool:
@@ -122,21 +119,11 @@ def read_file(path: str, name: str, root: int, cap: int = SIZE_CAP) -> bytes:
     ``path`` is what errors call it, ``cap`` its largest size in bytes. Raises SourceError.
     """
     try:
-        place = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=root)
+        descriptor = opened(path, name, root)
+    except SourceError:
+        raise
     except (OSError, ValueError) as error:
         raise SourceError(f"cannot load {path}: {reason(error)}") from None
-    try:
-        # Judged before it is opened: to open a device or a pipe is to act on it.
-        check_place(path, place, root)
-        descriptor = os.open(
-            f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-        )
-    except OSError as error:
-        if isinstance(error, SourceError):
-            raise
-        raise SourceError(f"cannot load {path}: {reason(error)}") from None
-    finally:
-        os.close(place)
     with os.fdopen(descriptor, "rb") as file:
         try:
             content = file.read(cap + 1) or b""
@@ -147,15 +134,32 @@ def read_file(path: str, name: str, root: int, cap: int = SIZE_CAP) -> bytes:
     return content
 
 
+def opened(path: str, name: str, root: int) -> int:
+    """A descriptor of the regular file ``name`` below descriptor ``root``. Raises OSError, SourceError."""
+    place = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=root)
+    try:
+        # Judged before it is opened: to open a device or a pipe is to act on it.
+        check_place(path, place, root)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        return os.open(f"/proc/self/fd/{place}", flags)
+    finally:
+        os.close(place)
+
+
 def check_place(path: str, place: int, root: int) -> None:
     """Raise SourceError unless descriptor ``place`` is a regular file that lies below ``root``."""
+    check_below(path, place, root)
+    mode = os.fstat(place).st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a folder; name a script in it" if stat.S_ISDIR(mode) else "not a regular file"
+        raise SourceError(f"cannot load {path}: it is {kind}")
+
+
+def check_below(path: str, place: int, root: int) -> None:
+    """Raise SourceError unless descriptor ``place`` lies below ``root``."""
     found, top = (os.readlink(f"/proc/self/fd/{item}") for item in (place, root))
     if not found.startswith(top.rstrip("/") + "/"):
         raise SourceError(
             f"cannot load {path}: its symbolic link leads out of {top}, which is all that it may read; load"
             f" the file it leads to, or name a folder that holds both with --root"
         )
-    mode = os.fstat(place).st_mode
-    if not stat.S_ISREG(mode):
-        kind = "a folder; name a script in it" if stat.S_ISDIR(mode) else "not a regular file"
-        raise SourceError(f"cannot load {path}: it is {kind}")

@@ -23,7 +23,7 @@ from loader.sources.weburls import Odd, web
 
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
-GITHUB = re.compile(r"([A-Za-z0-9_.-]+):([A-Za-z0-9_.-]+)(?:@([A-Za-z0-9_.%+-]*))?")
+GITHUB = re.compile(r"([A-Za-z0-9_.-]+):([A-Za-z0-9_.-]+)(?:@([A-Za-z0-9_.+-]*))?")
 GIT = re.compile(r"([^:@]+):(?:([^@:]+)@)?([^@:]*)")
 
 

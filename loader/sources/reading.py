@@ -14,8 +14,9 @@ from loader.sources import local
 from loader.sources.deadline import Deadline
 from loader.sources.files import Files
 from loader.sources.locations import PORTS, Location
+from loader.sources.origins import ANYWHERE, Origin, Within, identity_of
 from loader.sources.parsing import parse
-from loader.sources.script import Project, Script
+from loader.sources.script import Identity, Project, Script
 
 T = TypeVar("T")
 
@@ -24,34 +25,28 @@ def read(
     location: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
     access: Access = DEFAULT,
-    *,
-    identity: tuple[int, int] | None = None,
 ) -> Script:
     """The script at a path or URL. ``root`` is what it may read.
 
     For a path that is its own folder by default, for an archive's member the whole archive; a script from
     elsewhere is alone unless ``root`` is the URL of a folder that holds it. A web server does not say what
-    a folder holds: its script is alone even then. ``access`` says what may be reached, how large it may be
-    and how long it may take. ``identity`` is what ``identity_of`` said of a local root before.
+    a folder holds: its script is alone even then, and redirects stay below that
+    folder. ``access`` says what may be reached, how large it may be and how long it may take. A root that is
+    an Origin must be the very folder that it was.
 
     Raises SourceError for what is not there, not a regular file, too large, outside ``root``, of a scheme
     or at a host that is not allowed, or whose driver is missing, and when ``root`` is another folder now.
     """
     began = time.monotonic()
-    script = located(location, root, access, identity)
+    script = located(location, root, access)
     return replace(script, reading=time.monotonic() - began)
 
 
-def located(
-    location: str | os.PathLike[str],
-    root: str | os.PathLike[str] | None,
-    access: Access,
-    identity: tuple[int, int] | None,
-) -> Script:
+def located(location: str | os.PathLike[str], root: str | os.PathLike[str] | None, access: Access) -> Script:
     """As ``read``, whatever time it takes."""
     place = allowed(os.fspath(location), access)
     if place.scheme in LOCAL_SCHEMES:
-        return local.read(location, root, access.size, identity)
+        return local.read(location, root, access.size, root.identity if isinstance(root, Origin) else None)
     if not place.path or place.folder:
         raise SourceError(f"cannot load {place.shown}: it is a folder; name a script in it")
     deadline = Deadline(place.shown, access.seconds)
@@ -60,7 +55,8 @@ def located(
         raise SourceError(
             f"cannot load {place.shown}: it lies outside the root {top.shown}; name a folder that holds it"
         )
-    project = gathered(place, top, access, deadline)
+    identity = root.identity if isinstance(root, Origin) else identity_of(place)
+    project = gathered(place, top, access, deadline, identity)
     filename = project.display(project.entry)
     return Script(
         location=os.fspath(location),
@@ -73,10 +69,18 @@ def located(
     )
 
 
-def fetch(location: str | os.PathLike[str], access: Access = DEFAULT) -> bytes:
-    """The bytes of the one file at a path or URL, under the rules of ``read``. Raises SourceError."""
+def fetch(location: str | os.PathLike[str], access: Access = DEFAULT, origin: Origin | None = None) -> bytes:
+    """The bytes of the one file at a path or URL, under the rules of ``read``.
+
+    If it lies below ``origin``, that must be the very folder that it was. Raises SourceError.
+    """
     place = allowed(os.fspath(location), access)
-    return contents(place, access, Deadline(place.shown, access.seconds), access.size)
+    if origin is None or not origin.holds(place.text):
+        return contents(place, access, Deadline(place.shown, access.seconds), access.size)
+    if place.scheme in LOCAL_SCHEMES:
+        return local.read(place.path, origin, access.size, origin.identity).content
+    deadline = Deadline(place.shown, access.seconds)
+    return contents(place, access, deadline, access.size, Within(origin.identity))
 
 
 def allowed(text: str, access: Access) -> Location:
@@ -91,21 +95,29 @@ def allowed(text: str, access: Access) -> Location:
     return place
 
 
-def contents(place: Location, access: Access, deadline: Deadline, cap: int) -> bytes:
+def contents(
+    place: Location,
+    access: Access,
+    deadline: Deadline,
+    cap: int,
+    within: Within = ANYWHERE,
+) -> bytes:
     """One file's bytes, at most ``cap``. Raises SourceError."""
     if place.scheme in LOCAL_SCHEMES:
-        return local.read(place.path, None, cap).content
+        return local.read(place.path, None, cap, within.identity).content
     if place.archive is not None:
-        return entry_of(place, unpacked(place, access, deadline), place.path)
+        return entry_of(place, unpacked(place, access, deadline, within.identity), place.path)
     from loader.sources import remote  # noqa: PLC0415 - fsspec costs more than all the rest
 
-    return remote.fetch(place, access, deadline, cap)
+    return remote.fetch(place, access, deadline, cap, within)
 
 
-def gathered(place: Location, top: Location | None, access: Access, deadline: Deadline) -> Project:
+def gathered(
+    place: Location, top: Location | None, access: Access, deadline: Deadline, identity: Identity | None
+) -> Project:
     """The project that a script is of: the files below ``top``, an archive's, or itself alone."""
     if place.archive is not None:
-        files = unpacked(place, access, deadline)
+        files = unpacked(place, access, deadline, identity)
         top = top or place.at("")
         entry_of(place, files, place.path)
         prefix = f"{top.path}/" if top.path else ""
@@ -115,19 +127,25 @@ def gathered(place: Location, top: Location | None, access: Access, deadline: De
             entry=place.path.removeprefix(prefix),
             files=kept,
             left_out=cut(files.left_out, prefix),
+            identity=identity,
         )
     if top is None or top.scheme in PORTS:
         entry = place.parts[-1]
         alone = Files(place.shown, access)
-        alone.add(alone.start(entry), contents(place, access, deadline, access.size))
-        return Project(url=place.at("/".join(place.parts[:-1])).shown, entry=entry, files=alone.content)
+        alone.add(alone.start(entry), contents(place, access, deadline, access.size, Within(identity, top)))
+        url = place.at("/".join(place.parts[:-1])).shown
+        return Project(url=url, entry=entry, files=alone.content, identity=identity)
     from loader.sources import remote  # noqa: PLC0415 - fsspec costs more than all the rest
 
-    files = remote.fetch_folder(top, access, deadline)
+    files = remote.fetch_folder(top, access, deadline, identity)
     entry = "/".join(place.parts[len(top.parts) :])
     entry_of(place, files, entry)
     return Project(
-        url=top.at("/".join(top.parts)).shown, entry=entry, files=files.content, left_out=files.left_out
+        url=top.at("/".join(top.parts)).shown,
+        entry=entry,
+        files=files.content,
+        left_out=files.left_out,
+        identity=identity,
     )
 
 
@@ -136,7 +154,7 @@ def cut(files: dict[str, T], prefix: str) -> dict[str, T]:
     return {name.removeprefix(prefix): value for name, value in files.items() if name.startswith(prefix)}
 
 
-def unpacked(place: Location, access: Access, deadline: Deadline) -> Files:
+def unpacked(place: Location, access: Access, deadline: Deadline, identity: Identity | None = None) -> Files:
     """The files of the archive that a location is in. Raises SourceError."""
     from loader.sources import archives  # noqa: PLC0415 - few scripts lie in one
 
@@ -144,7 +162,7 @@ def unpacked(place: Location, access: Access, deadline: Deadline) -> Files:
     assert archive is not None
     if not archive.path or archive.folder:
         raise SourceError(f"cannot load {archive.shown}: it is a folder, not an archive")
-    content = contents(archive, access, deadline, access.project_size)
+    content = contents(archive, access, deadline, access.project_size, Within(identity))
     return archives.unpack(archive.shown, place.scheme, content, access, deadline)
 
 

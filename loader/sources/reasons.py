@@ -31,8 +31,6 @@ BY_NAME = {
     "ServerDisconnectedError": "the server ended the connection without an answer",
     "ClientPayloadError": "the server ended the connection before all was sent",
     "IncompleteRead": "the server ended the connection before all was sent",
-    "GitError": "there is no repository",
-    "NotFoundError": "there is no such ref in the repository",
 }
 """Exceptions of drivers, which are not imported for it."""
 NO_HTTP = "the server's answer is no sound HTTP"

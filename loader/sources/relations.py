@@ -45,6 +45,18 @@ def display(location: str) -> str:
     return parse(location).shown
 
 
+def shown(location: str) -> str:
+    """A location as it was given, but for its query: that may hold a key, and is needed to read alone.
+
+    Never raises.
+    """
+    try:
+        place = parse(location)
+    except SourceError:
+        return redacted(location)
+    return location if place.shown == place.text else place.shown
+
+
 def schemes_of(location: str) -> frozenset[str]:
     """Every scheme that a location uses, its archive's included; a path is ``file``. Raises SourceError."""
     return parse(location).schemes

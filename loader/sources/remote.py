@@ -6,7 +6,8 @@ Methods with an underscore are fsspec's interface for what runs on its event loo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from loader.access import Access
@@ -15,7 +16,8 @@ from loader.sources import drivers, reasons
 from loader.sources.deadline import Deadline
 from loader.sources.files import Files
 from loader.sources.locations import PORTS, Location
-from loader.sources.script import too_large
+from loader.sources.origins import ANYWHERE, Within
+from loader.sources.script import Identity, too_large
 
 T = TypeVar("T")
 ABREAST = 8
@@ -31,7 +33,13 @@ class Found(NamedTuple):
     size: int
 
 
-def fetch(location: Location, access: Access, deadline: Deadline, cap: int) -> bytes:
+def fetch(
+    location: Location,
+    access: Access,
+    deadline: Deadline,
+    cap: int,
+    within: Within = ANYWHERE,
+) -> bytes:
     """A file's bytes, at most ``cap``. Raises SourceError."""
 
     def work() -> bytes:
@@ -39,8 +47,8 @@ def fetch(location: Location, access: Access, deadline: Deadline, cap: int) -> b
             drivers.driver(location)
             from loader.sources import web  # noqa: PLC0415 - it needs an extra
 
-            return drivers.run(web.fetch(location, access, cap), deadline)
-        system = drivers.made(location, access, deadline)
+            return drivers.run(web.fetch(location, access, cap, top=within.top), deadline)
+        system = drivers.made(location, access, deadline, within.identity)
         if system.async_impl:
             return drivers.run(closing(system, async_file(system, location, cap)), deadline)
         return plain_file(system, location, cap)
@@ -48,12 +56,14 @@ def fetch(location: Location, access: Access, deadline: Deadline, cap: int) -> b
     return in_words(location, access, deadline, work)
 
 
-def fetch_folder(location: Location, access: Access, deadline: Deadline) -> Files:
+def fetch_folder(
+    location: Location, access: Access, deadline: Deadline, identity: Identity | None = None
+) -> Files:
     """All regular files below a folder. Raises SourceError."""
     files = Files(location.shown, access)
 
     def work() -> None:
-        system = drivers.made(location, access, deadline)
+        system = drivers.made(location, access, deadline, identity)
         if system.async_impl:
             drivers.run(closing(system, async_folder(system, location, files)), deadline)
         else:
@@ -147,21 +157,22 @@ async def streamed(file: Any, location: Location, cap: int) -> bytes:
 def plain_file(system: Any, location: Location, cap: int) -> bytes:
     """One file's bytes, of a driver that knows no event loop."""
     path = drivers.inner_path(location)
-    check_folders(system, location, path)
-    checked_size(location, system.info(path), cap)
-    with system.open(path, "rb") as file:
-        content: bytes = file.read(cap + 1)
+    with closed(system):
+        checked_size(location, system.info(path), cap)
+        with system.open(path, "rb") as file:
+            content: bytes = file.read(cap + 1)
     if len(content) > cap:
         raise too_large(location.shown, cap)
     return content
 
 
-def check_folders(system: Any, location: Location, path: str) -> None:
-    """Raise SourceError unless what a path leads through are folders: the git driver would stop at a file."""
-    folders = path.split("/")[:-1] if location.scheme == "git" else []
-    for number in range(1, len(folders) + 1):
-        if system.info("/".join(folders[:number]))["type"] != "directory":
-            raise SourceError(f"cannot load {location.shown}: {reasons.NO_FILE}")
+@contextlib.contextmanager
+def closed(system: Any) -> Iterator[None]:
+    """Closes what a driver without an event loop holds open: a repository."""
+    try:
+        yield
+    finally:
+        getattr(system, "close", tuple)()
 
 
 class Walk:
@@ -225,11 +236,11 @@ async def async_folder(system: Any, location: Location, files: Files) -> None:
 def plain_folder(system: Any, location: Location, files: Files, deadline: Deadline) -> None:
     """Every file below a folder, of a driver that knows no event loop."""
     walk = Walk(location, files)
-    check_folders(system, location, f"{walk.top}/" if walk.top else "")
-    while (folder := walk.next()) is not None:
-        deadline.left()
-        walk.add(folder, system.ls(folder, detail=True))
-    for item in walk.found:
-        deadline.left()
-        with system.open(f"{walk.top}/{item.name}".lstrip("/"), "rb") as file:
-            files.add(item.name, file.read(files.access.size + 1))
+    with closed(system):
+        while (folder := walk.next()) is not None:
+            deadline.left()
+            walk.add(folder, system.ls(folder, detail=True))
+        for item in walk.found:
+            deadline.left()
+            with system.open(f"{walk.top}/{item.name}".lstrip("/"), "rb") as file:
+                files.add(item.name, file.read(files.access.size + 1))

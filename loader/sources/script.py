@@ -16,6 +16,8 @@ SIZE_CAP = 8 << 20
 TEXT_MODULE = "flow_script"
 SOURCES = "src"
 """The folder of a project in which its packages may lie."""
+Identity = tuple[int, int]
+"""The device and the inode of a folder."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -34,13 +36,15 @@ class Project:
 
     ``url`` is what the folder is called: its location without a query. ``entry`` is the script's path in
     it, ``files`` is every file's bytes by its path. Paths are relative POSIX ones without ``.`` or ``..``.
-    ``left_out`` says of each entry that is no regular file why it is missing.
+    ``left_out`` says of each entry that is no regular file why it is missing. ``identity`` is that of the
+    folder of this machine that they were read from, if there is one.
     """
 
     url: str
     entry: str
     files: Mapping[str, bytes] = field(repr=False, hash=False)
     left_out: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False, hash=False)
+    identity: Identity | None = None
 
     def display(self, name: str) -> str:
         """What the file ``name`` of the project is called: its own location."""

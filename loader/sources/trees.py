@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from loader.access import Access
 from loader.sources.deadline import Deadline
 from loader.sources.locations import Location
+from loader.sources.origins import identity_of
 from loader.sources.reading import allowed, unpacked
-from loader.sources.script import Project, Script
+from loader.sources.script import Identity, Project, Script
 from loader.sources.walking import LEFT
 
 
@@ -19,18 +21,18 @@ def scripts_of(location: str, access: Access, suffixes: tuple[str, ...]) -> Iter
     Hidden folders and what holds nobody's own scripts are left out. Raises SourceError.
     """
     place = allowed(location, access)
-    project = fetched(place, access)
+    project = fetched(place, access, identity_of(place))
     for name in sorted(project.files):
         parts = PurePosixPath(name).parts
         if name.endswith(suffixes) and not any(part.startswith(".") or part in LEFT for part in parts):
-            yield script_of(Project(url=project.url, entry=name, files=project.files))
+            yield script_of(replace(project, entry=name))
 
 
-def fetched(place: Location, access: Access) -> Project:
+def fetched(place: Location, access: Access, identity: Identity | None) -> Project:
     """All files below a folder or in an archive. Raises SourceError."""
     deadline = Deadline(place.shown, access.seconds)
     if place.archive is not None:
-        files = unpacked(place, access, deadline)
+        files = unpacked(place, access, deadline, identity)
         prefix = f"{place.path}/" if place.path else ""
         held = {
             name.removeprefix(prefix): content
@@ -40,8 +42,8 @@ def fetched(place: Location, access: Access) -> Project:
     else:
         from loader.sources import remote  # noqa: PLC0415 - fsspec costs more than all the rest
 
-        held = remote.fetch_folder(place, access, deadline).content
-    return Project(url=place.at(place.path).shown, entry="", files=held)
+        held = remote.fetch_folder(place, access, deadline, identity).content
+    return Project(url=place.at(place.path).shown, entry="", files=held, identity=identity)
 
 
 def script_of(project: Project) -> Script:

@@ -31,15 +31,26 @@ PIECE = 1 << 16
 OPTIONS = {"headers", "origin"}
 
 
-async def fetch(location: Location, access: Access, cap: int) -> bytes:
-    """The bytes at a location, at most ``cap``. Raises SourceError, and whatever the client raises."""
+async def fetch(
+    location: Location,
+    access: Access,
+    cap: int,
+    headers: Mapping[str, str] | None = None,
+    *,
+    top: Location | None = None,
+) -> bytes:
+    """The bytes at a location, at most ``cap``. Raises SourceError, and whatever the client raises.
+
+    ``headers`` are by default those that the caller configured for its server; ``top`` is what redirects
+    must not lead out of.
+    """
     place = location
-    headers = own_headers(location, access)
+    headers = own_headers(location, access) if headers is None else headers
     for _ in range(REDIRECTS + 1):
         found = await request(place, access, cap, headers)
         if isinstance(found, bytes):
             return found
-        following = redirected(location, place, found, access)
+        following = redirected(location, place, found, access, top)
         if (following.scheme, following.place) != (place.scheme, place.place):
             headers = {}
         place = following
@@ -135,7 +146,9 @@ async def body(place: Location, answer: aiohttp.ClientResponse, cap: int) -> byt
     return bytes(content)
 
 
-def redirected(location: Location, place: Location, target: str, access: Access) -> Location:
+def redirected(
+    location: Location, place: Location, target: str, access: Access, top: Location | None = None
+) -> Location:
     """Where a redirect leads. Raises SourceError for one that may not be followed."""
     try:
         following = parse(urljoin(place.text, target))
@@ -147,5 +160,10 @@ def redirected(location: Location, place: Location, target: str, access: Access)
         raise SourceError(
             f"cannot load {location.shown}: it is redirected to {following.shown},"
             f" and from {place.scheme} only {place.scheme} and https are followed"
+        )
+    if top is not None and not following.below(top):
+        raise SourceError(
+            f"cannot load {location.shown}: it is redirected to {following.shown}, which lies outside"
+            f" {top.shown}; name the file that it leads to"
         )
     return following

@@ -22,7 +22,7 @@ from loader.storage import (
     StorageBlock,
     TempStorageBlock,
 )
-from loader.stores.drivers import Objects, azure_options, google_options, s3_options
+from loader.stores.drivers import Objects, azure_account, azure_options, google_options, s3_options
 from loader.stores.kv import KeyValues
 from loader.stores.local import Folder, PrivateFolder
 from loader.stores.policy import check_hosts, check_kernel, check_options, check_place, writable
@@ -66,6 +66,8 @@ def of_files(held: Mapping[str, Any], access: Access, trusted: bool) -> Store:
     new_key = KEYS[held["key_type"]]
     if not trusted or location.scheme != "file":
         check_options(location, options, trusted=trusted)
+    if location.kind == "az" and options and not trusted:
+        options = azure_options(azure_account(location, options), any_host=False)
     if location.scheme == "file":
         return in_folder(location, access, trusted, new_key)
     return in_objects(location, options, access, trusted, new_key)

@@ -39,8 +39,10 @@ class Objects:
         ours = {name for group in IDENTITIES if group & set(options) for name in group}
         configured = drivers.options(location, access)
         kept = {name: value for name, value in configured.items() if name not in ours}
-        merged = {location.scheme: {**kept, **options}}
-        self._access = replace(access, options=merged)
+        # A region does not take back the caller's endpoint.
+        client = {**kept.get("client_kwargs", {}), **options.get("client_kwargs", {})}
+        merged = {**kept, **options, **({"client_kwargs": client} if client else {})}
+        self._access = replace(access, options={location.scheme: merged})
 
     def read(self, name: str) -> bytes:
         """The bytes of an object. Raises StorageError."""
@@ -206,6 +208,23 @@ def google_options(held: Mapping[str, Any], *, trusted: bool) -> dict[str, Any]:
             )
         options["token"] = {"token_uri": GOOGLE_TOKENS, **account}
     return options
+
+
+def azure_account(location: Location, options: Mapping[str, Any]) -> dict[str, str]:
+    """The account that a spec names, as a connection string: the driver asks its surroundings for nothing.
+
+    Otherwise it would send that account whatever keys and tokens of the caller it finds. Raises StorageError.
+    """
+    keys = {"AccountKey": options.get("account_key"), "SharedAccessSignature": options.get("sas_token")}
+    given = {name: value.removeprefix("?") for name, value in keys.items() if isinstance(value, str)}
+    whole = "account_name" in options and len(given) + (options.get("anon") is True) == 1
+    if not whole or any(";" in str(value) for value in options.values()):
+        raise StorageError(
+            f"cannot use {location.shown} as storage: a spec that says who asks gives its account_name and"
+            f" either its account_key, its sas_token or anon: true; give both, or leave its options out"
+        )
+    pairs = {"AccountName": options["account_name"], **given}
+    return {"connection_string": ";".join(f"{name}={value}" for name, value in pairs.items())}
 
 
 def azure_options(held: Mapping[str, Any], *, any_host: bool) -> dict[str, Any]:

@@ -16,17 +16,17 @@ from loader.sources.parsing import parse, redacted
 WRITABLE = frozenset({"file", "memory", "s3", "gs", "az"})
 """The kinds of place that can be written."""
 OPTIONS: Mapping[str, frozenset[str]] = {
-    "s3": frozenset({"key", "secret", "token", "anon", "requester_pays"}),
-    "gs": frozenset({"project", "requester_pays"}),
+    "s3": frozenset({"key", "secret", "token", "anon"}),
+    "gs": frozenset({"project"}),
     "az": frozenset({"account_name", "account_key", "sas_token", "anon"}),
 }
-"""What a spec may tell a driver: who asks. What could name a host, file or program is the caller's."""
+"""What a spec may tell a driver: who asks. What could name a host, file, program or payer is the caller's."""
 REGISTERED: Mapping[str, frozenset[str]] = {
-    "s3": frozenset({"endpoint_url", "profile", "use_ssl", "client_kwargs"}),
-    "gs": frozenset({"endpoint_url"}),
+    "s3": frozenset({"endpoint_url", "profile", "use_ssl", "client_kwargs", "requester_pays"}),
+    "gs": frozenset({"endpoint_url", "requester_pays"}),
     "az": frozenset({"account_host", "connection_string"}),
 }
-"""What a block of the caller's, or one that is registered, may tell it too: also where it leads."""
+"""What a block of the caller's, or a registered one, may tell it too: also where it leads, and who pays."""
 CLIENT = frozenset({"region_name", "endpoint_url"})
 """What ``client_kwargs`` may hold."""
 AZURE_HOSTS = "core.windows.net"

@@ -92,7 +92,7 @@ deployment often  deployments.py:16
     parameters  folder = "/srv/upload"
                 days = 7
     tags        upload, hourly
-    runner      subprocess (env = {"LEVEL": "debug"})
+    runner      subprocess (env = {"LEVEL": "…"})
 
 deployment mornings  deployments.py:25
     flow        clean-up

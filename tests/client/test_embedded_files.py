@@ -152,6 +152,20 @@ def test_a_folder_in_which_others_may_write_is_refused(tmp_path, refused):
         folder.rmdir()
 
 
+def test_a_folder_above_in_which_others_may_write_is_refused(tmp_path, refused):
+    """They could put another folder in the place of the registry's; not so in a sticky one."""
+    above = tmp_path / "above"
+    (above / "middle" / "own").mkdir(parents=True, mode=0o700)
+    path = above / "middle" / "own" / "registry.db"
+    for bits in (0o777, 0o770, 0o702):
+        above.chmod(bits)
+        assert f"run chmod go-w {above}," in refused(path)
+        assert not path.exists()
+    above.chmod(0o1777)
+    fill(path)
+    assert path.exists()
+
+
 def test_a_file_of_another_user_is_refused(path, refused):
     """Even for root, who could read it."""
     if os.geteuid() == 0:

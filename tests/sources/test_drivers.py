@@ -5,13 +5,13 @@ import json
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from fsspec.implementations.github import GithubFileSystem
 
 from loader.access import Access
 from loader.sources import read
 from loader.sources.reasons import reason
 
 FILES = {"main.py": b"import helper\n", "helper.py": b"x = 1\n", "sub/empty": b""}
+ELSEWHERE = "http://127.0.0.2:9"
 LARGE = b"# large\n" * (1 << 16)
 
 
@@ -45,7 +45,8 @@ def github(server, reply, monkeypatch, near):
     def tree(prefix):
         names, folders = folder(files, prefix)
         entries = [
-            {"path": name, "mode": "100644", "type": "blob", "size": len(files[prefix + name]), "sha": "f"}
+            {"path": name, "mode": "100644", "type": "blob", "size": len(files[prefix + name])}
+            | {"sha": (prefix + name).encode().hex()}
             for name in names
         ]
         entries += [
@@ -59,24 +60,24 @@ def github(server, reply, monkeypatch, near):
     def answer(method, path, query):
         if path.startswith("/repos/ann/flows/git/trees/"):
             return tree(path.removeprefix("/repos/ann/flows/git/trees/").removeprefix("main"))
-        name = path.removeprefix("/repos/ann/flows/contents/")
-        if name in files and query.get("ref") == ["main"]:
-            small = base64.b64encode(files[name]).decode() if files[name] is not LARGE else ""
-            return reply(json.dumps({"content": small, "download_url": f"{server.url}/raw/{name}"}).encode())
-        name = path.removeprefix("/raw/")
-        if name in files:
-            return reply(b"" if method == "HEAD" else files[name], Content_Length=len(files[name]))
+        if path == "/repos/ann/flows":
+            return reply(b'{"default_branch": "main"}')
+        for name, content in files.items():
+            if path == f"/repos/ann/flows/git/blobs/{name.encode().hex()}":
+                return reply(content)
+        if path.startswith("/repos/ann/renamed"):
+            return reply(status="301 Moved", Location=path.replace("renamed", "flows"))
+        if path.startswith("/repos/ann/elsewhere"):
+            return reply(status="302 Found", Location=path.replace("/repos", f"{ELSEWHERE}/repos"))
         return None
 
     server.answers = Answers(server, reply, answer)
-    for name in ("url", "content_url"):
-        address = getattr(GithubFileSystem, name).replace("https://api.github.com", server.url)
-        monkeypatch.setattr(GithubFileSystem, name, address)
+    monkeypatch.setattr("loader.sources.github.API", server.url)
     return near, "github://ann:flows@main/srv"
 
 
 def test_a_project_of_github_is_read(github, refused):
-    """Small files from its API, large ones from where that says; links are left out."""
+    """Small files and large ones; links are left out."""
     near, root = github
     found = read(f"{root}/main.py", access=near())
     assert (found.content, found.filename) == (FILES["main.py"], f"{root}/main.py")
@@ -84,15 +85,40 @@ def test_a_project_of_github_is_read(github, refused):
     assert dict(found.project.files) == FILES | {"large.py": LARGE}
     assert dict(found.project.left_out) == {"link.py": "it is a link"}
     assert "it is a link" in refused(f"{root}/link.py", access=near())
-    assert "there is no such file" in refused(f"{root}/gone.py", access=near())
+    for name in ("gone.py", "gone/x.py", "main.py/x.py"):
+        assert "there is no such file" in refused(f"{root}/{name}", access=near())
     assert "there is no such file" in refused("github://ann:other@main/a.py", access=near())
+    assert "larger than 5 bytes" in refused(f"{root}/main.py", access=near(size=5))
 
 
-def test_a_large_file_of_github_is_fetched_under_guard(github, refused, server):
-    """Where its API says that it is may be anywhere."""
+def test_a_branch_may_be_left_out_and_a_repository_be_renamed(github, refused):
+    """Redirects are followed at the API, and lead nowhere else."""
+    near, _ = github
+    assert read("github://ann:flows/srv/main.py", access=near()).content == FILES["main.py"]
+    assert read("github://ann:renamed@main/srv/main.py", access=near()).content == FILES["main.py"]
+    message = refused("github://ann:elsewhere@main/srv/main.py", access=near())
+    assert f"it is redirected to {ELSEWHERE}" in message
+
+
+def test_github_is_told_nothing_of_the_callers_surroundings(github, server, monkeypatch, tmp_path):
+    """No login of a .netrc, and nothing through a proxy; the caller's own options alone."""
+    near, root = github
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password HUNTER2\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    read(f"{root}/main.py", access=near())
+    assert server.requests
+    assert not any(b"authorization" in request.lower() for request in server.requests)
+    read(f"{root}/main.py", access=near(options={"github": {"username": "me", "token": "own"}}))
+    assert b"Basic " + base64.b64encode(b"me:own") in server.requests[-1]
+
+
+def test_github_is_reached_under_guard(github, refused, server):
+    """Whatever address its name has."""
     _, root = github
-    refused(f"{root}/large.py", access=Access())
-    assert not any(b"/raw/" in request for request in server.requests)
+    assert "no public address" in refused(f"{root}/large.py", access=Access())
+    assert not server.requests
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from loader.errors import SourceError
-from loader.sources import identity_of, read
+from loader.sources import Origin, origin_of, read
 
 
 @pytest.fixture
@@ -18,18 +18,18 @@ def test_a_root_of_the_identity_is_read(folder, tmp_path):
     """By its own name or by another, or by none where the script's folder is the root."""
     link = tmp_path / "link"
     link.symlink_to(folder)
-    assert identity_of(str(link)) == identity_of(f"file://{folder}") == identity_of(str(folder))
+    same = origin_of(folder).identity
+    assert origin_of(link).identity == origin_of(f"file://{folder}").identity == same
     for root in (folder, link):
-        found = read(root / "sub" / "flow.py", root, identity=identity_of(str(folder)))
+        found = read(root / "sub" / "flow.py", origin_of(root))
         assert found.content == b"good"
-        assert (found.root.device, found.root.inode) == identity_of(str(folder))
-    assert read(folder / "sub" / "flow.py", identity=identity_of(str(folder / "sub"))).content == b"good"
+        assert (found.root.device, found.root.inode) == same
 
 
 @pytest.mark.parametrize("by_link", [False, True])
 def test_a_root_that_was_exchanged_is_refused(folder, tmp_path, by_link):
     """For another folder of that name, or for a link to one."""
-    before = identity_of(str(folder))
+    before = origin_of(folder)
     folder.rename(tmp_path / "kept")
     other = tmp_path / "other" if by_link else folder
     (other / "sub").mkdir(parents=True)
@@ -37,23 +37,22 @@ def test_a_root_that_was_exchanged_is_refused(folder, tmp_path, by_link):
     if by_link:
         folder.symlink_to(other)
     with pytest.raises(SourceError, match=f"the folder {folder} was exchanged while it was in use"):
-        read(folder / "sub" / "flow.py", folder, identity=before)
+        read(folder / "sub" / "flow.py", before)
 
 
 def test_a_folder_above_the_root_may_be_exchanged(folder, tmp_path):
     """The same folder in another place is the same."""
-    before = identity_of(str(folder / "sub"))
+    before = origin_of(folder / "sub")
     folder.rename(tmp_path / "moved")
-    found = read(tmp_path / "moved" / "sub" / "flow.py", identity=before)
+    found = read(tmp_path / "moved" / "sub" / "flow.py", Origin(f"{tmp_path}/moved/sub", before.identity))
     assert found.content == b"good"
 
 
 def test_a_folder_that_is_not_there_has_no_identity(tmp_path):
     """It is said."""
     with pytest.raises(SourceError, match="there is no such file"):
-        identity_of(str(tmp_path / "gone"))
-    with pytest.raises(SourceError):
-        identity_of("s3://bucket")
+        origin_of(tmp_path / "gone")
+    assert origin_of("s3://bucket/flows").identity is None
 
 
 def test_a_root_may_be_a_file_url(folder):

@@ -70,7 +70,7 @@ def test_a_location_has_one_spelling(given, meant):
         "abfs://container@account.dfs.core.windows.net/a",
         "az://container@account/a", "memory://a/../b", "memory://a//b", "memory://a?b", "github://owner/repo",
         "github://a:b@c?d/e", "github://..:b@c/e", "github://a:..@c/e", "github://a:b@../e",
-        "github://a:b@c/%2e%2e/e",
+        "github://a:b@c/%2e%2e/e", "github://a:b@%2e%2e/e", "github://a:b@main%2f/e", "github://%2e:b@c/e",
         "github://a:b:c@d/e", "git://", "git://repository/a", "git:///srv/r:main@../a", "zip://a",
         "zip://a::",
         "zip://../a::b.zip", "zip://a//b::c.zip", "zip://a\\b::c.zip", "zip://a\0::c.zip",

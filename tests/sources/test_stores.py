@@ -284,15 +284,13 @@ LOCATIONS = {
     "gcs": "gs://bucket/flow.py",
     "azure": "abfs://container/flow.py",
     "github": "github://owner:repository@main/flow.py",
-    "git": "git:///srv/repository:main@flow.py",
 }
 MODULES = {
     "http": "aiohttp",
     "s3": "s3fs",
     "gcs": "gcsfs",
     "azure": "adlfs",
-    "github": "requests",
-    "git": "pygit2",
+    "github": "aiohttp",
 }
 BLOCKED = """
 import sys

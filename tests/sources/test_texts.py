@@ -17,7 +17,7 @@ from loader.sources import (
     display,
     fetch,
     folder_of,
-    identity_of,
+    origin_of,
     parse,
     read,
     redacted,
@@ -63,7 +63,7 @@ def check_all(text):
     assert not below(text, "/nowhere")
     below("/srv/a", text)
     calls = [
-        parse, folder_of, display, schemes_of, basename_of, identity_of,
+        parse, folder_of, display, schemes_of, basename_of, origin_of,
         lambda text: beside(text, "a.py"),
         lambda text: beside("/srv/m.yaml", text),
         lambda text: beside("https://h/m.yaml", text),
@@ -108,7 +108,7 @@ def test_a_location_is_bounded_in_length(beginning):
     with pytest.raises(SourceError, match="has 2001 characters") as caught:
         parse(text + "a")
     assert len(str(caught.value)) < 200
-    for call in (schemes_of, folder_of, display, read, fetch, identity_of, lambda text: beside(text, "b")):
+    for call in (schemes_of, folder_of, display, read, fetch, lambda text: beside(text, "b")):
         with pytest.raises(SourceError, match="has 2001 characters"):
             call(text + "a")
     with pytest.raises(SourceError, match="has 2001 characters"):

@@ -105,6 +105,8 @@ def test_odd_places_are_refused(base):
         ("s3://bucket", {"config_kwargs": {"proxies": {}}}),
         ("s3://bucket", {"key": ["a"]}),
         ("s3://bucket", {"profile": "admin"}),
+        ("s3://bucket", {"requester_pays": True}),
+        ("gs://bucket", {"requester_pays": "projects-of-the-caller"}),
         ("gs://bucket", {"token": "/root/key.json"}),
         ("gs://bucket", {"endpoint_url": "http://10.0.0.1"}),
         ("az://box", {"account_host": "10.0.0.1", "account_name": "a"}),

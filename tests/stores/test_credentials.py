@@ -5,6 +5,8 @@ from pydantic import ValidationError
 
 from loader.access import Access
 from loader.errors import StorageError
+from loader.sources import drivers, parse
+from loader.sources.deadline import Deadline
 from loader.storage import (
     FileStorageBlock,
     GoogleCloudStorageBlock,
@@ -79,3 +81,53 @@ def test_the_kernels_files_are_known_by_their_file_system(tmp_path):
         store.put("proc/sys/x", b"")
     with pytest.raises(StorageError, match="below /proc are no files to keep"):
         store_of(LocalStorageBlock(storage_path="//proc/self"), Access(), trusted=True)
+
+
+KEYS = {"account_key": "T3du", "sas_token": "?sv=1&sig=own", "anon": True}
+
+
+@pytest.mark.parametrize("own", KEYS)
+def test_a_specs_account_gets_no_credentials_of_the_caller(monkeypatch, own):
+    """What a spec leaves out is not filled from the surroundings: no token, key or account of the caller."""
+    for name in ("SAS_TOKEN", "ACCOUNT_KEY", "CLIENT_ID", "CLIENT_SECRET", "TENANT_ID"):
+        monkeypatch.setenv(f"AZURE_STORAGE_{name}", SECRET)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", f"AccountName=mine;AccountKey={SECRET}")
+    access = Access(
+        storage=("az://box",), options={"az": {"account_name": "mine", "credential": SECRET, "anon": False}}
+    )
+    options = {"account_name": "theirs", own: KEYS[own]}
+    place = store_of(FileStorageBlock(base_path="az://box", options=options), access, trusted=False)._place
+    client = drivers.made(parse("az://box"), place._access, Deadline("az://box", 5)).service_client
+    assert client.account_name == "theirs"
+    assert SECRET not in f"{client.url} {vars(client.credential) if client.credential else None}"
+    assert ("sig=own" in client.url) is (own == "sas_token")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"account_name": "theirs"},
+        {"account_name": "theirs", "anon": False},
+        {"account_name": "theirs", "account_key": "a;BlobEndpoint=http://10.0.0.1"},
+        {"account_name": "theirs", "account_key": "eA==", "sas_token": "sig=1"},
+        {"account_name": "th.eirs/", "account_key": "eA=="},
+        {"account_key": "eA=="},
+        {"sas_token": "sig=1"},
+        {"anon": True},
+    ],
+)
+def test_half_an_account_is_refused(options):
+    """A spec says all of who asks, or nothing of it."""
+    block = FileStorageBlock(base_path="az://box", options=options)
+    with pytest.raises(StorageError, match="account"):
+        store_of(block, Access(storage=("az://box",)), trusted=False)
+    store_of(FileStorageBlock(base_path="az://box"), Access(storage=("az://box",)), trusted=False)
+
+
+def test_a_specs_region_keeps_the_callers_endpoint():
+    """The bucket that the caller allows is the one at the caller's own server."""
+    own = {"s3": {"client_kwargs": {"endpoint_url": "http://127.0.0.1:1"}}}
+    block = S3StorageBlock(bucket="box", region_name="eu-west-1")
+    place = store_of(block, Access(storage=("s3://box",), options=own), trusted=False)._place
+    client = place._access.options["s3"]["client_kwargs"]
+    assert client == {"endpoint_url": "http://127.0.0.1:1", "region_name": "eu-west-1"}

@@ -113,6 +113,24 @@ def _check_folder(path: str) -> None:
             f"others may write to its folder; run chmod go-w {shlex.quote(folder)}, or keep it in a folder"
             f" of its own",
         )
+    while folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+        _check_above(path, folder)
+
+
+def _check_above(path: str, folder: str) -> None:
+    """Whoever may rename what a folder holds can put another in the place of the registry's."""
+    status = os.stat(folder)
+    if status.st_uid not in {0, os.geteuid()}:
+        raise refusal(
+            path, f"another user owns {folder} above it; keep it below folders of your own, with {VARIABLE}"
+        )
+    if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
+        raise refusal(
+            path,
+            f"others may write to {folder} above it, and so exchange its folder;"
+            f" run chmod go-w {shlex.quote(folder)}, or keep it elsewhere, with {VARIABLE}",
+        )
 
 
 def _check_file(path: str, name: str) -> None:
