@@ -99,10 +99,10 @@ class Frame:
     async def handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """What the handler answers. Raises whatever comes in its way."""
         service = self.service
-        request[CALLER] = caller = caller_of(
-            request, service.config, service.token, public=isinstance(request.match_info.handler, page.Answer)
-        )
-        request[FORM] = bodies.wanted(request)
+        public = request.path in page.HELD
+        request[CALLER] = caller = caller_of(request, service.config, service.token, public=public)
+        if not public and request.path not in openapi.TEXTS:
+            request[FORM] = bodies.wanted(request)
         with logs.about(caller=caller.name):
             try:
                 return await handler(request)
