@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from loader.daemon import layers
 from loader.daemon.config import Config, Listen, Peer, Watched, default_socket
 from loader.errors import ConfigError
-from loader.strict_yaml import dotted
+from loader.yaml_places import dotted
 
 SHIPPED = resources.files("loader.daemon").joinpath("daemon.yaml").read_text(encoding="utf-8")
 LISTEN = {"host": "127.0.0.1", "port": 1, "token_file": "/etc/token"}

@@ -27,7 +27,7 @@ function put(where, ...children) {
 async function detail(source) {
   const held = state.details.get(source.id);
   if (held?.stamp === stamp(source)) return;
-  state.details.set(source.id, { stamp: stamp(source), ...(held ?? {}), stamp: stamp(source) });
+  state.details.set(source.id, { ...held, stamp: stamp(source) });
   try {
     const whole = await get(`v1/sources/${encodeURIComponent(source.id)}`);
     state.details.set(source.id, { stamp: stamp(source), whole });
@@ -117,7 +117,7 @@ function loads() {
   const rows = all.slice(-10).reverse().map((load) =>
     element("tr", {}, element("td", {}, moment(new Date(load.at * 1000).toISOString())), element("td", {}, place(load.location)), element("td", {}, tag(load.status, load.status === "loaded" ? "good" : "bad")), element("td.number", {}, seconds(load.seconds))),
   );
-  put(part("loads"), all.length ? [chart(all), table(["When", "Script", "Status", "Took"], rows)] : element("p.quiet", {}, "Nothing was loaded yet."));
+  put(part("loads"), all.length ? [chart(all, Math.max(part("loads").clientWidth, 300)), table(["When", "Script", "Status", "Took"], rows)] : element("p.quiet", {}, "Nothing was loaded yet."));
 }
 
 function sandbox() {
@@ -130,7 +130,7 @@ function sandbox() {
   const mechanisms = (known.mechanisms ?? []).map((item) =>
     element("tr", {}, element("td", {}, foreign(item.name, 100)), element("td", {}, tag(item.works ? "works" : "missing", item.works ? "good" : "bad")), element("td", {}, foreign(item.works ? item.purpose : [item.cause ?? item.error, item.remedy].filter(Boolean).join("; "), 1000))),
   );
-  put(part("sandbox"), table(["Profile", "Here", ""], profiles), table(["Mechanism", "Here", "What for"], mechanisms));
+  put(part("sandbox"), table(["Profile", "Here", "Why not"], profiles), table(["Mechanism", "Here", "What for"], mechanisms));
 }
 
 function counts() {
