@@ -187,7 +187,7 @@ def chosen_flow(batch: Batch, asked: Question, behind: str | None, told: SpecVer
     """The flow that would run. Raises SelectionError."""
     if batches.is_manifest(asked.location) and asked.script is None:
         return told.valid.flow if told and told.valid else None
-    flows, where = batch.outcome.flows, f"in script {batch.outcome.source.location!r}"
+    flows, where = batch.outcome.flows, f"in script {sources.shown(asked.location)!r}"
     if behind is not None:
         found = named(flows, behind, ("bound", "name"), where)
         if asked.flow not in (None, found.name, found.bound):
