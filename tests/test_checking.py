@@ -121,6 +121,54 @@ def test_an_entrypoint_means_the_function(loader, tmp_path):
     assert [reason.kind for reason in loader.check(f"{path}:b", flow="a").reasons] == [Kind.FLOW_MISSING]
 
 
+NAMED = """
+from prefect import flow
+@flow(name="g")
+def base(): pass
+def g(): pass
+alias = base
+def make():
+    @flow(name="made flow")
+    def inner(): pass
+    return inner
+made = make()
+class Held:
+    @staticmethod
+    @flow(name="held")
+    def inside(): pass
+    kept = flow(name="gone")(lambda: None)
+@flow
+def gone(): pass
+Held.gone = gone
+def gone(): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [("base", "g"), ("made", "made flow")]
+    + [(gone, None) for gone in ("g", "inner", "made flow", "gone", "")],
+)
+def test_an_entrypoint_means_what_the_script_calls_so(loader, tmp_path, function, name):
+    """As Python looks it up: neither a flow's name nor a function that nothing leads to is one."""
+    path = tmp_path / "a.py"
+    path.write_text(NAMED)
+    verdict = loader.check(path, function=function)
+    assert (verdict.ok, verdict.flow and verdict.flow.name) == (name is not None, name)
+    assert [reason.kind for reason in verdict.reasons] == ([] if name else [Kind.FLOW_MISSING])
+    if function:
+        assert loader.check(f"{path}:{function}").reasons == verdict.reasons
+
+
+def test_a_location_beside_a_function_is_no_entrypoint(loader, tmp_path):
+    """Whatever lies beside the script under the name of both together."""
+    (tmp_path / "a.py").write_text("from prefect import flow\n@flow\ndef f(): pass")
+    (tmp_path / "a.py:f").write_text("1 / 0")
+    assert loader.check(tmp_path / "a.py", function="f").ok
+    with pytest.raises(SourceError, match="no such file"):
+        loader.check(tmp_path / "a.py:g", function="f")
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
