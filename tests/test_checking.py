@@ -426,6 +426,44 @@ def test_schemas_of_any_shape(properties):
     fit({"properties": properties, "required": "x"}, {"x": 1})
 
 
+@pytest.mark.parametrize(
+    ("schema", "fits", "misfits"),
+    [
+        ({"uniqueItems": True}, [[1, True, "1", [1], {"a": 1}], "aa"], [[1, 1.0], [{"a": [1]}, {"a": [1]}]]),
+        ({"uniqueItems": False}, [[1, 1]], []),
+        ({"const": {"a": [1]}}, [{"a": [1.0]}], [{"a": [True]}, {"a": []}, [["a", [1]]]]),
+        ({"enum": [[0], {"a": 1}]}, [[0.0], {"a": 1}], [[False], {"a": 1, "b": 1}, 0]),
+        ({"contains": {"type": "string"}}, [["x", 1], "x"], [[1], []]),
+        ({"contains": {"type": "string"}, "minContains": 0, "maxContains": 1}, [[], ["x"]], [["x", "y"]]),
+    ],
+)
+def test_values_are_equal_as_json_has_it(schema, fits, misfits):
+    """Whatever they hold, and whatever Python says."""
+    properties = {"properties": {"x": schema}}
+    assert [fit(properties, {"x": value})[0] for value in fits] == [[]] * len(fits)
+    assert [len(fit(properties, {"x": value})[0]) for value in misfits] == [1] * len(misfits)
+
+
+MANY = [{"a": place} for place in range(4_000)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "told"),
+    [
+        ({"uniqueItems": True}, MANY, []),
+        ({"uniqueItems": True}, [place * (2**61 - 1) for place in range(100_000)], [Kind.UNUSABLE_SCHEMA]),
+        ({"enum": [[MANY[place], *MANY] for place in range(400)]}, [{}, *MANY], [Kind.UNUSABLE_SCHEMA]),
+        ({"contains": {"enum": MANY}}, [[]] * 4_000, [Kind.UNUSABLE_SCHEMA]),
+    ],
+)
+def test_comparing_is_bounded_in_time(schema, value, told):
+    """However many items there are, and however alike they are made."""
+    started = time.monotonic()
+    reasons, _ = fit({"properties": {"x": schema}}, {"x": value}, seconds=0.5)
+    assert time.monotonic() - started < 2
+    assert [reason.kind for reason in reasons] == told
+
+
 def test_messages_are_short():
     """However long what they are about is."""
     schema = {"properties": {"x": {"enum": ["e" * 10_000] * 100}, "y" * 10_000: {}}}
