@@ -39,10 +39,22 @@ class Deployment(Protocol):
     storage_document_id: Any
 
 
-def checks_itself(deployment: Deployment) -> bool:
-    """Whether a run's own process asks for a check, as the last thing before it loads the flow."""
+def checks_itself(deployment: Deployment, profile: str, python: str | None) -> bool:
+    """Whether a run's own process asks for a check, as the last thing before it loads the flow.
+
+    Raises RunRefused if it asks with another profile or interpreter than these.
+    """
     steps = [step for step in deployment.pull_steps or () if step]
-    return bool(steps) and CHECK in steps[-1]
+    if not steps or CHECK not in steps[-1]:
+        return False
+    inputs = steps[-1][CHECK] or {}
+    for name, value in (("profile", profile), ("python", python)):
+        if inputs.get(name, value) != value:
+            raise RunRefused(
+                f"cannot let a deployment say by which {name} it is checked: leave {name} out of its step"
+                f" {CHECK}, or write there what the work pool says"
+            )
+    return True
 
 
 def folder(deployment: Deployment, working_dir: str | os.PathLike[str] | None) -> str:

@@ -44,16 +44,25 @@ def test_code_is_where_the_run_will_take_it_from(facts, expected):
 )
 def test_code_that_is_yet_to_come_is_refused(facts):
     """It is not looked for where it is not, and the remedy is named."""
-    assert not checks_itself(deployment(**facts))
+    assert not checks_itself(deployment(**facts), "strict", None)
     with pytest.raises(RunRefused, match=f"cannot check .*add {CHECK}"):
         folder(deployment(**facts), "/work")
 
 
 def test_step_that_asks_must_be_the_last():
     """What comes after it could bring other code."""
-    assert checks_itself(deployment(pull_steps=[CLONE, {CHECK: {}}, None]))
-    assert not checks_itself(deployment(pull_steps=[{CHECK: {}}, CLONE]))
-    assert not checks_itself(deployment())
+    assert checks_itself(deployment(pull_steps=[CLONE, {CHECK: {}}, None]), "strict", None)
+    assert not checks_itself(deployment(pull_steps=[{CHECK: {}}, CLONE]), "strict", None)
+    assert not checks_itself(deployment(), "strict", None)
+
+
+def test_step_asks_as_the_pool_says():
+    """Its arguments are the deployment's author's, who could open the sandbox by them."""
+    for inputs in ({}, None, {"profile": "mine", "python": "/venv", "timeout": 3}):
+        assert checks_itself(deployment(pull_steps=[{CHECK: inputs}]), "mine", "/venv")
+    for name, value in (("profile", "development"), ("python", "/bin/sh"), ("python", "{{ python }}")):
+        with pytest.raises(RunRefused, match=f"cannot let a deployment say by which {name}"):
+            checks_itself(deployment(pull_steps=[{CHECK: {name: value}}]), "strict", None)
 
 
 def test_relative_path_needs_a_working_directory():
