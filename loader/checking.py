@@ -26,7 +26,7 @@ from loader.errors import (
     SelectionError,
     UnspecifiedFlowError,
 )
-from loader.finding import Finder
+from loader.finding import Finder, bound
 from loader.fitting import Fit
 from loader.flow_loader import FlowLoader
 from loader.models import Flow, Outcome, Spec, Status
@@ -44,14 +44,16 @@ WORKED_OUT = "__prefect_kind"
 class Question:
     """What is asked. ``script`` is what was read already, and ``location`` then only what it is called.
 
-    ``flow`` is a flow's name or function, ``deployment`` a spec's name, or with its flow's as in
-    ``flow/name``. ``recorded`` is what a registry holds of that deployment; the script then need not have a
-    spec of it. ``shown`` is what messages call the location.
+    ``flow`` is a flow's name or function, ``function`` what an entrypoint calls it: no part of ``location``
+    then does. ``deployment`` is a spec's name, or with its flow's as in ``flow/name``. ``recorded`` is what a
+    registry holds of that deployment; the script then need not have a spec of it. ``shown`` is what messages
+    call the location.
     """
 
     location: str
     script: Script | None = None
     flow: str | None = None
+    function: str | None = None
     deployment: str | None = None
     parameters: Mapping[str, Any] | None = None
     recorded: Recorded | None = None
@@ -84,7 +86,9 @@ def question(
 
 def answer(loader: FlowLoader, asked: Question, wake: int | None = None) -> Verdict:
     """The verdict. Raises SourceError, ProfileError, ClientError, LoaderClosed."""
-    location, behind = (asked.location, None) if asked.script else split(asked.location)
+    location, behind = asked.location, asked.function
+    if behind is None and asked.script is None:
+        location, behind = split(location)
     finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake)
     if asked.deployment is None and not batches.is_manifest(location):
         script = asked.script or sources.read(location, asked.root, asked.access)
@@ -189,7 +193,7 @@ def chosen_flow(batch: Batch, asked: Question, behind: str | None, told: SpecVer
         return told.valid.flow if told and told.valid else None
     flows, where = batch.outcome.flows, f"in script {sources.shown(asked.location)!r}"
     if behind is not None:
-        found = named(flows, behind, ("bound", "name"), where)
+        found = bound(flows, behind, where)
         if asked.flow not in (None, found.name, found.bound):
             raise MissingFlowError(f"cannot take {asked.flow!r} for the flow: the location names {behind!r}")
         return found

@@ -21,7 +21,7 @@ def drifted(recorded: Recorded, flow: Flow) -> Iterator[Reason]:
     """Every field in which they differ; what the record does not have is not compared."""
     if recorded.name is not None and recorded.name != flow.name:
         yield changed("name", recorded.name, flow.name)
-    if recorded.function is not None and flow.bound is not None and recorded.function != flow.bound:
+    if recorded.function is not None and recorded.function != flow.bound:
         yield changed("entrypoint", recorded.function, flow.bound)
     if recorded.version is not None and flow.version is not None and recorded.version != flow.version:
         yield changed("version", recorded.version, flow.version)

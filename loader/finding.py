@@ -78,7 +78,9 @@ class Finder:
             else:
                 remember(self.failures, FAILED, key, in_short(outcome))
         flows, where = checked(outcome).flows, f"in script {sources.display(location)!r}"
-        return select_flow(flows, spec.flow_name, where) if part is None else named(flows, part, where)
+        return (
+            select_flow(flows, spec.flow_name, where) if part is None else bound(flows, part.function, where)
+        )
 
     def check_time(self, location: str) -> None:
         """Raise SourceError if the batch has had its time."""
@@ -171,15 +173,13 @@ def in_project(script: Script, part: PrefectPart | None) -> Script:
     return script if script.root is None else script.lying(script.folder or "", script.root)
 
 
-def named(flows: Iterable[Flow], part: PrefectPart, where: str) -> Flow:
-    """The flow that an entrypoint names by its function. Raises SelectionError."""
+def bound(flows: Iterable[Flow], function: str, where: str) -> Flow:
+    """The flow that an entrypoint calls so. Raises SelectionError."""
     held = tuple(flows)
-    found = [flow for flow in held if flow.bound == part.function]
+    found = [flow for flow in held if flow.bound == function]
     if not found:
-        there = " ".join(sorted({repr(flow.bound) for flow in held}))
-        raise MissingFlowError(
-            f"cannot find the flow {part.function!r} {where}; its flows are {there or 'none'}"
-        )
+        there = " ".join(sorted({repr(flow.bound) for flow in held if flow.bound is not None}))
+        raise MissingFlowError(f"cannot find the flow {function!r} {where}; its flows are {there or 'none'}")
     return select_flow(found, None, where)
 
 

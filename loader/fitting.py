@@ -9,13 +9,13 @@ time that one look at the largest of its parts takes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from datetime import time as clock
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from jsonschema import Draft7Validator, Draft202012Validator, FormatChecker
@@ -39,9 +39,9 @@ FORMATS: Mapping[str, Any] = MappingProxyType(
 )
 """What these formats come to when a flow is called: as lenient as that."""
 TODAY = (
-    "allOf anyOf const contains dependentRequired dependentSchemas enum exclusiveMaximum exclusiveMinimum"
+    "allOf anyOf dependentRequired dependentSchemas exclusiveMaximum exclusiveMinimum"
     " format if items maxItems maxLength maxProperties maximum minItems minLength minProperties minimum"
-    " multipleOf not oneOf prefixItems propertyNames required type uniqueItems"
+    " multipleOf not oneOf prefixItems propertyNames required type"
 ).split()
 """Keywords that are done as the library does them."""
 UNTRIED = ("pattern", "patternProperties", "unevaluatedItems", "unevaluatedProperties", "$dynamicRef")
@@ -53,6 +53,7 @@ DUE: Mapping[str, str] = MappingProxyType(
     {"string": "text", "integer": "an integer", "number": "a number", "boolean": "true or false"}
     | {"null": "null", "array": "a list", "object": "an object"}
 )
+T = TypeVar("T")
 Check = Callable[[Any, Any, Any, Any], Any]
 
 
@@ -125,6 +126,20 @@ class Fit:
         if time.monotonic() > self.end:
             raise Unusable("to look at it takes too long")
 
+    def each(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, as long as there is time."""
+        for item in items:
+            self.spend()
+            yield item
+
+    def hashable(self, value: Any) -> Any:
+        """What is equal for JSON values that are equal: 1 is 1.0, and true is neither."""
+        if isinstance(value, dict):
+            return dict, tuple((key, self.hashable(value[key])) for key in self.each(sorted(value)))
+        if isinstance(value, list):
+            return list, tuple(map(self.hashable, self.each(value)))
+        return (bool, value) if isinstance(value, bool) else value
+
 
 def judge(fit: Fit) -> Any:
     """The class that judges by our keywords, and spends the time of ``fit``."""
@@ -135,6 +150,10 @@ def judge(fit: Fit) -> Any:
         "properties": properties,
         "additionalProperties": additional,
         "items": items,
+        "const": partial(const, fit),
+        "contains": partial(contains, fit),
+        "enum": partial(enum, fit),
+        "uniqueItems": partial(unique, fit),
         "additionalItems": Draft7Validator.VALIDATORS["additionalItems"],
         "dependencies": Draft7Validator.VALIDATORS["dependencies"],
     }
@@ -188,6 +207,38 @@ def items(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Mi
     """The items of a list: one schema for all, or as in draft 7 one for each."""
     draft = Draft7Validator if isinstance(value, list) else Draft202012Validator
     yield from draft.VALIDATORS["items"](validator, value, instance, schema) or ()
+
+
+def const(fit: Fit, _validator: Any, value: Any, instance: Any, _schema: Any) -> Iterator[Misfit]:
+    """The one value."""
+    if fit.hashable(value) != fit.hashable(instance):
+        yield Misfit(f"{shown(value)} is due")
+
+
+def enum(fit: Fit, _validator: Any, value: Any, instance: Any, _schema: Any) -> Iterator[Misfit]:
+    """One of some values."""
+    if fit.hashable(instance) not in map(fit.hashable, fit.each(value)):
+        yield Misfit(f"it is none of {len(value)} values")
+
+
+def unique(fit: Fit, _validator: Any, value: Any, instance: Any, _schema: Any) -> Iterator[Misfit]:
+    """A list in which nothing is twice."""
+    if value and isinstance(instance, list):
+        held: set[Any] = set()
+        for item in map(fit.hashable, fit.each(instance)):
+            if item in held:
+                yield Misfit("it has an item twice")
+                return
+            held.add(item)
+
+
+def contains(fit: Fit, validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Misfit]:
+    """A list that has as many items of some kind as are due."""
+    if isinstance(instance, list):
+        judged = validator.evolve(schema=value)
+        count = sum(judged.is_valid(item) for item in fit.each(instance))
+        if not schema.get("minContains", 1) <= count <= schema.get("maxContains", count):
+            yield Misfit(f"another number of items of a kind is due than {count}")
 
 
 def may_be_null(name: str, schema: Any, parent: Mapping[str, Any]) -> bool:

@@ -62,6 +62,7 @@ class Asked(PlanOptions, total=False):
     """What ``check`` may be asked."""
 
     flow: str | None
+    function: str | None
     deployment: str | None
     parameters: Mapping[str, Any] | None
     recorded: Recorded | DeploymentRecord | None
@@ -174,7 +175,8 @@ class FlowLoader:
         """Whether a run may go ahead: every reason why not, from one load.
 
         ``location`` is a script's or a manifest's, or an entrypoint ``file.py:function``. ``flow`` is a
-        flow's name or function, ``deployment`` the name of a spec that is there, or ``flow/name``.
+        flow's name or function; ``function`` is what an entrypoint calls it, and ``location`` then a script's
+        and nothing else. ``deployment`` is the name of a spec that is there, or ``flow/name``.
         ``parameters`` are those of the run: unless they are given, none is missed. ``recorded`` is what a
         registry holds of the deployment, compared field by field with what the script says. ``client`` is
         where specs find their storage, by default the embedded registry. With ``text`` there is no file:

@@ -121,6 +121,54 @@ def test_an_entrypoint_means_the_function(loader, tmp_path):
     assert [reason.kind for reason in loader.check(f"{path}:b", flow="a").reasons] == [Kind.FLOW_MISSING]
 
 
+NAMED = """
+from prefect import flow
+@flow(name="g")
+def base(): pass
+def g(): pass
+alias = base
+def make():
+    @flow(name="made flow")
+    def inner(): pass
+    return inner
+made = make()
+class Held:
+    @staticmethod
+    @flow(name="held")
+    def inside(): pass
+    kept = flow(name="gone")(lambda: None)
+@flow
+def gone(): pass
+Held.gone = gone
+def gone(): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [("base", "g"), ("made", "made flow")]
+    + [(gone, None) for gone in ("g", "inner", "made flow", "gone", "")],
+)
+def test_an_entrypoint_means_what_the_script_calls_so(loader, tmp_path, function, name):
+    """As Python looks it up: neither a flow's name nor a function that nothing leads to is one."""
+    path = tmp_path / "a.py"
+    path.write_text(NAMED)
+    verdict = loader.check(path, function=function)
+    assert (verdict.ok, verdict.flow and verdict.flow.name) == (name is not None, name)
+    assert [reason.kind for reason in verdict.reasons] == ([] if name else [Kind.FLOW_MISSING])
+    if function:
+        assert loader.check(f"{path}:{function}").reasons == verdict.reasons
+
+
+def test_a_location_beside_a_function_is_no_entrypoint(loader, tmp_path):
+    """Whatever lies beside the script under the name of both together."""
+    (tmp_path / "a.py").write_text("from prefect import flow\n@flow\ndef f(): pass")
+    (tmp_path / "a.py:f").write_text("1 / 0")
+    assert loader.check(tmp_path / "a.py", function="f").ok
+    with pytest.raises(SourceError, match="no such file"):
+        loader.check(tmp_path / "a.py:g", function="f")
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
@@ -376,6 +424,44 @@ def test_regular_expressions_for_names_are_not_tried():
 def test_schemas_of_any_shape(properties):
     """None of them raises."""
     fit({"properties": properties, "required": "x"}, {"x": 1})
+
+
+@pytest.mark.parametrize(
+    ("schema", "fits", "misfits"),
+    [
+        ({"uniqueItems": True}, [[1, True, "1", [1], {"a": 1}], "aa"], [[1, 1.0], [{"a": [1]}, {"a": [1]}]]),
+        ({"uniqueItems": False}, [[1, 1]], []),
+        ({"const": {"a": [1]}}, [{"a": [1.0]}], [{"a": [True]}, {"a": []}, [["a", [1]]]]),
+        ({"enum": [[0], {"a": 1}]}, [[0.0], {"a": 1}], [[False], {"a": 1, "b": 1}, 0]),
+        ({"contains": {"type": "string"}}, [["x", 1], "x"], [[1], []]),
+        ({"contains": {"type": "string"}, "minContains": 0, "maxContains": 1}, [[], ["x"]], [["x", "y"]]),
+    ],
+)
+def test_values_are_equal_as_json_has_it(schema, fits, misfits):
+    """Whatever they hold, and whatever Python says."""
+    properties = {"properties": {"x": schema}}
+    assert [fit(properties, {"x": value})[0] for value in fits] == [[]] * len(fits)
+    assert [len(fit(properties, {"x": value})[0]) for value in misfits] == [1] * len(misfits)
+
+
+MANY = [{"a": place} for place in range(4_000)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "told"),
+    [
+        ({"uniqueItems": True}, MANY, []),
+        ({"uniqueItems": True}, [place * (2**61 - 1) for place in range(100_000)], [Kind.UNUSABLE_SCHEMA]),
+        ({"enum": [[MANY[place], *MANY] for place in range(400)]}, [{}, *MANY], [Kind.UNUSABLE_SCHEMA]),
+        ({"contains": {"enum": MANY}}, [[]] * 4_000, [Kind.UNUSABLE_SCHEMA]),
+    ],
+)
+def test_comparing_is_bounded_in_time(schema, value, told):
+    """However many items there are, and however alike they are made."""
+    started = time.monotonic()
+    reasons, _ = fit({"properties": {"x": schema}}, {"x": value}, seconds=0.5)
+    assert time.monotonic() - started < 2
+    assert [reason.kind for reason in reasons] == told
 
 
 def test_messages_are_short():

@@ -352,11 +352,39 @@ def test_rules_mean_what_they_mean_to_git(tmp_path):
 )
 def test_no_pattern_takes_for_ever(pattern):
     """What is scanned is somebody else's folder, and its ignore files are theirs, too."""
-    rules = ignoring.parse(f"{pattern}\n".encode() * 20, 0)
+    rules = ignoring.parse(f"{pattern}\n".encode() * 20, 0, ignoring.Budget(10_000_000))
     started = time.monotonic()
     ignoring.is_left_out((rules,), ("a" * 250,), folder=False)
     ignoring.is_left_out((rules,), ("a",) * 1000, folder=False)
     assert time.monotonic() - started < 2
+
+
+def test_rules_that_take_too_long_are_a_problem(tmp_path):
+    """Of their folder: what lies beside it is found."""
+    made(tmp_path, hostile___dot_gitignore=f"*{'a' * 100}b?\n" * 2_000, other__a_dot_py="")
+    for place in range(20):
+        made(tmp_path / "hostile" / ("a" * 240 + str(place)), a_dot_py="")
+    started = time.monotonic()
+    found = list(Walk(str(tmp_path)).files())
+    assert time.monotonic() - started < 10
+    assert [os.path.relpath(item.path, tmp_path) for item in found] == ["hostile", "other/a.py"]
+    assert "cannot go by the ignore files" in found[0].problem
+
+
+def test_folder_that_becomes_a_link_is_not_followed(tmp_path, monkeypatch):
+    """What was opened is what is read."""
+    made(tmp_path, sub__a_dot_py="", other__b_dot_py="")
+    opened = os.open
+
+    def exchanged(path, *args, **values):
+        descriptor = opened(path, *args, **values)
+        if path == str(tmp_path / "sub"):
+            (tmp_path / "sub").rename(tmp_path / "moved")
+            (tmp_path / "sub").symlink_to("other")
+        return descriptor
+
+    monkeypatch.setattr(os, "open", exchanged)
+    assert walked(tmp_path)[0] == ["other/b.py", "sub/a.py"]
 
 
 def test_ignore_files_of_any_size(tmp_path):

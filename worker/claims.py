@@ -26,7 +26,8 @@ def brief(kind: str, name: Optional[str], file: Optional[str], line: Optional[in
 class Flow:
     """One flow of a script. Facts that the dialect does not know are None.
 
-    ``variable`` is the global of the script that holds it, where that is not called like its function.
+    ``variable`` is the global of the script that holds it, where that is not called like its function; it is
+    empty where none does.
     """
 
     name: str
@@ -51,8 +52,8 @@ class Flow:
 
     @property
     def bound(self) -> Optional[str]:
-        """What an entrypoint calls it."""
-        return self.variable or self.function
+        """What an entrypoint calls it, if it leads to it."""
+        return self.function if self.variable is None else self.variable or None
 
     def __repr__(self) -> str:
         return brief("Flow", self.name, self.file, self.line)

@@ -19,6 +19,7 @@ __builtins__ = BUILTINS
 LIST = 1_000
 """Tags kept of one flow or spec."""
 find_line_starts = dis.findlinestarts
+attributes = type.__dict__["__dict__"].__get__
 abspath, isabs, relpath, separator = os.path.abspath, os.path.isabs, os.path.relpath, os.sep
 
 
@@ -130,10 +131,19 @@ def with_variable(
     flow: protocol.Flow, held: Any, namespace: Dict[str, Any], names: Dict[int, str]
 ) -> protocol.Flow:
     """The message for the flow ``held``, with the one of the ``names`` that an entrypoint has for it."""
-    if flow.function is None or dict.get(namespace, flow.function) is held:
+    if flow.function is not None and reached(namespace, flow.function) is held:
         return flow
-    name = names.get(id(held))
-    return flow if name is None else protocol.Flow(**{**vars(flow), "variable": name})
+    return protocol.Flow(**{**vars(flow), "variable": names.get(id(held), "")})
+
+
+def reached(namespace: Dict[str, Any], path: str) -> Any:
+    """What a global holds, or with dots in its ``path`` an attribute of a class; None for neither."""
+    first, *names = path.split(".")
+    held: Any = dict.get(namespace, first)
+    for name in names:
+        held = dict(attributes(held)).get(name) if type in mro_of(type(held)) else None
+        held = held.__func__ if type(held) in (staticmethod, classmethod) else held
+    return held
 
 
 def entrypoint(file: Optional[str], function: Optional[str], root: Optional[str]) -> Optional[str]:

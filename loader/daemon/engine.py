@@ -242,6 +242,7 @@ class Engine:
                 script=text_of(asked),
                 shown=asked.shown,
                 flow=asked.flow,
+                function=asked.function,
                 deployment=asked.deployment,
                 parameters=asked.parameters,
                 recorded=asked.recorded,

@@ -85,6 +85,7 @@ class Checking(Planning):
     """What ``check`` is asked. ``location`` may be an entrypoint, ``file.py:function``."""
 
     flow: Name | None = None
+    function: Name | None = None
     deployment: Name | None = None
     parameters: dict[str, Any] | None = None
     recorded: Recorded | None = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from importlib import machinery
 from typing import Any, Protocol
 
 from loader import escape
@@ -16,6 +18,14 @@ SET_FOLDER = (
     "prefect.deployments.steps.pull.set_working_directory",
 )
 """The pull step that brings nothing."""
+SCRIPT = ".py:"
+"""What an entrypoint of a file holds; Prefect takes any other for a module's."""
+FINDERS: tuple[Any, ...] = (
+    (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+    (machinery.SourceFileLoader, machinery.SOURCE_SUFFIXES),
+    (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+)
+"""How Python looks for a module in a folder, in its order."""
 TEMPLATE = "{{"
 """What is in a value that only the run's process can work out."""
 
@@ -29,10 +39,22 @@ class Deployment(Protocol):
     storage_document_id: Any
 
 
-def checks_itself(deployment: Deployment) -> bool:
-    """Whether a run's own process asks for a check, as the last thing before it loads the flow."""
+def checks_itself(deployment: Deployment, profile: str, python: str | None) -> bool:
+    """Whether a run's own process asks for a check, as the last thing before it loads the flow.
+
+    Raises RunRefused if it asks with another profile or interpreter than these.
+    """
     steps = [step for step in deployment.pull_steps or () if step]
-    return bool(steps) and CHECK in steps[-1]
+    if not steps or CHECK not in steps[-1]:
+        return False
+    inputs = steps[-1][CHECK] or {}
+    for name, value in (("profile", profile), ("python", python)):
+        if inputs.get(name, value) != value:
+            raise RunRefused(
+                f"cannot let a deployment say by which {name} it is checked: leave {name} out of its step"
+                f" {CHECK}, or write there what the work pool says"
+            )
+    return True
 
 
 def folder(deployment: Deployment, working_dir: str | os.PathLike[str] | None) -> str:
@@ -40,7 +62,7 @@ def folder(deployment: Deployment, working_dir: str | os.PathLike[str] | None) -
 
     ``working_dir`` is where runs start. Code that has to be pulled first cannot be had by asking where it is.
     """
-    place = os.path.abspath(working_dir) if working_dir else ""
+    place = os.path.realpath(working_dir) if working_dir else ""
     if deployment.storage_document_id:
         raise pulled("a storage block")
     for step in filter(None, deployment.pull_steps or ()):
@@ -56,7 +78,7 @@ def folder(deployment: Deployment, working_dir: str | os.PathLike[str] | None) -
             "cannot tell where the code of this deployment is: its path is relative, and each run starts in a"
             " folder of its own; make the path absolute, or set working_dir"
         )
-    return os.path.normpath(place)
+    return os.path.realpath(place)
 
 
 def pulled(by: str) -> RunRefused:
@@ -68,24 +90,57 @@ def pulled(by: str) -> RunRefused:
 
 
 def question(deployment: Deployment, folder: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What is asked of a FlowLoader: the location of the flow, what it may read, and the run's parameters.
+    """What is asked of a FlowLoader: the file, the flow in it, what it may read, and the run's parameters.
 
-    Raises RunRefused for an entrypoint that leads to no file.
+    ``folder`` is a real path. Raises RunRefused for an entrypoint that does not surely lead to one file.
     """
     entrypoint = deployment.entrypoint or ""
-    file, colon, flow = entrypoint.rpartition(":")
-    if not colon:
-        module, _, flow = entrypoint.rpartition(".")
-        stem = module.replace(".", os.sep)
-        found = [name for name in (f"{stem}.py", f"{stem}/__init__.py") if os.path.isfile(f"{folder}/{name}")]
-        file = found[0] if found else ""
-    if not file or not flow:
+    of_file = SCRIPT in entrypoint
+    place, _, flow = entrypoint.rpartition(":" if ":" in entrypoint else ".")
+    file = in_folder(folder, place) if of_file else of_module(folder, place)
+    if file is None or not flow:
         raise RunRefused(
-            f"cannot check the entrypoint {entrypoint!r}: it leads to no file below {escape.line(folder)};"
-            " write it as folder/file.py:flow"
+            f"cannot check the entrypoint {entrypoint!r}: it leads to no file below {escape.line(folder)}, or"
+            " not surely to one; write it as folder/file.py:flow"
         )
     return {
-        "location": f"{os.path.join(folder, file)}:{flow}",
-        "root": None if os.path.isabs(file) else folder,
+        "location": file,
+        "function": flow,
+        "root": None if of_file and os.path.isabs(place) else folder,
         "parameters": parameters,
     }
+
+
+def in_folder(folder: str, place: str) -> str | None:
+    """The file that Prefect runs for a path in a folder; None where that is not sure.
+
+    It writes backslashes as slashes, and may run a copy of the folder, in which links lead elsewhere.
+    """
+    if not place.endswith(".py") or "\\" in place or "\0" in place or place.startswith("//"):
+        return None
+    joined = os.path.join(folder, place)
+    file = os.path.realpath(joined)
+    return (
+        file if ".." not in place.split("/") or file == os.path.realpath(os.path.normpath(joined)) else None
+    )
+
+
+def of_module(folder: str, name: str) -> str | None:
+    """The file that Python imports for a module of a folder, found without running any, or None.
+
+    A module that this process has would be found before it.
+    """
+    names = name.split(".")
+    if names[0] in sys.modules or not all(map(str.isidentifier, names)):
+        return None
+    places: list[str] | None = [folder]
+    file = None
+    for part in names:
+        if not places:
+            return None
+        spec = machinery.FileFinder(places[0], *FINDERS).find_spec(part)
+        if spec is None:
+            return None
+        places = spec.submodule_search_locations
+        file = spec.origin if isinstance(spec.loader, machinery.SourceFileLoader) else None
+    return file and os.path.realpath(file)

@@ -35,7 +35,7 @@ def check(
         flow_run = client.read_flow_run(run)
         deployment = client.read_deployment(flow_run.deployment_id)
         try:
-            folder = os.path.abspath(directory or os.curdir)
+            folder = os.path.realpath(directory or os.curdir)
             asked = question(deployment, folder, flow_run.parameters)
             with FlowLoader(profile, python=python) as loader:
                 warnings = ending.approve(loader.check(timeout=timeout, **asked))

@@ -7,7 +7,10 @@ was started with a command of its own: such a command is refused.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 from prefect.workers.process import (
     ProcessJobConfiguration,
@@ -21,30 +24,48 @@ from loader.errors import FlowLoaderError
 from loader.flow_loader import FlowLoader
 from loader.prefect import asking, ending
 
+LONGEST = 300
+"""Seconds that a deployment may have its check take."""
+UNDER_WAY = 8
+"""Checks that are done at a time, of each deployment one: what hangs holds up no others."""
+LOADERS = 2
+"""Profiles and interpreters that are kept warm: a pool has one, until it is changed."""
+
 
 class CheckOptions(BaseModel):
-    """How runs are checked: fields of the work pool, which a deployment's job variables may change."""
+    """How runs are checked, as far as a deployment's job variables may say so."""
 
-    profile: str = Field(
-        default="strict",
-        title="Sandbox profile",
-        description="The sandbox profile of the check: a built-in one's name, or the path of a profile file.",
-    )
-    python: str | None = Field(
-        default=None,
-        title="Interpreter",
-        description="The Python, or the virtual environment, whose packages the flow needs. If left empty, it"
-        " is that of the worker, which is also that of its runs.",
-    )
     timeout: float | None = Field(
         default=None,
+        gt=0,
+        le=LONGEST,
         title="Time limit of the check",
         description="How many seconds loading the flow may take. If left empty, the profile says it.",
     )
 
 
 class CheckedJobConfiguration(CheckOptions, ProcessJobConfiguration):
-    """How a run is checked and started."""
+    """How a run is checked and started.
+
+    ``profile`` and ``python`` stand in the pool's base job template as they are: whoever may write a
+    deployment could have any program started by the latter.
+    """
+
+    profile: str = Field(
+        default="strict",
+        description="The sandbox profile of the check: a built-in one's name, or the path of a profile file.",
+    )
+    python: str | None = Field(
+        default=None,
+        description="The Python, or the virtual environment, whose packages the flow needs. If null, it is"
+        " that of the worker, which is also that of its runs.",
+    )
+
+    @classmethod
+    def json_template(cls) -> dict[str, Any]:
+        """As for every field, but what a deployment may not change is no variable."""
+        kept = {name: cls.model_fields[name].default for name in ("profile", "python")}
+        return {**super().json_template(), **kept}
 
     @field_validator("command")
     @classmethod
@@ -76,15 +97,17 @@ class CheckedProcessWorker(ProcessWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._loaders: dict[tuple[str, str | None], FlowLoader] = {}
-        self._opening = asyncio.Lock()
+        self._loaders: dict[tuple[str, str | None], asyncio.Task[FlowLoader]] = {}
+        self._under_way = asyncio.Semaphore(UNDER_WAY)
+        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     async def run(
         self, flow_run: Any, configuration: CheckedJobConfiguration, task_status: Any = None
     ) -> ProcessWorkerResult:
         """Run it, if the check says yes. Raises RunRefused, and whatever else FlowLoader does."""
         try:
-            await self._check(flow_run, configuration)
+            async with self._turns.setdefault(flow_run.deployment_id, asyncio.Lock()), self._under_way:
+                await self._check(flow_run, configuration)
         except FlowLoaderError as error:
             now = await self.client.read_flow_run(flow_run.id)
             if not now.state.is_final():
@@ -95,7 +118,7 @@ class CheckedProcessWorker(ProcessWorker):
 
     async def _check(self, flow_run: Any, configuration: CheckedJobConfiguration) -> None:
         deployment = await self.client.read_deployment(flow_run.deployment_id)
-        if asking.checks_itself(deployment):
+        if asking.checks_itself(deployment, configuration.profile, configuration.python):
             return
         folder = asking.folder(deployment, configuration.working_dir)
         asked = asking.question(deployment, folder, flow_run.parameters)
@@ -106,15 +129,31 @@ class CheckedProcessWorker(ProcessWorker):
 
     async def _loader(self, profile: str, python: str | None) -> FlowLoader:
         """The warm loader of a profile and an interpreter. Raises ProfileError."""
-        async with self._opening:
-            if (profile, python) not in self._loaders:
-                self._loaders[profile, python] = await asyncio.to_thread(FlowLoader, profile, python=python)
-            return self._loaders[profile, python]
+        key, oldest = (profile, python), None
+        if key not in self._loaders:
+            if len(self._loaders) == LOADERS:
+                oldest = self._loaders.pop(next(iter(self._loaders)))
+            opening = asyncio.to_thread(FlowLoader, profile, python=python)
+            self._loaders[key] = asyncio.create_task(opening)
+        loader = self._loaders[key]
+        if oldest is not None:
+            await closed(oldest)
+        try:
+            return await asyncio.shield(loader)
+        except FlowLoaderError:
+            if self._loaders.get(key) is loader:
+                del self._loaders[key]  # what it lacks may be there the next time
+            raise
 
     async def __aexit__(self, *exc_info: object) -> None:
         try:
             await super().__aexit__(*exc_info)
         finally:
-            for loader in self._loaders.values():
-                await asyncio.to_thread(loader.close)
-            self._loaders.clear()
+            while self._loaders:
+                await closed(self._loaders.popitem()[1])
+
+
+async def closed(loader: asyncio.Task[FlowLoader]) -> None:
+    """Close a loader, if it could be opened."""
+    with suppress(FlowLoaderError):
+        await asyncio.to_thread((await loader).close)

@@ -2,6 +2,7 @@
 
 A folder that is scanned may be anybody's, and so may its ignore files be. A pattern costs at most the product
 of its length and the name's: no regular expression is made of it, for those of libraries can take for ever.
+All patterns and names of a walk together cost no more than a ``Budget``.
 """
 
 from __future__ import annotations
@@ -15,10 +16,29 @@ SIZE = 256 << 10
 """Bytes of one of them that are read."""
 RULES = 2_000
 """Rules that are in force at one place."""
+STEPS, STEPS_EACH = 5_000_000, 5_000
+"""What the rules of one walk may cost at once, and for each entry that they are asked about."""
 ANY = "**"
 
 Token = str | Callable[[str], bool] | None
 """One character or name, what says whether one fits, or None for any number of them."""
+
+
+class Exhausted(Exception):
+    """The rules cost more than they may."""
+
+
+@dataclass
+class Budget:
+    """How many steps are left to the rules of one walk."""
+
+    left: int = STEPS
+
+    def spend(self) -> None:
+        """Take one step. Raises Exhausted."""
+        self.left -= 1
+        if self.left < 0:
+            raise Exhausted
 
 
 @dataclass(frozen=True)
@@ -36,18 +56,19 @@ class Rules:
 
     depth: int
     rules: tuple[Rule, ...]
+    budget: Budget
 
     def verdict(self, parts: Sequence[str], *, folder: bool) -> bool | None:
         """Whether the entry is left out; None where no rule says."""
         own = parts[self.depth :]
         for rule in reversed(self.rules):
-            if (folder or not rule.folders_only) and fits(rule.tokens, own):
+            if (folder or not rule.folders_only) and fits(rule.tokens, own, self.budget):
                 return not rule.takes_in
         return None
 
 
 def is_left_out(chain: Sequence[Rules], parts: Sequence[str], *, folder: bool) -> bool:
-    """Whether an entry is left out by the rules above it; those nearest to it come first."""
+    """Whether an entry is left out by the rules above it, the nearest first. Raises Exhausted."""
     for rules in reversed(chain):
         said = rules.verdict(parts, folder=folder)
         if said is not None:
@@ -55,14 +76,14 @@ def is_left_out(chain: Sequence[Rules], parts: Sequence[str], *, folder: bool) -
     return False
 
 
-def parse(content: bytes, depth: int) -> Rules:
+def parse(content: bytes, depth: int, budget: Budget) -> Rules:
     """The rules of an ignore file that lies below ``depth`` names."""
     lines = content[:SIZE].decode("utf-8-sig", "surrogateescape").split("\n")
-    found = (rule_of(line.removesuffix("\r")) for line in lines[: 4 * RULES])
-    return Rules(depth, tuple(rule for rule in found if rule is not None)[:RULES])
+    found = (rule_of(line.removesuffix("\r"), budget) for line in lines[: 4 * RULES])
+    return Rules(depth, tuple(rule for rule in found if rule is not None)[:RULES], budget)
 
 
-def rule_of(line: str) -> Rule | None:
+def rule_of(line: str, budget: Budget) -> Rule | None:
     """The rule of one line, if it has one."""
     text = line.rstrip(" ")
     if text.endswith("\\") and len(text) < len(line):
@@ -78,17 +99,18 @@ def rule_of(line: str) -> Rule | None:
     if parts[-1] == ANY and len(parts) > 1:
         parts.append("*")  # what is inside, and not the folder itself
     try:
-        tokens = tuple(None if part == ANY else name_token(part) for part in parts)
+        tokens = tuple(None if part == ANY else name_token(part, budget) for part in parts)
     except ValueError:
         return None
     return Rule(tokens, takes_in, folders_only) if any(parts) else None
 
 
-def fits(tokens: Sequence[Token], items: Sequence[str]) -> bool:
+def fits(tokens: Sequence[Token], items: Sequence[str], budget: Budget) -> bool:
     """Whether tokens cover all items. Only the last of the wildcards before is ever tried again."""
     here = place = 0
     star = again = -1
     while place < len(items):
+        budget.spend()
         token = tokens[here] if here < len(tokens) else ""
         if token is None:
             star, again = here, place
@@ -103,7 +125,7 @@ def fits(tokens: Sequence[Token], items: Sequence[str]) -> bool:
     return all(token is None for token in tokens[here:])
 
 
-def name_token(pattern: str) -> Token:
+def name_token(pattern: str, budget: Budget) -> Token:
     """What says whether a name fits a pattern without slashes. Raises ValueError."""
     tokens = tuple(characters(pattern))
     if all(isinstance(token, str) for token in tokens):
@@ -111,7 +133,7 @@ def name_token(pattern: str) -> Token:
     if tokens[0] is None and all(isinstance(token, str) for token in tokens[1:]):
         end = "".join(token for token in tokens if isinstance(token, str))
         return lambda name: name.endswith(end)
-    return lambda name: fits(tokens, name)
+    return lambda name: fits(tokens, name, budget)
 
 
 def characters(pattern: str) -> Iterator[Token]:

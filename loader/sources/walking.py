@@ -10,10 +10,11 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from loader.errors import SourceError
 from loader.sources import ignoring
-from loader.sources.ignoring import Rules
+from loader.sources.ignoring import Budget, Exhausted, Rules
 from loader.sources.local import reason
 
 SUFFIXES = (".py", ".yaml", ".yml")
@@ -36,12 +37,32 @@ class Found:
     problem: str | None = None
 
 
+class Entry(NamedTuple):
+    """What a folder holds under one name."""
+
+    name: str
+    is_folder: bool
+    is_link: bool
+    is_file: bool
+
+    @classmethod
+    def of(cls, entry: os.DirEntry[str]) -> Entry:
+        """The same, asked while its folder is open."""
+        kinds = (
+            entry.is_dir(follow_symlinks=False),
+            entry.is_symlink(),
+            entry.is_file(follow_symlinks=False),
+        )
+        return cls(entry.name, *kinds)
+
+
 @dataclass
 class Walk:
     """One walk. ``skipped`` counts what was left out: ``ignored``, ``link``, ``special``."""
 
     folder: str
     skipped: Counter[str] = field(default_factory=Counter)
+    budget: Budget = field(default_factory=Budget)
 
     def __post_init__(self) -> None:
         self.folder = os.path.abspath(self.folder)
@@ -57,7 +78,7 @@ class Walk:
 
     def files(self) -> Iterator[Found]:
         """Each file, those of a folder in the order of their names and before those below."""
-        waiting: list[Below] = [above(self.folder)]
+        waiting: list[Below] = [above(self.folder, self.budget)]
         while waiting:
             path, parts, chain = waiting.pop()
             try:
@@ -71,46 +92,57 @@ class Walk:
                 continue
             if len(entries) == ENTRIES:
                 yield Found(path, f"cannot look at all of {path}: it holds more than {ENTRIES} entries")
-            chain = (*chain, *rules_of(path, names, len(parts), chain))
+            chain = (*chain, *rules_of(path, names, len(parts), chain, self.budget))
             below: list[Below] = []
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                is_folder = entry.is_dir(follow_symlinks=False)
-                if self.is_left(entry, is_folder, chain, (*parts, entry.name)):
+            for entry in sorted(entries):
+                place, inside = os.path.join(path, entry.name), (*parts, entry.name)
+                try:
+                    left = self.is_left(entry, chain, inside)
+                except Exhausted:
+                    yield Found(path, f"cannot go by the ignore files of {path}: their rules take too long")
+                    below.clear()
+                    break
+                if left:
                     continue
-                if is_folder:
-                    below.append((entry.path, (*parts, entry.name), chain))
+                if entry.is_folder:
+                    below.append((place, inside, chain))
                 else:
-                    yield Found(entry.path)
+                    yield Found(place)
             waiting += reversed(below)
 
-    def entries(self, path: str) -> list[os.DirEntry[str]]:
+    def entries(self, path: str) -> list[Entry]:
         """What a folder holds. Raises OSError."""
-        # Looked at again by its descriptor: it may have become a link since its parent was read.
+        # Looked at by its descriptor: it may have become a link since its parent was read.
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if path != self.folder else 0)
-        os.close(os.open(path, flags))
-        with os.scandir(path) as found:
-            return [entry for entry, _ in zip(found, range(ENTRIES), strict=False)]
+        descriptor = os.open(path, flags)
+        try:
+            with os.scandir(descriptor) as found:
+                return [Entry.of(entry) for entry, _ in zip(found, range(ENTRIES), strict=False)]
+        finally:
+            os.close(descriptor)
 
-    def is_left(
-        self, entry: os.DirEntry[str], is_folder: bool, chain: tuple[Rules, ...], parts: tuple[str, ...]
-    ) -> bool:
-        """Whether an entry is left out; what could never have been a script is not counted."""
+    def is_left(self, entry: Entry, chain: tuple[Rules, ...], parts: tuple[str, ...]) -> bool:
+        """Whether an entry is left out; what could never have been a script is not counted.
+
+        Raises Exhausted.
+        """
         name = entry.name
-        if not (is_folder or name.endswith(SUFFIXES) or entry.is_symlink()):
+        if not (entry.is_folder or name.endswith(SUFFIXES) or entry.is_link):
             return True
+        self.budget.left += ignoring.STEPS_EACH
         why = None
-        if name.startswith(".") or name in LEFT or ignoring.is_left_out(chain, parts, folder=is_folder):
+        if name.startswith(".") or name in LEFT or ignoring.is_left_out(chain, parts, folder=entry.is_folder):
             why = "ignored"
-        elif entry.is_symlink():
+        elif entry.is_link:
             why = "link"
-        elif not is_folder and not entry.is_file(follow_symlinks=False):
+        elif not entry.is_folder and not entry.is_file:
             why = "special"
         if why is not None:
             self.skipped[why] += 1
         return why is not None
 
 
-def above(folder: str) -> Below:
+def above(folder: str, budget: Budget) -> Below:
     """The folder, the names that lead to it from its repository, and the rules of what lies between."""
     top = folder
     names: list[str] = []
@@ -127,12 +159,14 @@ def above(folder: str) -> Below:
     chain: tuple[Rules, ...] = ()
     path = top
     for depth, name in enumerate(names):
-        chain = (*chain, *rules_of(path, set(ignoring.NAMES), depth, chain))
+        chain = (*chain, *rules_of(path, set(ignoring.NAMES), depth, chain, budget))
         path = os.path.join(path, name)
     return folder, tuple(names), chain
 
 
-def rules_of(path: str, names: set[str], depth: int, chain: tuple[Rules, ...]) -> Iterator[Rules]:
+def rules_of(
+    path: str, names: set[str], depth: int, chain: tuple[Rules, ...], budget: Budget
+) -> Iterator[Rules]:
     """The rules of a folder's own ignore files, as long as there are not too many."""
     if sum(len(item.rules) for item in chain) >= ignoring.RULES:
         return
@@ -140,7 +174,7 @@ def rules_of(path: str, names: set[str], depth: int, chain: tuple[Rules, ...]) -
         if name in names:
             content = text_of(os.path.join(path, name))
             if content:
-                yield ignoring.parse(content, depth)
+                yield ignoring.parse(content, depth, budget)
 
 
 def text_of(path: str) -> bytes:

@@ -1,5 +1,6 @@
 """In front of a real worker: good runs complete, others end at once with the reasons in their state."""
 
+import datetime as dt
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 from uuid import uuid4
@@ -264,6 +266,35 @@ def test_command_is_refused(worker, runs):
     assert run["state"]["type"] == "CRASHED"
     assert "cannot use a command" in run["state"]["message"]
     assert not runs.traced()
+
+
+def test_deployment_does_not_say_how_it_is_checked(worker, runs):
+    """It can start no program of its choice before it is checked, open no sandbox and hold up no worker."""
+    program = runs.folder / "program"
+    program.write_text(f"#!/bin/sh\ntouch {runs.folder}/started\n")
+    program.chmod(0o755)
+    place = runs.script(GOOD)
+    told = {"python": str(program), "profile": "development"}
+    assert "missing_parameter" in reasons(runs.run(worker, {}, path=place, job_variables=told))
+    assert not (runs.folder / "started").exists()
+    assert not runs.traced()  # as the profile that was asked for would have let it
+    steps = [{CHECK: {"directory": place, "profile": "development"}}]
+    assert "by which profile" in reasons(runs.run(worker, {"name": "you"}, pull_steps=steps))
+    with pytest.raises(urllib.error.HTTPError):
+        runs.start(worker, {}, path=place, job_variables={"timeout": 86_400})
+
+
+def test_checks_of_one_deployment_wait_for_each_other(worker, runs):
+    """However many of its runs hang, there is room for others."""
+    place = runs.script(HANGS, "hangs.py")
+    wanted = {"path": place, "entrypoint": "hangs.py:greet", "job_variables": {"timeout": 3}}
+    first = runs.start(worker, {}, **wanted)
+    of = {"parameters": {}, "state": {"type": "SCHEDULED"}}
+    made = rest(runs.url, f"/flow_runs/{first}")["deployment_id"]
+    more = [rest(runs.url, f"/deployments/{made}/create_flow_run", of)["id"] for _ in range(2)]
+    ends = [dt.datetime.fromisoformat(runs.ended(run)["end_time"]) for run in (first, *more)]
+    last, middle = (after - before for before, after in pairwise(sorted(ends)))
+    assert min(last, middle) > dt.timedelta(seconds=2)
 
 
 def test_hooks_of_a_crashed_run_do_not_run_in_the_worker(worker, runs):
