@@ -231,6 +231,21 @@ def test_error_of_a_missing_answer_says_where_it_was_asked_for(load):
     assert "move it into the flow" in error.hint
 
 
+def test_engines_transactions_and_automations_do_nothing(loaders, tmp_path):
+    """Each leaves a notice of its line."""
+    path = tmp_path / "flow.py"
+    path.write_text(
+        "from prefect import flow\nfrom prefect.automations import Automation\n"
+        "from prefect.flow_engine import run_flow\nfrom prefect.transactions import transaction\n"
+        "@flow\ndef f(): raise ValueError\n"
+        "run_flow(f)\nwith transaction(key='k') as held:\n    held.set('a', 1)\n"
+        "assert Automation.read(name='a') is None\n"
+    )
+    outcome = loaders["prefect3"].load(path)
+    assert (outcome.status, outcome.error) == ("loaded", None)
+    assert [notice.line for notice in notices(outcome, "not_done")] == [7, 8, 9, 10]
+
+
 def test_error_of_several_missing_answers_names_each(load_text):
     """Which of them is missed cannot be told once they are kept."""
     outcome = load_text(
