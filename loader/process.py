@@ -99,7 +99,8 @@ def execute(
     passed = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) for descriptor in descriptors]
     try:
         return subprocess.Popen(
-            [python, str(PACKAGE), str(MSGPACK), role, *map(str, (*passed, *arguments))],
+            [python, "-S", str(PACKAGE), str(MSGPACK), f"{START_SECONDS:.0f}", role]
+            + [str(number) for number in (*passed, *arguments)],
             pass_fds=passed,
             env=environment,
             cwd="/",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -178,3 +179,25 @@ def test_program_that_is_asked_what_it_is_leaves_nothing(tmp_path, monkeypatch, 
     while child.exists() and child.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_environment_that_hangs_is_named_and_ends_without_its_supervisor(script, environment, monkeypatch):
+    """Before any code of ours runs in it, nobody else would end it."""
+    folder, packages = environment
+    (packages / "sitecustomize.py").write_text("import time\ntime.sleep(1000)\n")
+    monkeypatch.setattr(process, "START_SECONDS", 2.0)
+    with FlowLoader(python=folder) as loader:
+        outcome = loader.load(script)
+    assert (outcome.status, f"({folder}/bin/python)" in outcome.error.message) == (
+        "sandbox_unavailable",
+        True,
+    )
+    left, ours = os.pipe()
+    with process.scratch_file() as said:
+        started = process.execute(
+            f"{folder}/bin/python", "broker", [left], (), process.FIXED_ENVIRONMENT, said
+        )
+        os.close(left)
+        os.close(ours)
+        assert started.wait(10) == -signal.SIGALRM
+    (packages / "sitecustomize.py").unlink()
