@@ -9,7 +9,7 @@ import sys
 from loader import process
 from loader.errors import ProfileError
 from loader.escape import line
-from worker.protocol import AUTO, Policy
+from worker.protocol import AUTO, PREFECT, Policy
 
 ORION = "orion"
 OLDEST = (3, 9)
@@ -87,7 +87,9 @@ def unfit(path: str, dialect: str, version: str | None, trouble: str | None) -> 
 
 
 def unloadable(path: str, policy: Policy, failure: process.PreloadFailed) -> str:
-    """What is said of a module that a profile wants preloaded and the interpreter cannot."""
+    """What is said of a module that the interpreter cannot load: its Prefect, or one of ``preload``."""
+    if failure.module == PREFECT:
+        return unfit(path, AUTO, None, failure.reason) or ""
     asked = f"cannot preload {failure.module} with {path}, as profile {policy.profile} says"
     return f"{asked}: {line(failure.reason)}; install or repair it there, or leave it out of 'preload'"
 

@@ -1,9 +1,8 @@
 """The one file that starts, reads, kills and reaps processes.
 
-A broker is started by a fresh exec with a clean environment and only the descriptors it is given. What
-it and its zygote run is trusted code, so their channels may be waited on; a worker's may not: its
-descriptors never block and nothing of it is ever unpickled. Descriptors are handed over by
-``multiprocess.reduction``; its pipes and its fork server are not used, for they trust the other side.
+A broker is started by a fresh exec with a clean environment and only the descriptors it is given. What it
+and its zygote run is trusted code, so their channels may be waited on; a worker's may not: its descriptors
+never block and nothing of it is ever unpickled. Of ``multiprocess`` no pipe or fork server is used.
 """
 
 from __future__ import annotations
@@ -50,14 +49,13 @@ FIXED_ENVIRONMENT = {
     "NUMEXPR_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
 }
-"""What every script finds in its environment: the same order of sets every time, no thread at import,
-no address space set aside for each thread."""
+"""What every script finds in its environment: sets in one order, no thread at import, none set aside."""
 INQUIRY = """\
 import sys
 import ctypes, fcntl, mmap, resource, select, ssl  # what a worker, or an ordinary script, cannot do without
 print(sys.implementation.name, *sys.version_info[:3])
 """
-INQUIRY_SECONDS = 20.0
+INQUIRY_SECONDS, ANSWER = 20.0, 1 << 16
 FORKED_DESCRIPTORS = 7
 CPU_CLOCK_OF_PROCESS = 2
 M = TypeVar("M")
@@ -80,8 +78,7 @@ class ZygoteLost(HostFailure):
 
 def environment(policy: protocol.Policy, caller: Mapping[str, str]) -> dict[str, str]:
     """What a zygote and its workers find in their environment: ours, and what the policy passes on."""
-    passed = {name: caller[name] for name in policy.environment if name in caller}
-    return {**FIXED_ENVIRONMENT, **passed}
+    return FIXED_ENVIRONMENT | {name: caller[name] for name in policy.environment if name in caller}
 
 
 def identity() -> tuple[int, int]:
@@ -102,7 +99,8 @@ def execute(
     passed = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) for descriptor in descriptors]
     try:
         return subprocess.Popen(
-            [python, str(PACKAGE), str(MSGPACK), role, *map(str, (*passed, *arguments))],
+            [python, "-S", str(PACKAGE), str(MSGPACK), f"{START_SECONDS:.0f}", role]
+            + [str(number) for number in (*passed, *arguments)],
             pass_fds=passed,
             env=environment,
             cwd="/",
@@ -125,27 +123,43 @@ def scratch_file() -> IO[bytes]:
 
 def inquire(python: str) -> tuple[str, tuple[int, ...]]:
     """The implementation and version of an interpreter, by its own word. Raises HostFailure."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        try:
+            process = subprocess.Popen(
+                [python, "-I", "-S", "-c", INQUIRY],
+                stdin=subprocess.DEVNULL,
+                stdout=theirs.fileno(),
+                stderr=theirs.fileno(),
+                cwd="/",
+                env=FIXED_ENVIRONMENT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise HostFailure(f"exec {python}", error.errno or 0) from None
+        await_end(process, INQUIRY_SECONDS)
+        ours.shutdown(socket.SHUT_RD)
+        said = ours.recv(ANSWER).decode(errors="replace").strip().splitlines() or ["it says nothing"]
+    if process.returncode == 0:
+        with contextlib.suppress(ValueError):
+            name, major, minor, micro = said[-1].split()
+            return name, (int(major), int(minor), int(micro))
+        raise HostFailure(f"exec {python}", detail="its answer is not Python's")
+    late = process.returncode == -signal.SIGKILL
+    raise HostFailure(f"exec {python}", detail="it is not done in time" if late else said[-1])
+
+
+def await_end(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Reap a program that leads a session, in time or killed; whatever it started there is killed."""
+    alive = os.pidfd_open(process.pid)
     try:
-        done = subprocess.run(
-            [python, "-I", "-S", "-c", INQUIRY],
-            capture_output=True,
-            check=True,
-            cwd="/",
-            env=FIXED_ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            timeout=INQUIRY_SECONDS,
-        )
-        name, major, minor, micro = done.stdout[:200].decode().split()
-        return name, (int(major), int(minor), int(micro))
-    except OSError as error:
-        raise HostFailure(f"exec {python}", error.errno or 0) from None
-    except subprocess.CalledProcessError as error:
-        said = error.stderr[-1000:].decode(errors="replace").strip().splitlines()
-        raise HostFailure(f"exec {python}", detail=said[-1] if said else "it says nothing") from None
-    except subprocess.TimeoutExpired:
-        raise HostFailure(f"exec {python}", detail="it is not done in time") from None
-    except ValueError:
-        raise HostFailure(f"exec {python}", detail="its answer is not Python's") from None
+        poll = select.poll()
+        poll.register(alive, select.POLLIN)
+        poll.poll(seconds * 1000)
+    finally:
+        os.close(alive)
+        os.killpg(process.pid, signal.SIGKILL)  # it is not reaped yet, and so the number is its own
+        process.wait()
 
 
 def probe(python: str) -> list[protocol.Probed]:
@@ -168,7 +182,7 @@ def probe(python: str) -> list[protocol.Probed]:
 
 
 class PreloadFailed(HostFailure):
-    """A module of the profile's ``preload`` cannot be used with this interpreter: which, and why."""
+    """A module cannot be used with this interpreter, Prefect or one of ``preload``: which, and why."""
 
     def __init__(self, module: str, failure: HostFailure) -> None:
         super().__init__(f"preload: {module}", detail=failure.detail)
@@ -299,7 +313,7 @@ class Zygote:
         self, policy: protocol.Policy, python: str = sys.executable, dialect: str = protocol.AUTO
     ) -> None:
         """Start both and wait until the zygote serves. Raises HostFailure."""
-        self.dialect = dialect
+        self.python, self.dialect = python, dialect
         self.owner = os.getpid()
         self.stderr = scratch_file()
         ours, theirs = zip(
@@ -332,7 +346,7 @@ class Zygote:
         module: str | None = None
         try:
             self.broker.send(protocol.Launch(protocol.VERSION, policy, *identity(), dialect=self.dialect))
-            for _ in (*policy.preload, None):
+            for _ in (protocol.PREFECT, *policy.preload, None):
                 module = self.channel.receive(protocol.Preloading, START_SECONDS).module
             self.launched = self.channel.receive(protocol.Launched, START_SECONDS)
         except HostFailure as failure:
@@ -346,12 +360,10 @@ class Zygote:
         """Say why a zygote was lost: the broker's own word comes first, then what it printed."""
         with contextlib.suppress(ZygoteLost):
             self.broker.receive(protocol.Refused, 0.5)
-        raise HostFailure(lost.step, lost.errno, lost.guarantees, self.printed()) from None
-
-    def printed(self) -> str:
-        """The end of what the broker and the zygote wrote to their standard error."""
         self.stderr.seek(0)
-        return self.stderr.read()[-4000:].decode(errors="replace")
+        printed = self.stderr.read()[-4000:].decode(errors="replace")
+        step = f"{lost.step} ({self.python})"
+        raise HostFailure(step, lost.errno, lost.guarantees, printed) from None
 
     def ask_folder(self, root: Root, *, temporary: bool = False) -> None:
         """Ask for a script's root; another folder at its path will be refused. Raises ZygoteLost.

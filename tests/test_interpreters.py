@@ -2,12 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from loader import FlowLoader, ProfileError, cli
+from loader import FlowLoader, ProfileError, cli, process
 from loader.interpreters import interpreter, unfit
 
 SCRIPT = "import sys\nfrom prefect import flow\n@flow(name=str(sys.version_info[:2]))\ndef f(): ...\n"
@@ -125,17 +128,76 @@ def test_unknown_dialect_is_refused():
         FlowLoader(dialect="prefect4")
 
 
-def test_broken_prefect_is_named_and_not_passed_over(script, tmp_path):
-    """The caller learns why its Prefect cannot be imported, and what reads scripts without it."""
-    folder = tmp_path / "environment"
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """An environment without anything, and the folder of its packages."""
+    folder = tmp_path_factory.mktemp("made") / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (packages,) = folder.glob("lib/*/site-packages")
     (packages / "prefect").mkdir()
-    (packages / "prefect/__init__.py").write_text("import surely_not_installed\n")
-    with (
-        FlowLoader(python=folder) as loader,
-        pytest.raises(ProfileError, match="No module named 'surely_not"),
-    ):
+    return folder, packages
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (["import surely_not_installed"], "No module named 'surely_not_installed'"),
+        (["raise SystemExit(3)"], "it cannot be imported: SystemExit: 3"),
+        (["import os; os._exit(0)"], "it ends the process, or does not come to an end"),
+        (["import time; time.sleep(60)"], "it ends the process, or does not come to an end"),
+        (["flow = 1"], "no attribute '__version__'"),
+        (["__version__ = '3.1'"], "Prefect 3.1 lacks prefect.flows.Flow"),
+        (["__version__ = '3.1'", "class Flow: ..."], "cannot import name 'flow'"),
+        (["__version__ = '2.1'", "Flow = 5"], "it cannot be imported: AttributeError"),
+    ],
+)
+def test_broken_prefect_is_named_and_not_passed_over(script, environment, monkeypatch, files, reason):
+    """The caller learns which and why, however it breaks, and what reads scripts without it."""
+    folder, packages = environment
+    for name, text in zip(("__init__.py", "flows.py"), [*files, ""], strict=False):
+        (packages / "prefect" / name).write_text(text)
+    monkeypatch.setattr(process, "START_SECONDS", 3.0)
+    said = (
+        f"cannot use the Prefect of {folder}/bin/python: it cannot be imported: .*; repair it, or --dialect"
+    )
+    with FlowLoader(python=folder) as loader, pytest.raises(ProfileError, match=said) as raised:
         loader.load(script)
+    assert reason in str(raised.value)
     with FlowLoader(python=folder, dialect="orion") as loader:
         assert loader.load(script).status == "loaded"
+
+
+@pytest.mark.parametrize("last", ["exec sleep 1000", "exec yes", "exit 3"])
+def test_program_that_is_asked_what_it_is_leaves_nothing(tmp_path, monkeypatch, last):
+    """Whatever it starts ends with it, and no more is kept of what it says than a pipe holds."""
+    monkeypatch.setattr(process, "INQUIRY_SECONDS", 1.0)
+    path = program(tmp_path / "bin/python", f"#!/bin/sh\nsleep 1000 &\necho $! > {tmp_path}/child\n{last}\n")
+    with pytest.raises(ProfileError, match="does not answer as Python does"):
+        FlowLoader(python=path)
+    child = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
+    until = time.monotonic() + 5
+    while child.exists() and child.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_environment_that_hangs_is_named_and_ends_without_its_supervisor(script, environment, monkeypatch):
+    """Before any code of ours runs in it, nobody else would end it."""
+    folder, packages = environment
+    (packages / "sitecustomize.py").write_text("import time\ntime.sleep(1000)\n")
+    monkeypatch.setattr(process, "START_SECONDS", 2.0)
+    with FlowLoader(python=folder) as loader:
+        outcome = loader.load(script)
+    assert (outcome.status, f"({folder}/bin/python)" in outcome.error.message) == (
+        "sandbox_unavailable",
+        True,
+    )
+    left, ours = os.pipe()
+    with process.scratch_file() as said:
+        started = process.execute(
+            f"{folder}/bin/python", "broker", [left], (), process.FIXED_ENVIRONMENT, said
+        )
+        os.close(left)
+        os.close(ours)
+        assert started.wait(10) == -signal.SIGALRM
+    (packages / "sitecustomize.py").unlink()

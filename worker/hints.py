@@ -122,13 +122,20 @@ def running_loop(case: Case) -> Optional[str]:
 
 
 def of_none(case: Case) -> Optional[str]:
-    """Something done with what an act that was not done gave: one of the failing line, or else the first."""
+    """Something done with what an act that was not done gave: one of the failing line, or else any."""
     kinds = ("flow_called", "not_done")
     undone = [notice for notice in case.record.notices if notice.kind in kinds]
     if not undone or "NoneType" not in case.said:
         return None
     lines = {(frame.file, frame.line) for frame in failure.frames(case.raised)}
-    called = next((notice for notice in undone if (notice.file, notice.line) in lines), undone[0])
+    undone = [notice for notice in undone if (notice.file, notice.line) in lines] or undone
+    called, numbers = undone[0], sorted({notice.line for notice in undone if notice.line is not None})
+    if len(numbers) != 1:
+        told = ", ".join(map(str, numbers[:SHOWN])) + ", …" * (len(numbers) > SHOWN) or "of threads"
+        return (
+            f"what the lines {told} call is not done while a script is loaded and gave None: move what uses"
+            f" it into a flow, or below `{GUARD}`"
+        )
     if called.kind == "not_done":
         return (
             f"{called.message}; line {called.line} runs while the script is loaded, and what it gave is"

@@ -51,6 +51,7 @@ VERSION = 3
 """Both sides must agree on it; it changes when a message does."""
 
 AUTO = "auto"
+PREFECT = "prefect"
 """The dialect of a ``Load`` whose worker shall choose one."""
 DIALECTS = ("orion", "prefect2", "prefect3")
 """The names of all dialects."""
@@ -127,9 +128,9 @@ class Launch:
 
 @dataclass(frozen=True)
 class Preloading:
-    """What is imported next of what the policy wants preloaded: whatever goes wrong now is its doing.
+    """What is imported next: whatever goes wrong now is its doing.
 
-    ``None`` when all is.
+    ``PREFECT`` comes first, then what the policy wants preloaded, then ``None``.
     """
 
     module: Optional[str]

@@ -67,7 +67,7 @@ class Record:
         """A flow made plain, or None and a notice."""
         try:
             return extract.flow(facts(found))
-        except Exception as error:
+        except BaseException as error:  # what a script made may also end the process
             self.notice("flow", f"cannot read a flow: {text(error, MESSAGE)}")
             return None
 
@@ -75,7 +75,7 @@ class Record:
         """A spec made plain, or None and a notice."""
         try:
             return extract.spec(facts(found))
-        except Exception as error:
+        except BaseException as error:  # what a script made may also end the process
             self.notice("spec", f"cannot read a deployment spec: {text(error, MESSAGE)}")
             return None
 
@@ -88,7 +88,7 @@ class Record:
         """What deploying a spec needs, made plain; of one that cannot be read its error."""
         try:
             return extract.detail(detail(found))
-        except Exception as error:
+        except BaseException as error:  # what a script made may also end the process
             return protocol.Detail(problems=(f"cannot read the deployment spec: {text(error, MESSAGE)}",))
 
     def all_specs(self, *, details: bool = False) -> Specs:

@@ -194,4 +194,5 @@ def perform(execute: Callable[..., Any], dialect: Dialect, source: bytes, expect
     """One load, which must end as said."""
     reply = execute(protocol.Load(FILENAME, source, MODULE, None, dialect.name), lambda _: None)
     if type(reply) is not expected:
-        raise RuntimeError(f"cannot rehearse a load: {reply}")
+        why = reply.error.message if type(reply) is protocol.Failed else reply
+        raise RuntimeError(f"cannot rehearse a load: {why}")

@@ -87,12 +87,18 @@ class Zygote:
         """
         gc.disable()  # what is imported stays, and to look through it again and again takes its time
         opened = set(os.listdir("/proc/self/fd"))
+        self.channel.send(protocol.Preloading(protocol.PREFECT))
         dialects.prepare(dialect)
         for name in self.policy.preload:
             self.channel.send(protocol.Preloading(name))
             preload.bring(name)
         self.channel.send(protocol.Preloading(None))
-        script.rehearse()
+        try:
+            script.rehearse()
+        except Exception as error:
+            if dialects.present() is None:
+                raise
+            installed.give_up(error)
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
             raise StepFailed(f"zygote: {threads} threads before the first fork", 0)

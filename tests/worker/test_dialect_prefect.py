@@ -231,6 +231,54 @@ def test_error_of_a_missing_answer_says_where_it_was_asked_for(load):
     assert "move it into the flow" in error.hint
 
 
+def test_engines_transactions_and_automations_do_nothing(loaders, tmp_path):
+    """Each leaves a notice of its line."""
+    path = tmp_path / "flow.py"
+    path.write_text(
+        "from prefect import flow\nfrom prefect.automations import Automation\n"
+        "from prefect.flow_engine import run_flow\nfrom prefect.transactions import transaction\n"
+        "@flow\ndef f(): raise ValueError\n"
+        "run_flow(f)\nwith transaction(key='k') as held:\n    held.set('a', 1)\n"
+        "assert Automation.read(name='a') is None\n"
+    )
+    outcome = loaders["prefect3"].load(path)
+    assert (outcome.status, outcome.error) == ("loaded", None)
+    assert [notice.line for notice in notices(outcome, "not_done")] == [7, 8, 9, 10]
+
+
+def test_error_of_several_missing_answers_names_each(load_text):
+    """Which of them is missed cannot be told once they are kept."""
+    outcome = load_text(
+        "from prefect import flow, task\n@task\ndef t(x): ...\n@flow\ndef f(): ...\n"
+        "first = f()\nfutures = [t.submit(i) for i in range(3)]\n[future.result() for future in futures]\n"
+    )
+    assert outcome.error.type == "AttributeError"
+    assert "what the lines 6, 7 call is not done" in outcome.error.hint
+
+
+def test_flow_called_in_a_thread_has_a_line(load_text):
+    """Its own if the thread runs some of the script, else the one at which the script waits for it."""
+    outcome = load_text(
+        "import threading\nfrom prefect import flow\n@flow\ndef f(): ...\n"
+        "def own():\n    f()\n"
+        "for target in (f, own):\n"
+        "    thread = threading.Thread(target=target)\n    thread.start(); thread.join()\n"
+    )
+    assert [notice.line for notice in notices(outcome, "flow_called")] == [9, 6]
+
+
+def test_hook_that_ends_the_process_when_asked_its_name(load_text):
+    """Its flow cannot be read, and the script goes on."""
+    outcome = load_text(
+        "from prefect import flow\nclass Hook:\n    def __call__(self, *a): ...\n"
+        "    def __getattribute__(self, name):\n"
+        "        return object.__getattribute__(self, name) if name != '__name__' else exit(3)\n"
+        "@flow\ndef f(): ...\n@flow(on_failure=[Hook()])\ndef g(): ...\n"
+    )
+    assert (outcome.status, [flow.name for flow in outcome.flows]) == ("loaded", ["f"])
+    assert any(notice.message.startswith("cannot read a flow") for notice in outcome.notices)
+
+
 def test_entrypoint_of_the_script_itself_is_not_loaded_again(load_text):
     """The flow is the one that the running script has defined; Prefect alone would wait for itself."""
     text = """

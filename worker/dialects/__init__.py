@@ -28,8 +28,11 @@ def prepare(asked: str) -> None:
     installed.bring()
     for dialect in (prefect.PREFECT2, prefect.PREFECT3):
         if dialect.here():
-            dialect.prepare()
-            older.compare()
+            try:
+                dialect.prepare()
+                older.compare()
+            except Exception as error:
+                installed.give_up(error)
 
 
 def present() -> Optional[Dialect]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from worker.pristine import BUILTINS
@@ -16,6 +17,8 @@ OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 running_loop = asyncio._get_running_loop  # noqa: SLF001 - it says None where its public twin raises
 folder_of = os.path.dirname
 current_frame = sys._getframe  # noqa: SLF001 - the only way to know who called
+frames_of_threads = sys._current_frames  # noqa: SLF001 - the same
+main_thread = threading.main_thread
 
 
 class Place(NamedTuple):
@@ -55,8 +58,16 @@ async def given(value: Any) -> Any:
 
 
 def caller() -> Place:
-    """The innermost line that is not ours, nor a library's that only passes on what the script does."""
-    frame: Any = current_frame(1)
+    """The innermost line that is not ours, nor a library's that only passes on what the script does.
+
+    In a thread that has none it is the one at which the script itself is.
+    """
+    place = innermost(current_frame(1))
+    return place if place.file is not None else innermost(frames_of_threads().get(main_thread().ident or 0))
+
+
+def innermost(frame: Any) -> Place:
+    """The first line of a frame, or of what called it, that is the script's or of what it imports."""
     own, _ = script()
     while frame is not None and frame.f_code.co_filename.startswith(Current.passed):
         if frame.f_code.co_filename == own:

@@ -48,6 +48,8 @@ class Prefect:
     def prepare(self) -> None:
         """Put out of force what would act; once, before the first script."""
         self.flow_type = installed.thing("flows:Flow")
+        if self.flow_type is None:
+            raise ImportError(f"Prefect {self.version} lacks prefect.flows.Flow")
         construct = self.flow_type.__init__  # type: ignore[misc]
 
         @wraps(construct)

@@ -101,11 +101,17 @@ def bring() -> None:
             if major >= 2:
                 for name in MODULES:
                     bring_part(f"{PACKAGE}.{name}")
-    except Exception as error:
-        Installed.trouble = f"{type_name(type(error))}: {text(error, TROUBLE)}"
+    except BaseException as error:  # a module may also end the process
+        give_up(error)
         return
     Installed.version, Installed.major = version, major
     Installed.folder = os.path.dirname(os.path.abspath(spec.origin)) + os.sep
+
+
+def give_up(error: BaseException) -> None:
+    """Note that the Prefect that is there cannot be used, and why."""
+    Installed.version = None
+    Installed.trouble = f"{type_name(type(error))}: {text(error, TROUBLE)}"
 
 
 def bring_part(name: str) -> None:
