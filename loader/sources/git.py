@@ -26,6 +26,8 @@ LEAST = 1 << 20
 """Bytes that any object may have: a commit, or a folder of some 25 000 names."""
 REFS = 4 << 20
 """Bytes of the file of packed refs that are read."""
+FIRST = 64
+"""Bytes of a commit or tag that its first line, which leads on, lies in."""
 STEPS = 5
 """Refs and tags that may lead to each other."""
 NAMES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
@@ -155,7 +157,7 @@ class Repository:
         """The tree of a commit, or of the tag of one."""
         for _ in range(STEPS):
             kind, content = self.objects.read(name)
-            head = content.split(b"\n", 1)[0].decode("ascii", "replace").split(" ")
+            head = content[:FIRST].split(b"\n", 1)[0].decode("ascii", "replace").split(" ")
             if kind == "tree":
                 return name
             if kind not in {"commit", "tag"} or len(head) != 2 or not ID.fullmatch(head[1]):

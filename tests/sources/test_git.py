@@ -241,6 +241,29 @@ def test_a_delta_by_hand_is_read(tmp_path):
         fetch(naming(repository, name))
 
 
+def test_a_number_without_end_is_refused_at_once(tmp_path):
+    """To add up its bytes would cost time in the square of them, whatever time is allowed."""
+    repository = pygit2.init_repository(tmp_path / "endless", initial_head="main")
+    pack_of(repository, b"x", b"\xff" * (1 << 20), "ab" * 20)
+    begun = time.monotonic()
+    with pytest.raises(SourceError, match="has no end"):
+        fetch(naming(repository, "ab" * 20), Access(seconds=30))
+    assert time.monotonic() - begun < 2
+
+
+def test_a_commit_is_taken_apart_no_further_than_its_first_line(tmp_path):
+    """It may have as many bytes as a project, and words."""
+    repository = pygit2.init_repository(tmp_path / "words", initial_head="main")
+    made = loose(repository, b"commit", b" " * (16 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(SourceError, match="leads to no commit"):
+            fetch(url(repository, made))
+        assert tracemalloc.get_traced_memory()[1] < 70 << 20
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_damage_is_an_error_and_never_other_bytes(repository, versions, seed):
     """One byte anywhere: the same content, or a refusal in words."""
