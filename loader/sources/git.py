@@ -106,7 +106,10 @@ class Repository:
             end = content.index(b"\0", at)
             mode, _, name = content[at:end].partition(b" ")
             at = end + 1 + HASH
-            found[name.decode("utf-8", "surrogateescape")] = mode.decode(), content[end + 1 : at].hex()
+            decoded = name.decode("utf-8", "surrogateescape")
+            if decoded in found:
+                raise Damaged("a folder holds a name twice")
+            found[decoded] = mode.decode(), content[end + 1 : at].hex()
         return found
 
     # --- refs ---
@@ -143,9 +146,12 @@ class Repository:
     def text(self, name: str) -> str | None:
         """What a small file of the repository says, if it is there."""
         try:
+            status = os.stat(self.objects.base + name, dir_fd=self.objects.root, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                return None
             with self.objects.opened(name) as descriptor:
                 return os.pread(descriptor, REFS, 0).decode("utf-8", "replace")
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def packed(self) -> dict[str, str]:
