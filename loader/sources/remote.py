@@ -187,10 +187,12 @@ class Walk:
         self.listed = 0
 
     def next(self) -> str | None:
-        """A folder to list."""
+        """A folder to list. Raises SourceError when there are too many."""
         if not self.folders:
             return None
         self.listed += 1
+        if max(self.listed, len(self.folders)) > self.files.access.project_files:
+            raise SourceError(f"cannot load {self.files.shown}: it has too many folders; name a smaller one")
         return self.folders.pop()
 
     def path(self, item: Found) -> str:
@@ -207,10 +209,6 @@ class Walk:
             name = path.removeprefix(self.top).removeprefix("/")
             if entry["type"] == "directory":
                 self.folders.append(path)
-                if self.listed + len(self.folders) > self.files.access.project_files:
-                    raise SourceError(
-                        f"cannot load {self.files.shown}: it has too many folders; name a smaller one"
-                    )
             elif entry["type"] != "file" or entry.get("mode") in LINKS:
                 self.files.leave_out(name, "it is a link")
             else:
