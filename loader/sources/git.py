@@ -26,6 +26,8 @@ LEAST = 1 << 20
 """Bytes that any object may have: a commit, or a folder of some 25 000 names."""
 REFS = 4 << 20
 """Bytes of the file of packed refs that are read."""
+FIRST = 64
+"""Bytes of a commit or tag that its first line, which leads on, lies in."""
 STEPS = 5
 """Refs and tags that may lead to each other."""
 NAMES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
@@ -104,7 +106,10 @@ class Repository:
             end = content.index(b"\0", at)
             mode, _, name = content[at:end].partition(b" ")
             at = end + 1 + HASH
-            found[name.decode("utf-8", "surrogateescape")] = mode.decode(), content[end + 1 : at].hex()
+            decoded = name.decode("utf-8", "surrogateescape")
+            if decoded in found:
+                raise Damaged("a folder holds a name twice")
+            found[decoded] = mode.decode(), content[end + 1 : at].hex()
         return found
 
     # --- refs ---
@@ -141,9 +146,12 @@ class Repository:
     def text(self, name: str) -> str | None:
         """What a small file of the repository says, if it is there."""
         try:
+            status = os.stat(self.objects.base + name, dir_fd=self.objects.root, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                return None
             with self.objects.opened(name) as descriptor:
                 return os.pread(descriptor, REFS, 0).decode("utf-8", "replace")
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def packed(self) -> dict[str, str]:
@@ -155,7 +163,7 @@ class Repository:
         """The tree of a commit, or of the tag of one."""
         for _ in range(STEPS):
             kind, content = self.objects.read(name)
-            head = content.split(b"\n", 1)[0].decode("ascii", "replace").split(" ")
+            head = content[:FIRST].split(b"\n", 1)[0].decode("ascii", "replace").split(" ")
             if kind == "tree":
                 return name
             if kind not in {"commit", "tag"} or len(head) != 2 or not ID.fullmatch(head[1]):

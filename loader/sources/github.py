@@ -71,7 +71,16 @@ class Repository:
             folder = await self._info(path)
             if folder["type"] != "directory":
                 raise FileNotFoundError(path)
-            answer = await self.asked(f"/git/trees/{quote(folder['sha'], safe='')}", JSON, LISTING)
+            answer = json.loads(
+                await self.asked(f"/git/trees/{quote(folder['sha'], safe='')}", JSON, LISTING)
+            )
+            names = [item["path"] for item in answer["tree"]]
+            if answer.get("truncated") or len(set(names)) < len(names):
+                how = "in part" if answer.get("truncated") else "with a name twice"
+                raise SourceError(
+                    f"cannot load {self.shown}: GitHub lists its folder {path or '/'!r} {how};"
+                    f" load from a clone"
+                )
             below = f"{path}/" if path else ""
             self.folders[path] = {
                 below + item["path"]: {
@@ -81,7 +90,7 @@ class Repository:
                     "size": item.get("size", 0),
                     "sha": item["sha"],
                 }
-                for item in json.loads(answer)["tree"]
+                for item in answer["tree"]
                 if item["type"] in KINDS
             }
         return self.folders[path]

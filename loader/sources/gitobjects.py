@@ -24,6 +24,8 @@ KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
 OFFSET_DELTA, NAMED_DELTA = 6, 7
 DEPTH = 4095
 """Longest chain of deltas that git makes."""
+LONGEST = 70
+"""Bits that the numbers of a delta may have: a longer one costs time in the square of its length."""
 ENTRIES = 100_000
 """Files of one folder of a repository that are looked at."""
 PIECE = 1 << 16
@@ -257,12 +259,13 @@ def entry_at(pack: int, place: int) -> Entry:
 
 def number(delta: bytes, at: int) -> tuple[int, int]:
     """A number at a place of a delta, and the place behind it."""
-    found = shift = 0
-    while True:
+    found = 0
+    for shift in range(0, LONGEST, 7):
         found |= (delta[at] & 0x7F) << shift
-        at, shift = at + 1, shift + 7
+        at += 1
         if not delta[at - 1] & 0x80:
             return found, at
+    raise Damaged("a number of a delta has no end")
 
 
 def sparse(delta: bytes, at: int, code: int, size: int) -> tuple[int, int]:

@@ -191,9 +191,13 @@ class Walk:
         if not self.folders:
             return None
         self.listed += 1
-        if self.listed > self.files.access.project_files:
+        if max(self.listed, len(self.folders)) > self.files.access.project_files:
             raise SourceError(f"cannot load {self.files.shown}: it has too many folders; name a smaller one")
         return self.folders.pop()
+
+    def path(self, item: Found) -> str:
+        """A file's path as the driver spells it."""
+        return f"{self.top}/{item.name}".lstrip("/")
 
     def add(self, folder: str, entries: list[dict[str, Any]]) -> None:
         """Take in what a folder holds. Raises SourceError."""
@@ -223,10 +227,7 @@ async def async_folder(system: Any, location: Location, files: Files) -> None:
         walk.add(folder, await system._ls(folder, detail=True))  # noqa: SLF001 - the same
     for start in range(0, len(walk.found), ABREAST):
         batch = walk.found[start : start + ABREAST]
-        work = [
-            pieces(system, location, f"{walk.top}/{item.name}", item.size, files.access.size)
-            for item in batch
-        ]
+        work = [pieces(system, location, walk.path(item), item.size, files.access.size) for item in batch]
         for item, content in zip(batch, await asyncio.gather(*work, return_exceptions=True), strict=True):
             if isinstance(content, BaseException):
                 raise content
@@ -242,5 +243,5 @@ def plain_folder(system: Any, location: Location, files: Files, deadline: Deadli
             walk.add(folder, system.ls(folder, detail=True))
         for item in walk.found:
             deadline.left()
-            with system.open(f"{walk.top}/{item.name}".lstrip("/"), "rb") as file:
+            with system.open(walk.path(item), "rb") as file:
                 files.add(item.name, file.read(files.access.size + 1))

@@ -99,7 +99,9 @@ def of_key_values(held: Mapping[str, Any], access: Access, trusted: bool) -> Sto
         raise StorageError(
             f"cannot use {address.shown}: a KV server's address is written http://host:port/path"
         )
-    if not trusted:
+    if trusted:
+        check_hosts(address, {"endpoint_url": address.text}, access)
+    else:
         check_place(address, access)
     return Store(KeyValues(address, access), access, random_key)
 

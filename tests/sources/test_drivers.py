@@ -69,6 +69,11 @@ def github(server, reply, monkeypatch, near):
             return reply(status="301 Moved", Location=path.replace("renamed", "flows"))
         if path.startswith("/repos/ann/elsewhere"):
             return reply(status="302 Found", Location=path.replace("/repos", f"{ELSEWHERE}/repos"))
+
+        if path.startswith("/repos/ann/odd/git/trees/"):
+            item = {"path": "main.py", "mode": "100644", "type": "blob", "size": 1, "sha": "1"}
+            part = path.rpartition("/")[2] == "part"
+            return reply(json.dumps({"tree": [item] if part else [item, item], "truncated": part}).encode())
         return None
 
     server.answers = Answers(server, reply, answer)
@@ -89,6 +94,22 @@ def test_a_project_of_github_is_read(github, refused):
         assert "there is no such file" in refused(f"{root}/{name}", access=near())
     assert "there is no such file" in refused("github://ann:other@main/a.py", access=near())
     assert "larger than 5 bytes" in refused(f"{root}/main.py", access=near(size=5))
+
+
+def test_a_whole_repository_of_github_is_read(github):
+    """Its root is the top folder."""
+    near, _ = github
+    for top in ("github://ann:flows@main", "github://ann:flows"):
+        found = read(f"{top}/srv/main.py", top, near())
+        assert found.project.files["srv/helper.py"] == FILES["helper.py"]
+        assert found.content == FILES["main.py"]
+
+
+@pytest.mark.parametrize(("ref", "how"), [("part", "in part"), ("twice", "with a name twice")])
+def test_a_folder_that_github_lists_in_an_odd_way_is_refused(github, refused, ref, how):
+    """What is left out of it is not known, nor which of two files is meant."""
+    near, _ = github
+    assert f"folder '/' {how}; load from a clone" in refused(f"github://ann:odd@{ref}/main.py", access=near())
 
 
 def test_a_branch_may_be_left_out_and_a_repository_be_renamed(github, refused):

@@ -87,6 +87,17 @@ def test_packed_refs_are_read(repository, versions):
     assert fetch(url(repository)) == fetch(url(repository, "HEAD")) == versions[2]
 
 
+def test_a_folder_of_refs_is_no_ref(repository, versions):
+    """A remote's name stands for its own branch, as git has it; that of a folder of branches for nothing."""
+    repository.references.create("refs/remotes/origin/main", repository.head.target)
+    repository.references.create("refs/heads/topic/one", repository.head.target)
+    with open(f"{repository.path}/refs/remotes/origin/HEAD", "w") as file:
+        file.write("ref: refs/remotes/origin/main\n")
+    assert fetch(url(repository, "origin")) == fetch(url(repository, "topic/one")) == versions[2]
+    with pytest.raises(SourceError, match="no such ref"):
+        fetch(url(repository, "topic"))
+
+
 @pytest.mark.parametrize(
     "ref", ["gone", "config", "../main", "objects", "refs/../HEAD", "0000", "f" * 40, ".git"]
 )
@@ -239,6 +250,46 @@ def test_a_delta_by_hand_is_read(tmp_path):
     pack_of(repository, b"hello World", delta, name)
     with pytest.raises(SourceError, match="not what its name says"):
         fetch(naming(repository, name))
+
+
+def test_a_number_without_end_is_refused_at_once(tmp_path):
+    """To add up its bytes would cost time in the square of them, whatever time is allowed."""
+    repository = pygit2.init_repository(tmp_path / "endless", initial_head="main")
+    pack_of(repository, b"x", b"\xff" * (1 << 20), "ab" * 20)
+    begun = time.monotonic()
+    with pytest.raises(SourceError, match="has no end"):
+        fetch(naming(repository, "ab" * 20), Access(seconds=30))
+    assert time.monotonic() - begun < 2
+
+
+def test_a_commit_is_taken_apart_no_further_than_its_first_line(tmp_path):
+    """It may have as many bytes as a project, and words."""
+    repository = pygit2.init_repository(tmp_path / "words", initial_head="main")
+    made = loose(repository, b"commit", b" " * (16 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(SourceError, match="leads to no commit"):
+            fetch(url(repository, made))
+        assert tracemalloc.get_traced_memory()[1] < 70 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_folder_with_a_name_twice_is_refused(tmp_path):
+    """Which of the two is meant would be a guess."""
+    repository = pygit2.init_repository(tmp_path / "twice", initial_head="main")
+    files = [bytes.fromhex(loose(repository, b"blob", text)) for text in (b"1", b"2")]
+    tree = loose(repository, b"tree", b"".join(b"100644 f.py\0" + file for file in files))
+    with pytest.raises(SourceError, match="a name twice"):
+        fetch(url(repository, tree, "f.py"))
+
+
+def test_folders_are_counted_when_they_are_found(tmp_path):
+    """Wide folders in wide folders: those still to be listed are kept in memory."""
+    repository = pygit2.init_repository(tmp_path / "wide", initial_head="main")
+    tree = loose(repository, b"tree", b"".join(b"40000 %d\0" % item + bytes(20) for item in range(30)))
+    with pytest.raises(SourceError, match="too many folders"):
+        read(url(repository, tree, "f.py"), url(repository, tree, ""), Access(project_files=20))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -123,6 +123,9 @@ def test_a_specs_options_name_no_host_file_or_program(base, options):
 
 AZURE = "AccountName=abc;AccountKey=eA==;"
 PRIVATE = [
+    KVServerStorageBlock(api_address="http://10.0.0.1:9000/kv"),
+    KVServerStorageBlock(api_address="http://93.184.215.14:9000/kv"),
+    KVServerStorageBlock(api_address="https://minio.example:9000/kv"),
     FileStorageBlock(base_path="s3://box", options={"endpoint_url": "http://10.0.0.1:9000"}),
     FileStorageBlock(base_path="s3://box", options={"endpoint_url": "https://minio.example:9000"}),
     FileStorageBlock(
@@ -144,13 +147,16 @@ PRIVATE = [
 ]
 
 
+NAMED = {"10.0.0.1:9000", "93.184.215.14", "minio.example", "abc.blob.minio.example"}
+
+
 @pytest.mark.parametrize("block", PRIVATE, ids=range(len(PRIVATE)))
 def test_a_registered_block_leads_to_no_host_that_the_caller_does_not_name(block):
     """Whoever wrote it, it is the supervisor that would connect."""
     said = refusal(store_of, block, ANY, trusted=True)
     assert ":9000 as storage" in said or ":9000)" in said
-    for hosts in ({"10.0.0.1:9000", "minio.example", "abc.blob.minio.example"}, {"10.0.0.0/8"}):
-        if "example" not in str(block.plain()) or len(hosts) > 1:
+    for hosts in (NAMED, {"10.0.0.0/8", "93.184.215.0/24"}):
+        if "example" not in str(block.plain()) or hosts is NAMED:
             store_of(block, Access(hosts=frozenset(hosts)), trusted=True)
     assert refusal(store_of, block, Access(hosts=frozenset({"10.0.0.1:9001", "example"})), trusted=True)
 

@@ -157,7 +157,7 @@ for block in (
     KVServerStorageBlock(api_address="http://127.0.0.1:1"),
 ):
     try:
-        store_of(block, Access(), trusted=True).write(b"1")
+        store_of(block, Access(hosts=frozenset({"127.0.0.1"})), trusted=True).write(b"1")
     except StorageError as error:
         print(error)
 """
@@ -244,13 +244,10 @@ def test_a_private_kv_server_must_be_named(kv):
     port = kv.server_port
     for host in ("127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "0.0.0.0"):
         block = KVServerStorageBlock(api_address=f"http://{host}:{port}/kv")
-        with pytest.raises(StorageError) as caught:
-            store_of(block, ANY, trusted=True).write(b"1")
-        assert (
-            "no public address" in str(caught.value)
-            or "odd" in str(caught.value)
-            or "address" in str(caught.value)
-        )
+        for trusted, access in ((True, ANY), (False, Access(storage=(kv.url.replace("127.0.0.1", host),)))):
+            with pytest.raises(StorageError) as caught:
+                store_of(block, access, trusted=trusted).write(b"1")
+            assert any(word in str(caught.value) for word in ("--allow-host", "odd", "address"))
     assert kv.seen == []
 
 
