@@ -192,10 +192,8 @@ def test_a_long_word_is_no_misspelt_command():
 
 
 SCRIPTS = {
-    b"loaded: 14000 flows, 0": """
-        flow = dict.fromkeys("function entrypoint version description parameters file line end_line is_async"
-                             " retries timeout_seconds task_runner".split())
-        flows = [{"name": "f", "tags": [], **flow}] * 14000
+    b"loaded: 10000 flows, 0": """
+        flows = [flow(parameters=None)] * 10000
         say("Loaded", flows=flows, specs=[], notices=[], details=[])
     """,
     b"script_failed: 0 flows, 0": """
@@ -205,10 +203,8 @@ SCRIPTS = {
         say("Failed", status="script_failed", error=error, flows=[], specs=[], notices=[])
     """,
     b"loaded: 1 flow, 0": """
-        flow = dict.fromkeys("function entrypoint version description file line end_line is_async"
-                             " retries timeout_seconds task_runner".split())
         schema = {"properties": {f"p{i}": 0 for i in range(100000)}, "required": ["q"] * 300000}
-        flows = [{"name": "f", "tags": [], "parameters": schema, **flow}]
+        flows = [flow(parameters=schema)]
         say("Loaded", flows=flows, specs=[], notices=[], details=[])
     """,
 }
@@ -221,6 +217,13 @@ def is_pipe(number):
         return stat.S_ISFIFO(os.fstat(number).st_mode)
     except OSError:
         return False
+
+def flow(**given):
+    absent = (
+        "function entrypoint version description file line end_line is_async retries timeout_seconds"
+        " task_runner is_generator retry_delay_seconds persist_result hooks variable"
+    )
+    return {"name": "f", "tags": [], **dict.fromkeys(absent.split()), **given}
 
 def say(tag, **fields):
     fields["dialect"] = {"name": "orion", "version": None, "reason": None}
@@ -242,9 +245,9 @@ def test_a_forged_reply_is_told_at_once(command, tmp_path, last, body, form):
     """The real command, asked for each format: it ends soon after the script."""
     script = tmp_path / "script.py"
     script.write_text(SAY + body)
-    began = time.process_time()
+    began = time.monotonic()
     done = command("load", script, "--format", form, text=False)
-    assert time.process_time() - began < 4 * SECONDS
+    assert time.monotonic() - began < 4 * SECONDS
     assert done.stderr == b""
     if form == "text":
         assert done.stdout.count(b"\n") < 300

@@ -37,7 +37,7 @@ class Watching:
         self.loads[base(script.location)] += 1
         if self.fails is not None:
             raise RuntimeError(self.fails)
-        return await self.loader._in_thread(lambda wake: self.loader.run(script, timeout=2, wake=wake))
+        return await self.loader.in_thread(lambda wake: self.loader.run(script, timeout=2, wake=wake))
 
     @contextlib.asynccontextmanager
     async def on(self, *watched, **how):
