@@ -25,7 +25,7 @@ POSTED: Mapping[str, tuple[type[Asked], str, str]] = {
 }
 GOT: Mapping[str, tuple[str, str]] = {
     "/v1/sources": ("Sources", "Every source that is watched"),
-    "/v1/sources/{id}": ("Source", "One source that is watched"),
+    "/v1/sources/{id}": ("Watched", "One source that is watched"),
     "/v1/health/live": ("Health", "Whether the daemon answers"),
     "/v1/health/ready": ("Health", "Whether it can load"),
     "/v1/sandbox": ("Report", "What this host can enforce"),
@@ -125,8 +125,8 @@ def schemas() -> dict[str, Any]:
     found["Health"] = {**plain, "properties": {"status": {"enum": ["live", "ready"]}}, "required": ["status"]}
     found["Version"] = strings("version", "api", "python", "kernel")
     add(found, Watched, "serialization")
-    found["Source"] = {**found.pop("Watched"), "title": "Source", "required": ["id", "location", "status"]}
-    found["Sources"] = {**plain, "properties": {"sources": {"type": "array", "items": ref("Source")}}}
+    found["Watched"]["required"] = ["id", "location", "status"]
+    found["Sources"] = {**plain, "properties": {"sources": {"type": "array", "items": ref("Watched")}}}
     found["Document"] = plain
     return found
 

@@ -49,6 +49,7 @@ def test_requests_made_of_the_document_are_answered_as_it_says(daemon, document,
         max_examples=EXAMPLES,
         deadline=None,
         suppress_health_check=list(hypothesis.HealthCheck),
+        derandomize=True,
         database=None,
     )
     @hypothesis.given(case=cases)
