@@ -445,7 +445,7 @@ def test_a_scan_takes_it_for_a_manifest():
 
 def test_next_runs_are_those_of_all_its_schedules(judged, tmp_path):
     """The soonest first; one that is not active has none."""
-    from loader.cli.verdicts import Clock
+    from loader.planning import Clock, schedules_of
 
     (tmp_path / "a.py").write_text("from prefect import flow\n@flow\ndef f(): ...\n")
     path = tmp_path / "prefect.yaml"
@@ -454,6 +454,7 @@ def test_next_runs_are_those_of_all_its_schedules(judged, tmp_path):
         + "  schedules: [{cron: '0 0 * * *'}, {cron: '0 12 * * *'}, {interval: 60, active: false}]\n"
     )
     (verdict,) = judged(path)[0].verdicts
-    first, second, third = Clock().upcoming(verdict)
+    moments = Clock().upcoming(schedules_of(verdict))
+    first, second, third = map(dt.datetime.fromisoformat, moments)
     assert {first.hour, second.hour} == {0, 12}
     assert third - first == dt.timedelta(days=1)
