@@ -85,12 +85,17 @@ def failed(outcome: Outcome) -> str:
     return f"its script did not load to its end: {kind}"
 
 
-def of_manifest(location: str, deployer: Deployer) -> Batch:
-    """The verdicts on the specs of a manifest."""
+def of_manifest(location: str, deployer: Deployer, held: Script | None = None) -> Batch:
+    """The verdicts on the specs of a manifest; ``held`` is it if it was read already, with its project."""
     finder = deployer.finder
     shown = sources.display(location)
-    origin = finder.root or sources.origin_of(sources.folder_of(location))
-    content = sources.fetch(location, finder.access, origin)
+    if held is not None:
+        origin = finder.root or sources.home_of(held)
+        content = held.content
+        finder.main = sources.within(held, origin)
+    else:
+        origin = finder.root or sources.origin_of(sources.folder_of(location))
+        content = sources.fetch(location, finder.access, origin)
     entries = manifests.parse(content, location)
     outcome = Outcome(
         status=Status.LOADED,

@@ -116,10 +116,17 @@ class Finder:
         return script
 
     def of_project(self, location: str) -> Script | None:
-        """The script, if it is a file of a project that is held already: an archive is fetched once."""
+        """The script, if it is a file of a project that is held already: an archive is fetched once.
+
+        Raises SourceError for one that an archive does not hold.
+        """
         for held in (*self.scripts.values(), *([self.main] if self.main else [])):
             name = name_in(held.project, location) if held.project is not None else None
-            if name is not None and held.project is not None:
+            if held.project is None:
+                continue
+            if name is None:
+                check_missing(held.project, location)
+            else:
                 project = replace(held.project, entry=name)
                 return replace(
                     held,
@@ -189,6 +196,15 @@ def name_in(project: Project, location: str) -> str | None:
     name = "/".join(place.parts[len(sources.parse(project.url).parts) :])
     # What is displayed has no query: another one may be another file.
     return name if name in project.files and project.display(name) in {location, place.text} else None
+
+
+def check_missing(project: Project, location: str) -> None:
+    """Raise SourceError for a file below an archive's project, which would hold it if it were there."""
+    if sources.parse(project.url).archive is not None and sources.below(location, project.url):
+        shown = sources.display(location)
+        reason = next((why for name, why in project.left_out.items() if project.display(name) == shown), None)
+        said = f"{reason}; name a regular file" if reason else f"there is no such file in {project.url}"
+        raise SourceError(f"cannot load {shown}: {said}")
 
 
 def file_of(script: Script, location: str) -> bytes | None:

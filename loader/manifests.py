@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -56,7 +57,7 @@ def parse(text: str | bytes, location: str) -> tuple[Entry, ...]:
     reading = read_each(text, replace(LIMITS, aliases=prefect_yaml.MARK.search(text) is not None))
     found: list[Entry] = []
     for document in reading.documents:
-        found += entries(document, location)
+        found += islice(entries(document, location), ENTRY_CAP + 1 - len(found))
         if len(found) > ENTRY_CAP:
             beyond = found[ENTRY_CAP]
             message = f"there are more than {ENTRY_CAP} specs; split the manifest"

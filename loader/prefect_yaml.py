@@ -42,6 +42,8 @@ CLOSE = 0.8
 """How much alike a key and one that Prefect knows are when it must be a slip."""
 STRATEGIES = ("ENQUEUE", "CANCEL_NEW")
 STEPS = ("build", "push", "pull")
+STEP_NAMES = 4_096
+"""Longest names of the steps of one kind in all, in characters: each deployment tells those of the file."""
 UNDONE: Mapping[str, str] = MappingProxyType(
     {
         "build": "its build steps are not run",
@@ -71,14 +73,13 @@ def entries(document: Document, location: str) -> Iterator[Entry]:
     if LISTED not in data and (close := get_close_matches(LISTED, data, 1, CLOSE)):
         message = f"there is no such key; did you mean {LISTED!r}?"
         rest.append(Problem(document.position((close[0],)), (close[0],), message))
+    whole = Item(data)
+    shared = {key: steps_of(whole, key) for key in STEPS}
     for index, item in enumerate(items or ()):
         path = (LISTED, index)
         own = [problem for problem in rest if problem.path[:2] == path]
         rest = [problem for problem in rest if problem.path[:2] != path]
-        yield Deployment(document, path, location).entry(item, own)
-    whole = Item(data)
-    for key in STEPS:
-        steps_of(whole, key)
+        yield Deployment(document, path, location, shared).entry(item, own)
     rest += [Problem(document.position(path), path, said) for path, said in whole.said]
     if rest:
         first = rest[0].position
@@ -92,16 +93,20 @@ def steps_of(item: Item, key: str) -> tuple[Step, ...]:
     if type(steps) is not list or any(type(step) is not dict for step in steps):
         item.wrong("a list of steps is due, each a mapping", key)
         return ()
+    if sum(len(name) + 1 for step in steps for name in step) > STEP_NAMES:
+        item.wrong(f"the names of these steps have more than {STEP_NAMES} characters; have fewer steps", key)
+        return ()
     return tuple(jsonable(steps))
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """One deployment in the making: the data at ``path`` of the file."""
+    """One deployment in the making: the data at ``path`` of the file, whose own steps are ``shared``."""
 
     document: Document
     path: KeyPath
     location: str
+    shared: Mapping[str, tuple[Step, ...]]
 
     def entry(self, data: Any, problems: Iterable[Problem]) -> Entry:
         """The spec that the data make, or all that is wrong with them."""
@@ -209,7 +214,7 @@ class Deployment:
     def steps(self, item: Item, key: str) -> tuple[Step, ...]:
         """The steps of one kind: the deployment's own, or else the file's."""
         own = steps_of(item, key)
-        return own if own or item.data.get(key) == [] else steps_of(Item(self.document.data), key)
+        return own if own or item.data.get(key) == [] else self.shared[key]
 
     def undone(self, item: Item) -> Iterator[str]:
         """What is said of the deployment, and done by nobody but ``prefect deploy``."""

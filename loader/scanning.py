@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -144,11 +144,11 @@ class Scan:
         deployer = Deployer(client, finder, storage=wish.storage)
         try:
             manifest = suffix in batches.MANIFESTS
-            script = place if isinstance(place, Script) else read(location, wish, manifest=manifest)
+            script = place if isinstance(place, Script) else read(place, wish)
             if not mentions(suffix, script.content):
                 return None
             if manifest:
-                return scanned(location, batches.of_manifest(location, deployer))
+                return scanned(location, batches.of_manifest(location, deployer, script))
             return scanned(location, batches.of_script(script, deployer))
         except SourceError as error:
             return Scanned(location=location, status=USAGE, ok=False, problem=str(error))
@@ -164,7 +164,7 @@ class Scan:
                 raise SourceError(
                     f"cannot hand {location} to the daemon: it takes scripts of this machine; scan without it"
                 )
-            if not mentions(suffix, sources.fetch(location, wish.access)):
+            if not mentions(suffix, read(place, wish).content):
                 return None
             plan = daemon.specs(
                 location,
@@ -218,11 +218,15 @@ class Scan:
         self.close()
 
 
-def read(location: str, wish: Wish, *, manifest: bool) -> Script:
-    """A file's bytes and where they belong. Raises SourceError."""
-    if manifest:
-        return replace(sources.from_text(sources.fetch(location, wish.access), location), location=location)
-    return sources.read(location, wish.root, wish.access)
+def read(place: Found, wish: Wish) -> Script:
+    """A file's bytes and where they belong. Raises SourceError, also if its folder is another one now.
+
+    A manifest may lie outside the root: that is for what it names.
+    """
+    root = wish.root
+    if root is not None and batches.is_manifest(place.path) and not root.holds(place.path):
+        root = None
+    return sources.read(place.path, root, wish.access, place.folder)
 
 
 def place_of(place: Found | Script) -> tuple[str, str]:

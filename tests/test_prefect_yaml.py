@@ -14,6 +14,7 @@ from loader import (
     ManifestError,
     RRuleSchedule,
     deployment_specs_from_yaml,
+    prefect_yaml,
 )
 from loader.access import DEFAULT
 from loader.batches import judge
@@ -22,6 +23,7 @@ from loader.errors import SpecValidationError
 from loader.finding import Finder
 from loader.manifests import explain, parse
 from loader.packing_prefect import check
+from loader.prefect_yaml import STEPS
 from loader.scanning import mentions
 
 PROJECT = Path(__file__).parent / "samples" / "project"
@@ -272,6 +274,31 @@ def test_aliases_come_to_no_more_than_a_file_may_hold():
     assert "nest more than 32 deep" in refused("a0: &a0 x\n" + deep + GOOD)[0]
 
 
+def test_the_files_steps_are_read_once_for_all_its_deployments():
+    """Time and memory are in proportion to the text, however many deployments share them."""
+    many = f"[{', '.join(['{}'] * 20_000)}]"
+    steps = "".join(f"{kind}:\n- step: {{a: {many if kind == 'pull' else 1}}}\n" for kind in STEPS)
+    begun = time.monotonic()
+    first, *_, last = parse(steps + "deployments:\n" + "- {name: a, entrypoint: a.py:f}\n" * 1_000, PLACE)
+    assert first.spec.prefect.pull is last.spec.prefect.pull
+    assert time.monotonic() - begun < 5
+
+
+def test_no_more_deployments_are_read_than_a_manifest_may_hold(monkeypatch):
+    """What is beyond costs nothing."""
+    read = []
+    monkeypatch.setattr(prefect_yaml, "planned", lambda item, _: read.append(item) or ())
+    *_, last = parse("deployments:\n" + "- {}\n" * 3_000, PLACE)
+    assert "more than 1000 specs" in str(last.problems[0])
+    assert len(read) == 1_001
+
+
+def test_the_names_of_steps_are_short():
+    """Each deployment tells them."""
+    for steps in ("- {x: }\n" * 3_000, f"- ? {'x' * 5_000}\n  : {{}}\n"):
+        assert "more than 4096 characters" in refused(f"pull:\n{steps}{GOOD}")[0]
+
+
 def test_aliases_stay_refused_in_other_manifests():
     """Only Prefect's own file is known to need them."""
     assert "the anchor '&x' is not allowed" in refused("name: &x a\nflow_location: f.py\n", "/srv/m.yaml")[0]
@@ -418,7 +445,7 @@ def test_a_scan_takes_it_for_a_manifest():
 
 def test_next_runs_are_those_of_all_its_schedules(judged, tmp_path):
     """The soonest first; one that is not active has none."""
-    from loader.cli.verdicts import Clock
+    from loader.planning import Clock, schedules_of
 
     (tmp_path / "a.py").write_text("from prefect import flow\n@flow\ndef f(): ...\n")
     path = tmp_path / "prefect.yaml"
@@ -427,6 +454,7 @@ def test_next_runs_are_those_of_all_its_schedules(judged, tmp_path):
         + "  schedules: [{cron: '0 0 * * *'}, {cron: '0 12 * * *'}, {interval: 60, active: false}]\n"
     )
     (verdict,) = judged(path)[0].verdicts
-    first, second, third = Clock().upcoming(verdict)
+    moments = Clock().upcoming(schedules_of(verdict))
+    first, second, third = map(dt.datetime.fromisoformat, moments)
     assert {first.hour, second.hour} == {0, 12}
     assert third - first == dt.timedelta(days=1)

@@ -13,7 +13,7 @@ import zipfile
 import pytest
 
 from loader import EmbeddedRegistry, FlowLoader, LoaderClosed, SourceError
-from loader.sources import ignoring
+from loader.sources import archives, ignoring
 from loader.sources.walking import Walk
 
 FLOW = "from prefect import flow\n@flow(name={name!r})\ndef f(): pass\n"
@@ -135,6 +135,58 @@ def test_what_is_no_folder_is_refused(loader, tmp_path):
     for place in (tmp_path / "none", tmp_path / "a.py", "gopher://x/", "https://localhost/folder/"):
         with pytest.raises(SourceError, match="cannot "):
             list(loader.scan(place))
+
+
+def test_an_archive_is_unpacked_once_for_all_its_manifests(loader, registry, tmp_path, monkeypatch):
+    """What they name is judged as it was then, below their own folders."""
+    path = tmp_path / "p.zip"
+    manifest = "deployments:\n- {{name: a, entrypoint: {}, work_pool: {{name: p}}}}\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for folder in "ab":
+            archive.writestr(f"{folder}/prefect.yaml", manifest.format("sub/flow.py:f"))
+            text = "open('beside.txt')\n" + FLOW.format(name=folder)
+            archive.writestr(f"{folder}/sub/flow.py", text)
+            archive.writestr(f"{folder}/beside.txt", "")
+        archive.writestr("a/m.yaml", manifest.format("gone.py:f"))
+        archive.writestr("a/n.yaml", manifest.format("../b/sub/flow.py:f"))
+    unpacked = []
+    unpack = archives.unpack
+    monkeypatch.setattr(archives, "unpack", lambda *given: unpacked.append(given) or unpack(*given))
+    with loader.scan(f"zip://::{path}", client=registry) as scan:
+        found = {item.location.partition("::")[0]: item for item in scan}
+    assert len(unpacked) == 1
+    assert [found[f"zip://{folder}/prefect.yaml"].ok for folder in "ab"] == [True, True]
+    assert "there is no such file in zip://a::" in found["zip://a/m.yaml"].specs[0].problems[0]
+    assert "lies outside zip://a::" in found["zip://a/n.yaml"].specs[0].problems[0]
+
+
+# --- what is exchanged meanwhile ---
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_folder_that_is_exchanged_meanwhile_is_not_read(loader, registry, tmp_path, kind, whole):
+    """A script that takes its time gives an accomplice all of it; the next file is refused."""
+    folder, victim = tmp_path / "scanned", tmp_path / "victim"
+    manifest = "deployments:\n- {{name: {}, entrypoint: b.py:f, work_pool: {{name: p}}}}\n"
+    for place, name in ((folder / "sub", "own"), (victim if not whole else victim / "sub", "stolen")):
+        made(place, a_dot_py=FLOW.format(name=name), b_dot_py=FLOW.format(name=name))
+        made(place, prefect_dot_yaml=manifest.format(name))
+    with loader.scan(folder, client=registry, jobs=1) as scan:
+        looked = scan.look
+        moved = folder if whole else folder / "sub"
+
+        def look(place, client):
+            item = looked(place, client)
+            if not victim.with_name("old").exists():
+                moved.rename(victim.with_name("old"))
+                moved.symlink_to(victim) if kind == "link" else victim.rename(moved)
+            return item
+
+        scan.look = look
+        found = sorted(scan, key=lambda item: item.location)
+    assert [item.ok for item in found] == [True, False, False]
+    assert all("was exchanged" in item.problem for item in found[1:])
 
 
 # --- ending ---
@@ -385,6 +437,34 @@ def test_folder_that_becomes_a_link_is_not_followed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "open", exchanged)
     assert walked(tmp_path)[0] == ["other/b.py", "sub/a.py"]
+
+
+def test_folder_that_was_exchanged_is_not_looked_into(tmp_path):
+    """Nor is one that lies in it: only what was listed is."""
+    made(tmp_path, a_dot_py="", sub__deep__b_dot_py="", victim__deep__c_dot_py="")
+    walk = Walk(str(tmp_path))
+    walk.check()
+    found = []
+    for item in walk.files():
+        found.append((os.path.relpath(item.path, tmp_path), item.problem))
+        if len(found) == 1:
+            (tmp_path / "sub").rename(tmp_path / "gone")
+            (tmp_path / "victim").rename(tmp_path / "sub")
+    assert found[0] == ("a.py", None)
+    assert [path for path, problem in found if problem and "was exchanged" in problem] == ["sub"]
+    assert not any(path.endswith("c.py") for path, _ in found)
+
+
+def test_ignore_files_above_count_if_this_user_or_root_wrote_them(tmp_path, monkeypatch):
+    """Who may make a folder above must not hide what is below."""
+    made(tmp_path, _dot_git__config="", _dot_gitignore="a.py\n", sub__a_dot_py="", sub__b_dot_py="")
+    assert walked(tmp_path / "sub")[0] == ["b.py"]
+    if os.geteuid() == 0:
+        os.chown(tmp_path / ".gitignore", 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert walked(tmp_path / "sub") == (["a.py", "b.py"], {})
+    assert walked(tmp_path)[0] == ["sub/b.py"]
 
 
 def test_ignore_files_of_any_size(tmp_path):

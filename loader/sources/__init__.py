@@ -5,7 +5,7 @@ from loader.sources.locations import Location
 from loader.sources.origins import Origin, home_of, origin_of, pinned
 from loader.sources.parsing import parse, redacted
 from loader.sources.paths import local_path
-from loader.sources.reading import fetch, read
+from loader.sources.reading import fetch, read, within
 from loader.sources.relations import basename_of, below, beside, display, folder_of, schemes_of, shown
 from loader.sources.script import SIZE_CAP, Project, Root, Script, from_text, too_large
 
@@ -34,4 +34,5 @@ __all__ = [
     "schemes_of",
     "shown",
     "too_large",
+    "within",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TypeVar
@@ -25,6 +26,7 @@ def read(
     location: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
     access: Access = DEFAULT,
+    folder: Identity | None = None,
 ) -> Script:
     """The script at a path or URL. ``root`` is what it may read.
 
@@ -32,21 +34,27 @@ def read(
     elsewhere is alone unless ``root`` is the URL of a folder that holds it. A web server does not say what
     a folder holds: its script is alone even then, and redirects stay below that
     folder. ``access`` says what may be reached, how large it may be and how long it may take. A root that is
-    an Origin must be the very folder that it was.
+    an Origin must be the very folder that it was; without a root ``folder`` says which the script's own is.
 
     Raises SourceError for what is not there, not a regular file, too large, outside ``root``, of a scheme
     or at a host that is not allowed, or whose driver is missing, and when ``root`` is another folder now.
     """
     began = time.monotonic()
-    script = located(location, root, access)
+    script = located(location, root, access, folder)
     return replace(script, reading=time.monotonic() - began)
 
 
-def located(location: str | os.PathLike[str], root: str | os.PathLike[str] | None, access: Access) -> Script:
+def located(
+    location: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None,
+    access: Access,
+    folder: Identity | None,
+) -> Script:
     """As ``read``, whatever time it takes."""
     place = allowed(os.fspath(location), access)
     if place.scheme in LOCAL_SCHEMES:
-        return local.read(location, root, access.size, root.identity if isinstance(root, Origin) else None)
+        identity = root.identity if isinstance(root, Origin) else folder if root is None else None
+        return local.read(location, root, access.size, identity)
     if not place.path or place.folder:
         raise SourceError(f"cannot load {place.shown}: it is a folder; name a script in it")
     deadline = Deadline(place.shown, access.seconds)
@@ -149,7 +157,27 @@ def gathered(
     )
 
 
-def cut(files: dict[str, T], prefix: str) -> dict[str, T]:
+def within(script: Script, origin: Origin) -> Script | None:
+    """The script with no more of its project than lies below a folder; None if not all of that is in it."""
+    project = script.project
+    if project is None or not origin.holds(script.filename):
+        return None
+    top, whole = parse(origin.location), parse(project.url)
+    inner = top.parts[len(whole.parts) :]
+    if top.at("") != whole.at("") or top.parts != (*whole.parts, *inner):
+        return None
+    prefix = "".join(f"{name}/" for name in inner)
+    kept = replace(
+        project,
+        url=top.at("/".join(top.parts)).shown,
+        entry=project.entry.removeprefix(prefix),
+        files=cut(project.files, prefix),
+        left_out=cut(project.left_out, prefix),
+    )
+    return replace(script, project=kept)
+
+
+def cut(files: Mapping[str, T], prefix: str) -> dict[str, T]:
     """The files below a folder, by their paths in it."""
     return {name.removeprefix(prefix): value for name, value in files.items() if name.startswith(prefix)}
 

@@ -10,7 +10,7 @@ from loader.access import Access
 from loader.sources.deadline import Deadline
 from loader.sources.locations import Location
 from loader.sources.origins import identity_of
-from loader.sources.reading import allowed, unpacked
+from loader.sources.reading import allowed, cut, unpacked
 from loader.sources.script import Identity, Project, Script
 from loader.sources.walking import LEFT
 
@@ -34,16 +34,13 @@ def fetched(place: Location, access: Access, identity: Identity | None) -> Proje
     if place.archive is not None:
         files = unpacked(place, access, deadline, identity)
         prefix = f"{place.path}/" if place.path else ""
-        held = {
-            name.removeprefix(prefix): content
-            for name, content in files.content.items()
-            if name.startswith(prefix)
-        }
+        held, left_out = cut(files.content, prefix), cut(files.left_out, prefix)
     else:
         from loader.sources import remote  # noqa: PLC0415 - fsspec costs more than all the rest
 
-        held = remote.fetch_folder(place, access, deadline, identity).content
-    return Project(url=place.at(place.path).shown, entry="", files=held, identity=identity)
+        files = remote.fetch_folder(place, access, deadline, identity)
+        held, left_out = files.content, files.left_out
+    return Project(url=place.at(place.path).shown, entry="", files=held, left_out=left_out, identity=identity)
 
 
 def script_of(project: Project) -> Script:

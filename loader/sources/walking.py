@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from loader.errors import SourceError
 from loader.sources import ignoring
 from loader.sources.ignoring import Budget, Exhausted, Rules
-from loader.sources.local import reason
+from loader.sources.local import check_identity, reason
+from loader.sources.script import Identity
 
 SUFFIXES = (".py", ".yaml", ".yml")
 LEFT = frozenset({"__pycache__", "node_modules", "site-packages"})
@@ -26,43 +27,69 @@ ENTRIES = 100_000
 """Entries of one folder that are looked at."""
 ABOVE = 50
 """Folders above the one that is named in which a repository's ignore files are looked for."""
-Below = tuple[str, tuple[str, ...], tuple[Rules, ...]]
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file that may be a script or manifest, or with ``problem`` what cannot be looked into."""
+    """A file that may be a script or manifest, or with ``problem`` what cannot be looked into.
+
+    ``folder`` is the identity of the folder that it was found in: a file is read only there.
+    """
 
     path: str
     problem: str | None = None
+    folder: Identity | None = None
+
+
+class Below(NamedTuple):
+    """A folder to look into: which it is, the names that lead to it, and the rules of what lies above."""
+
+    path: str
+    identity: Identity | None
+    parts: tuple[str, ...]
+    chain: tuple[Rules, ...]
+
+
+class Held(NamedTuple):
+    """What a folder holds, all asked of one descriptor. ``rules`` are the texts of its ignore files."""
+
+    identity: Identity
+    entries: list[Entry]
+    rules: Mapping[str, bytes]
 
 
 class Entry(NamedTuple):
-    """What a folder holds under one name."""
+    """What a folder holds under one name; of a folder also which it is."""
 
     name: str
     is_folder: bool
     is_link: bool
     is_file: bool
+    identity: Identity | None = None
 
     @classmethod
     def of(cls, entry: os.DirEntry[str]) -> Entry:
         """The same, asked while its folder is open."""
-        kinds = (
-            entry.is_dir(follow_symlinks=False),
-            entry.is_symlink(),
-            entry.is_file(follow_symlinks=False),
-        )
-        return cls(entry.name, *kinds)
+        if not entry.is_dir(follow_symlinks=False):
+            return cls(entry.name, False, entry.is_symlink(), entry.is_file(follow_symlinks=False))
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:  # it is gone
+            return cls(entry.name, False, False, False)
+        return cls(entry.name, True, False, False, (status.st_dev, status.st_ino))
 
 
 @dataclass
 class Walk:
-    """One walk. ``skipped`` counts what was left out: ``ignored``, ``link``, ``special``."""
+    """One walk. ``skipped`` counts what was left out: ``ignored``, ``link``, ``special``.
+
+    ``identity`` is the folder's from ``check`` on, and each folder below must be the one that was listed.
+    """
 
     folder: str
     skipped: Counter[str] = field(default_factory=Counter)
     budget: Budget = field(default_factory=Budget)
+    identity: Identity | None = None
 
     def __post_init__(self) -> None:
         self.folder = os.path.abspath(self.folder)
@@ -70,7 +97,7 @@ class Walk:
     def check(self) -> None:
         """Raise SourceError unless the folder is one, and can be read."""
         try:
-            os.close(os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            self.identity = self.held(self.folder, None).identity
         except NotADirectoryError:
             raise SourceError(f"cannot scan {self.folder}: it is not a folder; load it instead") from None
         except (OSError, ValueError) as error:
@@ -78,11 +105,14 @@ class Walk:
 
     def files(self) -> Iterator[Found]:
         """Each file, those of a folder in the order of their names and before those below."""
-        waiting: list[Below] = [above(self.folder, self.budget)]
+        waiting = [Below(self.folder, self.identity, *above(self.folder, self.budget))]
         while waiting:
-            path, parts, chain = waiting.pop()
+            path, identity, parts, chain = waiting.pop()
             try:
-                entries = self.entries(path)
+                identity, entries, texts = self.held(path, identity)
+            except SourceError as error:
+                yield Found(path, str(error))
+                continue
             except OSError as error:
                 yield Found(path, f"cannot look into {path}: {reason(error)}")
                 continue
@@ -92,7 +122,7 @@ class Walk:
                 continue
             if len(entries) == ENTRIES:
                 yield Found(path, f"cannot look at all of {path}: it holds more than {ENTRIES} entries")
-            chain = (*chain, *rules_of(path, names, len(parts), chain, self.budget))
+            chain = (*chain, *rules_of(texts, len(parts), chain, self.budget))
             below: list[Below] = []
             for entry in sorted(entries):
                 place, inside = os.path.join(path, entry.name), (*parts, entry.name)
@@ -105,19 +135,22 @@ class Walk:
                 if left:
                     continue
                 if entry.is_folder:
-                    below.append((place, inside, chain))
+                    below.append(Below(place, entry.identity, inside, chain))
                 else:
-                    yield Found(place)
+                    yield Found(place, folder=identity)
             waiting += reversed(below)
 
-    def entries(self, path: str) -> list[Entry]:
-        """What a folder holds. Raises OSError."""
+    def held(self, path: str, identity: Identity | None) -> Held:
+        """What a folder of that identity holds. Raises OSError, and SourceError for another folder."""
         # Looked at by its descriptor: it may have become a link since its parent was read.
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if path != self.folder else 0)
         descriptor = os.open(path, flags)
         try:
+            identity = check_identity(path, path, descriptor, identity)
             with os.scandir(descriptor) as found:
-                return [Entry.of(entry) for entry, _ in zip(found, range(ENTRIES), strict=False)]
+                entries = [Entry.of(entry) for entry, _ in zip(found, range(ENTRIES), strict=False)]
+            there = {entry.name for entry in entries}
+            return Held(identity, entries, texts_of(descriptor, there))
         finally:
             os.close(descriptor)
 
@@ -142,8 +175,11 @@ class Walk:
         return why is not None
 
 
-def above(folder: str, budget: Budget) -> Below:
-    """The folder, the names that lead to it from its repository, and the rules of what lies between."""
+def above(folder: str, budget: Budget) -> tuple[tuple[str, ...], tuple[Rules, ...]]:
+    """The names that lead to a folder from its repository, and the rules of what lies between.
+
+    Only those that this user or root wrote: whoever may make a folder above could hide what is below.
+    """
     top = folder
     names: list[str] = []
     for _ in range(ABOVE):
@@ -151,43 +187,59 @@ def above(folder: str, budget: Budget) -> Below:
             break
         parent, name = os.path.split(top)
         if parent == top:
-            return folder, (), ()
+            return (), ()
         names.insert(0, name)
         top = parent
     else:
-        return folder, (), ()
+        return (), ()
     chain: tuple[Rules, ...] = ()
     path = top
     for depth, name in enumerate(names):
-        chain = (*chain, *rules_of(path, set(ignoring.NAMES), depth, chain, budget))
+        chain = (*chain, *rules_of(believed(path), depth, chain, budget))
         path = os.path.join(path, name)
-    return folder, tuple(names), chain
+    return tuple(names), chain
+
+
+def believed(path: str) -> Mapping[str, bytes]:
+    """The ignore files of a folder above, but those that somebody else wrote."""
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return {}
+    try:
+        return texts_of(descriptor, ignoring.NAMES, frozenset({0, os.geteuid()}))
+    finally:
+        os.close(descriptor)
 
 
 def rules_of(
-    path: str, names: set[str], depth: int, chain: tuple[Rules, ...], budget: Budget
+    texts: Mapping[str, bytes], depth: int, chain: tuple[Rules, ...], budget: Budget
 ) -> Iterator[Rules]:
     """The rules of a folder's own ignore files, as long as there are not too many."""
-    if sum(len(item.rules) for item in chain) >= ignoring.RULES:
-        return
-    for name in ignoring.NAMES:
-        if name in names:
-            content = text_of(os.path.join(path, name))
-            if content:
-                yield ignoring.parse(content, depth, budget)
+    if sum(len(item.rules) for item in chain) < ignoring.RULES:
+        yield from (ignoring.parse(content, depth, budget) for content in texts.values() if content)
 
 
-def text_of(path: str) -> bytes:
-    """What a regular file begins with; nothing of any other."""
+def texts_of(
+    folder: int, names: Collection[str], owners: Collection[int] | None = None
+) -> Mapping[str, bytes]:
+    """The texts of the ignore files among the names in a folder, by its descriptor."""
+    return {name: text_of(folder, name, owners) for name in ignoring.NAMES if name in names}
+
+
+def text_of(folder: int, name: str, owners: Collection[int] | None) -> bytes:
+    """What a regular file begins with, if it is one of the owners'; nothing of any other."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
+        if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             return b""
-        descriptor = os.open(path, flags)
-    except (OSError, ValueError):
+        descriptor = os.open(name, flags, dir_fd=folder)
+    except OSError:
         return b""
     with os.fdopen(descriptor, "rb") as file:
         try:
-            return file.read(ignoring.SIZE) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+            status = os.fstat(descriptor)
+            is_due = stat.S_ISREG(status.st_mode) and (owners is None or status.st_uid in owners)
+            return file.read(ignoring.SIZE) if is_due else b""
         except OSError:
             return b""
