@@ -448,19 +448,24 @@ MANY = [{"a": place} for place in range(4_000)]
 
 
 @pytest.mark.parametrize(
-    ("schema", "value", "told"),
+    ("schema", "value", "told", "seconds"),
     [
-        ({"uniqueItems": True}, MANY, []),
-        ({"uniqueItems": True}, [place * (2**61 - 1) for place in range(100_000)], [Kind.UNUSABLE_SCHEMA]),
-        ({"enum": [[MANY[place], *MANY] for place in range(400)]}, [{}, *MANY], [Kind.UNUSABLE_SCHEMA]),
-        ({"contains": {"enum": MANY}}, [[]] * 4_000, [Kind.UNUSABLE_SCHEMA]),
+        ({"uniqueItems": True}, MANY, [], 5),
+        (
+            {"uniqueItems": True},
+            [place * (2**61 - 1) for place in range(100_000)],
+            [Kind.UNUSABLE_SCHEMA],
+            0.2,
+        ),
+        ({"enum": [[MANY[place], *MANY] for place in range(400)]}, [{}, *MANY], [Kind.UNUSABLE_SCHEMA], 0.2),
+        ({"contains": {"enum": MANY}}, [[]] * 4_000, [Kind.UNUSABLE_SCHEMA], 0.2),
     ],
 )
-def test_comparing_is_bounded_in_time(schema, value, told):
+def test_comparing_is_bounded_in_time(schema, value, told, seconds):
     """However many items there are, and however alike they are made."""
     started = time.monotonic()
-    reasons, _ = fit({"properties": {"x": schema}}, {"x": value}, seconds=0.5)
-    assert time.monotonic() - started < 2
+    reasons, _ = fit({"properties": {"x": schema}}, {"x": value}, seconds=seconds)
+    assert time.monotonic() - started < 5
     assert [reason.kind for reason in reasons] == told
 
 
