@@ -445,6 +445,8 @@ def test_values_are_equal_as_json_has_it(schema, fits, misfits):
 
 
 MANY = [{"a": place} for place in range(4_000)]
+ALIKE = [place * (2**61 - 1) for place in range(100_000)]
+"""Integers that all have one hash."""
 
 
 @pytest.mark.parametrize(
