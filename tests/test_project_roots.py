@@ -13,6 +13,7 @@ from loader.batches import judge, of_entry
 from loader.deploying import Deployer
 from loader.finding import Finder
 from loader.manifests import parse
+from loader.sources import origin_of
 from tests.prefect_server import environment
 
 PROJECT = Path(__file__).parent / "samples" / "project"
@@ -231,7 +232,7 @@ def test_prefect_itself_loads_the_same(prefect_python, tmp_path):
     with FlowLoader(python=prefect_python) as loader, EmbeddedRegistry(tmp_path / "r" / "r.db") as registry:
         deployer = Deployer(registry, Finder(loader, DEFAULT))
         for item, entry in zip(ENTRYPOINTS, parse(text, str(PROJECT / "prefect.yaml")), strict=True):
-            verdict = of_entry(entry, "prefect.yaml", str(PROJECT), deployer)
+            verdict = of_entry(entry, "prefect.yaml", origin_of(PROJECT), deployer)
             flow = verdict.valid.flow if verdict.valid else None
             said = verdict.problems[0] if verdict.problems else ""
             ours[item] = [flow.name, flow.description, flow.parameters["properties"]] if flow else said
