@@ -312,8 +312,9 @@ def identity(asked: Asked, permit: Permit) -> Hashable:
 
 
 def engine_key(asked: Asked) -> Key:
-    """Which loader a request needs."""
-    return asked.profile, asked.python, asked.dialect or AUTO
+    """Which loader a request needs. The interpreter is the very one that was granted."""
+    python = None if asked.python is None else os.path.normpath(asked.python)
+    return asked.profile, python, asked.dialect or AUTO
 
 
 def own_folder(permit: Permit, loader: FlowLoader | None) -> str | None:

@@ -92,7 +92,8 @@ def caller_of(request: web.Request, config: Config, token: str | None, *, public
 def check_token(request: web.Request, token: str | None) -> None:
     """Raise Problem unless the request bears the token."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    same = hmac.compare_digest(given.strip().encode(), (token or "").encode())
+    # A header may hold any bytes, and not all of them are text.
+    same = hmac.compare_digest(*(word.encode(errors="surrogateescape") for word in (given.strip(), token or "")))
     if token is None or scheme.lower() != "bearer" or not same:
         raise Problem(
             "no-token",
@@ -104,7 +105,7 @@ def check_token(request: web.Request, token: str | None) -> None:
 
 def check_host(request: web.Request, config: Config) -> None:
     """Raise Problem for a request that a page of another server may have made: its name, or its origin."""
-    name = (urlsplit(f"//{request.host}").hostname or "") if "@" not in request.host else ""
+    name = name_of(request.host)
     listen = config.listen
     known = {"localhost", listen.host.lower() if listen is not None else "localhost"}
     if name not in known and not is_address(name):
@@ -117,6 +118,14 @@ def check_host(request: web.Request, config: Config) -> None:
     origin = request.headers.get("Origin")
     if origin is not None and origin != f"{request.scheme}://{request.host}":
         raise Problem("foreign-origin", f"cannot answer a page of {origin[:100]!r}: it is not of this daemon")
+
+
+def name_of(host: str) -> str:
+    """The name in a Host header, without its port; none for what is no such header."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "") if "@" not in host else ""
+    except ValueError:
+        return ""
 
 
 def is_address(name: str) -> bool:

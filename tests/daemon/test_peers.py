@@ -241,6 +241,17 @@ def test_pages_of_others_are_refused(listening):
     assert listening("/v1/version", **BEARER, Host=f"localhost:{listening.port}")[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [(b"Host: localhost\r\nAuthorization: Bearer \xff\xfe", 401), (b"Host: [::1", 421)],
+)
+def test_headers_that_are_no_text_are_no_mistake_of_ours(listening, headers, status):
+    """They are refused as any others that are wrong."""
+    with socket.create_connection(("127.0.0.1", listening.port)) as end:
+        end.sendall(b"GET /v1/version HTTP/1.1\r\n" + headers + b"\r\n\r\n")
+        assert int(end.recv(100).split()[1]) == status
+
+
 def test_the_client_asks_over_tcp(listening, flows):
     """With its token."""
     from loader import DaemonClient, DaemonError
