@@ -9,7 +9,7 @@ import socket
 import time
 
 from loader.daemon.config import Config
-from loader.daemon.peers import CREDENTIALS
+from loader.daemon.trust import uid_of
 from loader.daemon.problems import Problem
 
 OTHERS = 2
@@ -104,8 +104,7 @@ def of_owner(transport: asyncio.Transport) -> bool:
     end = transport.get_extra_info("socket")
     if end is None or end.family != socket.AF_UNIX:
         return False
-    packed = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    return CREDENTIALS.unpack(packed)[1] in (0, os.geteuid())
+    return uid_of(end)
 
 
 def answer(problem: Problem) -> bytes:

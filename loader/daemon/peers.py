@@ -11,7 +11,6 @@ import hmac
 import ipaddress
 import os
 import socket
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
@@ -24,11 +23,11 @@ from loader.access import ARCHIVE_SCHEMES, LOCAL_SCHEMES, Access
 from loader.daemon.config import TOKEN, Config, Peer
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Deploying
+from loader.daemon.trust import uid_of
 from loader.errors import SourceError
 from loader.sources import Origin
 from loader.sources.entrypoints import split
 
-CREDENTIALS = struct.Struct("iII")
 OWN_FOLDER = frozenset({"file"})
 
 
@@ -78,8 +77,7 @@ def caller_of(request: web.Request, config: Config, token: str | None, *, public
     if end is None:
         raise ConnectionResetError("the caller is gone")
     if end.family == socket.AF_UNIX:
-        packed = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-        uid = CREDENTIALS.unpack(packed)[1]
+        uid = uid_of(end)
         granted = next((peer for peer in config.peers if peer.uid == uid), None)
         return Caller(f"uid {uid}", uid in (0, os.geteuid()), granted)
     check_host(request, config)
@@ -93,7 +91,9 @@ def check_token(request: web.Request, token: str | None) -> None:
     """Raise Problem unless the request bears the token."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     # A header may hold any bytes, and not all of them are text.
-    same = hmac.compare_digest(*(word.encode(errors="surrogateescape") for word in (given.strip(), token or "")))
+    same = hmac.compare_digest(
+        *(word.encode(errors="surrogateescape") for word in (given.strip(), token or ""))
+    )
     if token is None or scheme.lower() != "bearer" or not same:
         raise Problem(
             "no-token",
