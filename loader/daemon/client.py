@@ -37,10 +37,11 @@ class DaemonClient:
 
     ``address`` is the daemon's socket, or an ``http(s)://`` URL with its ``token``; by default what
     FLOW_LOADER_DAEMON names, or this user's own. Who answers at a socket must be this user, root, or at one
-    that was named the owner of its folder, which nobody else can write to. ``profile``, ``python`` and ``dialect`` are those of
-    ``FlowLoader``, but that the interpreter is the daemon's own by default. ``cache`` is whether results that
-    were kept will do, ``priority`` how urgent it is (``before_run``, ``interactive``, ``watching``), ``wait``
-    how many seconds an answer may take in all. Safe to use from many threads and event loops.
+    that was named the owner of its folder, which nobody else can write to. ``profile``, ``python`` and
+    ``dialect`` are those of ``FlowLoader``, but that the interpreter is the daemon's own by default.
+    ``cache`` is whether results that were kept will do, ``priority`` how urgent it is (``before_run``,
+    ``interactive``, ``watching``), ``wait`` how many seconds an answer may take in all. Safe to use from many
+    threads and event loops.
 
     Its methods raise what those of ``FlowLoader`` do, and DaemonError when the daemon does not answer.
     """

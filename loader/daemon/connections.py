@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import time
 
 from loader.daemon.config import Config
-from loader.daemon.trust import uid_of
 from loader.daemon.problems import Problem
+from loader.daemon.trust import uid_of
 
 OTHERS = 2
 """One in so many connections is the most that all but this user and root may have together."""

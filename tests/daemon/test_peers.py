@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -164,6 +165,53 @@ def test_a_folder_that_is_exchanged_meanwhile_is_not_followed(granting, flows, p
     ending.set()
     thread.join()
     assert found <= {"inner"}
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("way", ["link", "folder", "link in the middle"])
+def test_what_is_put_in_the_place_of_a_granted_folder_is_not_granted(granting, flows, place, way):
+    """Not by a request, and not by reading the configuration again through a link that others can change."""
+    os.chown(place, NOBODY, -1)
+    daemon = granting()
+    os.rename(flows, place / "away")
+    if way == "link":
+        flows.symlink_to(place / "other")
+    elif way == "folder":
+        os.rename(place / "other", flows)
+    else:
+        (place / "other" / "mine").mkdir()
+        (place / "other" / "mine" / "flow.py").write_text(FLOW.format(name="other"))
+        os.rename(place, f"{place}.away")
+        os.symlink(f"{place}.away/other", place)
+    try:
+        ask = lambda: as_nobody(daemon, "POST", "/v1/load", location=f"{flows}/flow.py")[0]  # noqa: E731
+        if way == "link in the middle":
+            daemon.socket = f"{place}.away/run/api.sock"
+        assert ask() == 403
+        if way == "link":
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.until(lambda: any("read again" in line["event"] for line in daemon.lines()))
+            assert ask() == 403
+            assert any("a link that others may change" in line["event"] for line in daemon.lines())
+    finally:
+        if way == "link in the middle":
+            os.unlink(place)
+            os.rename(f"{place}.away", place)
+
+
+@ROOT_ONLY
+def test_a_refusal_does_not_tell_what_is_there(granting, flows, place):
+    """Whether a flow is named behind a path decides nothing before the folder was granted."""
+    daemon = granting()
+    told = {
+        as_nobody(daemon, "POST", "/v1/load", location=f"{place}/other/{name}:x")[1]["detail"].replace(
+            f"/{name}:x", ""
+        )
+        for name in ("flow.py", "other.py", "flow", "none")
+    }
+    assert len(told) == 1
+    status, answer = as_nobody(daemon, "POST", "/v1/check", location=f"{flows}/flow.py:mine")
+    assert (status, answer["ok"]) == (200, True)
 
 
 @ROOT_ONLY
