@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import time
 
@@ -103,7 +104,7 @@ def of_owner(transport: asyncio.Transport) -> bool:
     end = transport.get_extra_info("socket")
     if end is None or end.family != socket.AF_UNIX:
         return False
-    return uid_of(end)
+    return uid_of(end) in (0, os.geteuid())
 
 
 def answer(problem: Problem) -> bytes:

@@ -184,7 +184,7 @@ class Engine:
                 home = home_of_location(flight.permit.location) if asked.text is None else None
                 model = work(wake)
                 if not flight.permit.whole:
-                    model = unhinted(model)
+                    model = without_hints(model)
                 data = model.data() if isinstance(model, Plan) else model
                 return model, bodies.encoded(data), home
 
@@ -364,11 +364,16 @@ def named(outcome: Outcome, shown: str | None) -> Outcome:
     return outcome.model_copy(update={"source": outcome.source.model_copy(update={"location": shown})})
 
 
-def unhinted[M: (Outcome, Verdict, Plan)](model: M) -> M:
-    """The answer for one who may not know what lies above the folder of the script."""
-    if not isinstance(model, Outcome):
-        return model.model_copy(update={"outcome": unhinted(model.outcome)})
-    error = model.error
+def unhinted(outcome: Outcome) -> Outcome:
+    """The outcome for one who may not know what lies above the folder of the script."""
+    error = outcome.error
     if error is None or error.type != "ModuleNotFoundError":
-        return model
-    return model.model_copy(update={"error": error.model_copy(update={"hint": None})})
+        return outcome
+    return outcome.model_copy(update={"error": replace(error, hint=None)})
+
+
+def without_hints(model: Outcome | Verdict | Plan) -> Outcome | Verdict | Plan:
+    """The answer, with ``unhinted``."""
+    if isinstance(model, Outcome):
+        return unhinted(model)
+    return model.model_copy(update={"outcome": unhinted(model.outcome)})

@@ -15,7 +15,7 @@ from loader import sources
 from loader.daemon.config import Config
 from loader.errors import SourceError
 from loader.sources import Script
-from loader.sources.origins import Identity
+from loader.sources.script import Identity
 
 LINKS = 40
 """Links on the way to a folder, as the kernel has it."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from loader import doctor, planning
 from loader.daemon import bodies, logs, openapi, page, problems
+from loader.daemon.engine import unhinted
 from loader.daemon.events import GAP, Event, Events
 from loader.daemon.peers import Caller, caller_of, permitted
 from loader.daemon.problems import Problem
@@ -175,8 +176,11 @@ def of_http(error: web.HTTPException, request: web.Request) -> Problem:
     return Problem("unreadable", f"cannot read the request: {error.reason}")
 
 
-def whole(found: Watched) -> dict[str, Any]:
+def whole(found: Watched, caller: Caller) -> dict[str, Any]:
     """One source as JSON; its specs also say when they would run next."""
+    if not caller.owner:
+        held = {name: getattr(found, name) for name in ("outcome", "good")}
+        found = found.model_copy(update={name: one and unhinted(one) for name, one in held.items()})
     told, clock = found.model_dump(mode="json", exclude=INNER), planning.Clock()
     for name, outcome in (("outcome", found.outcome), ("good", found.good)):
         if outcome is not None:
@@ -254,7 +258,7 @@ class Handlers:
         found = await asyncio.to_thread(watch.get, number) if watch is not None else None
         if found is None or not caller.sees(found.homes):
             raise Problem("not-found", "cannot find the source: none of that id is watched; see /v1/sources")
-        return await self.plain(request, await asyncio.to_thread(whole, found))
+        return await self.plain(request, await asyncio.to_thread(whole, found, caller))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """What happens, as it happens. A reader that is too slow is told so and left."""

@@ -310,6 +310,8 @@ def after_trouble(state: State, place: str, location: str, problem: str, status:
     number = number_of(place, location)
     before = state.get(number) or Watched(id=number, place=place, location=location, status=status)
     stale = last_good(before) is not None
-    item = before.model_copy(update={"problem": problem, "fingerprint": None, "stale": stale, "good_home": good_home(before)})
+    item = before.model_copy(
+        update={"problem": problem, "fingerprint": None, "stale": stale, "good_home": good_home(before)}
+    )
     state.put(item)
     return small(item)
