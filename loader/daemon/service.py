@@ -59,7 +59,7 @@ class Service:
             LOAD,
             {
                 "kind": answer.kind,
-                "location": shown(permit.location),
+                "location": asked.name if asked.text is not None else shown(permit.location),
                 "text": asked.text is not None,
                 "caller": caller.name,
                 "status": outcome.status.value,
