@@ -15,7 +15,7 @@ import httpx
 from loader import interpreters
 from loader.access import DEFAULT, Access
 from loader.answers import Plan, Scanned, Verdict
-from loader.daemon import asking
+from loader.daemon import asking, trust
 from loader.errors import DaemonError
 from loader.flow_loader import Asked, DeployOptions, PlanOptions, ScanOptions, known
 from loader.models import Outcome
@@ -36,10 +36,12 @@ class DaemonClient:
     """Loads flow scripts by a daemon, which has warm workers for the whole host.
 
     ``address`` is the daemon's socket, or an ``http(s)://`` URL with its ``token``; by default what
-    FLOW_LOADER_DAEMON names, or this user's own. ``profile``, ``python`` and ``dialect`` are those of
-    ``FlowLoader``, but that the interpreter is the daemon's own by default. ``cache`` is whether results that
-    were kept will do, ``priority`` how urgent it is (``before_run``, ``interactive``, ``watching``), ``wait``
-    how many seconds an answer may take in all. Safe to use from many threads and event loops.
+    FLOW_LOADER_DAEMON names, or this user's own. Who answers at a socket must be this user, root, or at one
+    that was named the owner of its folder, which nobody else can write to. ``profile``, ``python`` and
+    ``dialect`` are those of ``FlowLoader``, but that the interpreter is the daemon's own by default.
+    ``cache`` is whether results that were kept will do, ``priority`` how urgent it is (``before_run``,
+    ``interactive``, ``watching``), ``wait`` how many seconds an answer may take in all. Safe to use from many
+    threads and event loops.
 
     Its methods raise what those of ``FlowLoader`` do, and DaemonError when the daemon does not answer.
     """
@@ -56,7 +58,9 @@ class DaemonClient:
         priority: str = "interactive",
         wait: float | None = None,
     ) -> None:
-        self.address = os.fspath(address) if address is not None else usual()
+        named = os.fspath(address) if address is not None else os.environ.get(VARIABLE)
+        self.address = named or trust.usual()
+        self.trust = trust.Trust(self.address, named=bool(named))
         self.policy = load_profile(profile)
         self.words: dict[str, Any] = {
             "profile": profile if profile in builtin_names() else os.path.abspath(profile),
@@ -211,7 +215,8 @@ class DaemonClient:
         """The daemon's answer. Raises DaemonError, and what the loader raises."""
         content = asking.packed(self.said(asked))
         try:
-            response = self.client.post(f"/v1/{what}", content=content)
+            looked = {"trace": self.trust.check}
+            response = self.client.post(f"/v1/{what}", content=content, extensions=looked)
         except httpx.HTTPError as error:
             raise self.unreachable(error) from None
         return answer(response)
@@ -222,7 +227,8 @@ class DaemonClient:
         transport = httpx.AsyncHTTPTransport(uds=self.uds, verify=self.verify, trust_env=False)
         try:
             async with httpx.AsyncClient(transport=transport, **self.how) as client:
-                response = await client.post(f"/v1/{what}", content=content)
+                looked = {"trace": self.trust.check_async}
+                response = await client.post(f"/v1/{what}", content=content, extensions=looked)
         except httpx.HTTPError as error:
             raise self.unreachable(error) from None
         return answer(response)
@@ -261,20 +267,3 @@ def answer(response: httpx.Response) -> bytes:
     if response.status_code != httpx.codes.OK:
         asking.refused(response.status_code, response.content)
     return response.content
-
-
-def usual() -> str:
-    """The daemon that the environment names, or this user's own. Raises DaemonError for another user's."""
-    named = os.environ.get(VARIABLE)
-    if named:
-        return named
-    from loader.daemon.config import default_socket  # noqa: PLC0415 - seldom needed
-
-    path = default_socket(os.environ)
-    try:
-        owner = os.lstat(path).st_uid
-    except OSError:
-        return path  # connecting says it better
-    if owner not in (0, os.geteuid()):
-        raise DaemonError(f"cannot trust the daemon at {path}: it is user {owner}'s; name it if you mean it")
-    return path

@@ -9,8 +9,8 @@ import socket
 import time
 
 from loader.daemon.config import Config
-from loader.daemon.peers import CREDENTIALS
 from loader.daemon.problems import Problem
+from loader.daemon.trust import uid_of
 
 OTHERS = 2
 """One in so many connections is the most that all but this user and root may have together."""
@@ -104,8 +104,7 @@ def of_owner(transport: asyncio.Transport) -> bool:
     end = transport.get_extra_info("socket")
     if end is None or end.family != socket.AF_UNIX:
         return False
-    packed = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    return CREDENTIALS.unpack(packed)[1] in (0, os.geteuid())
+    return uid_of(end) in (0, os.geteuid())
 
 
 def answer(problem: Problem) -> bytes:

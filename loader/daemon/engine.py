@@ -28,6 +28,7 @@ from loader.daemon.admission import RANK, Admission, Priority, TooLate
 from loader.daemon.config import Config
 from loader.daemon.engines import Engines, Key
 from loader.daemon.freshness import unchanged
+from loader.daemon.grants import Home, home_of_location
 from loader.daemon.kept import Kept
 from loader.daemon.peers import Caller, Permit
 from loader.daemon.places import Place
@@ -56,13 +57,17 @@ THREADS = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One answer and its JSON. ``seconds`` is what the work took, ``waited`` what came before."""
+    """One answer and its JSON. ``seconds`` is what the work took, ``waited`` what came before.
+
+    ``home`` is the folder of this machine in which the script lay, if it is no text.
+    """
 
     kind: str
     model: Outcome | Verdict | Plan
     body: bytes
     seconds: float
     waited: float
+    home: Home | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -175,15 +180,19 @@ class Engine:
             started = time.monotonic()
             work = self.work(loader, asked, flight.permit)
 
-            def run(wake: int) -> tuple[Outcome | Verdict | Plan, bytes]:
+            def run(wake: int) -> tuple[Outcome | Verdict | Plan, bytes, Home | None]:
+                home = home_of_location(flight.permit.location) if asked.text is None else None
                 model = work(wake)
+                if not flight.permit.whole:
+                    model = without_hints(model)
                 data = model.data() if isinstance(model, Plan) else model
-                return model, bodies.encoded(data)
+                return model, bodies.encoded(data), home
 
             # Its end is waited for, also when it is cancelled: until then it has its turn.
-            model, body = await waking.in_thread(self.executor, run, lambda: None)
+            model, body, home = await waking.in_thread(self.executor, run, lambda: None)
             seconds = time.monotonic() - started
-            return Answer(kind=kind_of(asked), model=model, body=body, seconds=seconds, waited=waited)
+            kind = kind_of(asked)
+            return Answer(kind=kind, model=model, body=body, seconds=seconds, waited=waited, home=home)
 
     def work(
         self, loader: FlowLoader, asked: Asked, permit: Permit
@@ -308,12 +317,14 @@ def identity(asked: Asked, permit: Permit) -> Hashable:
         permit.location,
         permit.root,
         permit.access.schemes,
+        permit.whole,
     )
 
 
 def engine_key(asked: Asked) -> Key:
-    """Which loader a request needs."""
-    return asked.profile, asked.python, asked.dialect or AUTO
+    """Which loader a request needs. The interpreter is the very one that was granted."""
+    python = None if asked.python is None else os.path.normpath(asked.python)
+    return asked.profile, python, asked.dialect or AUTO
 
 
 def own_folder(permit: Permit, loader: FlowLoader | None) -> str | None:
@@ -351,3 +362,18 @@ def named(outcome: Outcome, shown: str | None) -> Outcome:
     if shown is None:
         return outcome
     return outcome.model_copy(update={"source": outcome.source.model_copy(update={"location": shown})})
+
+
+def unhinted(outcome: Outcome) -> Outcome:
+    """The outcome for one who may not know what lies above the folder of the script."""
+    error = outcome.error
+    if error is None or error.type != "ModuleNotFoundError":
+        return outcome
+    return outcome.model_copy(update={"error": replace(error, hint=None)})
+
+
+def without_hints(model: Outcome | Verdict | Plan) -> Outcome | Verdict | Plan:
+    """The answer, with ``unhinted``."""
+    if isinstance(model, Outcome):
+        return unhinted(model)
+    return model.model_copy(update={"outcome": unhinted(model.outcome)})

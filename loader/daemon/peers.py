@@ -11,8 +11,7 @@ import hmac
 import ipaddress
 import os
 import socket
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -22,23 +21,28 @@ from aiohttp import web
 from loader import sources
 from loader.access import ARCHIVE_SCHEMES, LOCAL_SCHEMES, Access
 from loader.daemon.config import TOKEN, Config, Peer
+from loader.daemon.grants import Grant, Grants, Home, allowed, home_at, is_below
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Deploying
+from loader.daemon.trust import uid_of
 from loader.errors import SourceError
 from loader.sources import Origin
 from loader.sources.entrypoints import split
 
-CREDENTIALS = struct.Struct("iII")
 OWN_FOLDER = frozenset({"file"})
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. ``owner`` is whether it may ask everything; without that ``peer`` says what, None nothing."""
+    """Who asks. ``owner`` is whether it may ask everything; without that ``peer`` says what, None nothing.
+
+    ``grants`` are the folders of its peer entry.
+    """
 
     name: str
     owner: bool = False
     peer: Peer | None = None
+    grants: tuple[Grant, ...] = ()
 
     def must(self, *, owner: bool = False) -> None:
         """Raise Problem for a caller that may ask nothing, or with ``owner`` not everything."""
@@ -51,24 +55,27 @@ class Caller:
             option="peers",
         )
 
-    def sees(self, location: str) -> bool:
-        """Whether it may be told of what lies at a location."""
-        if self.owner:
-            return True
-        folders = self.peer.folders if self.peer is not None else ()
-        return any(is_below(os.path.normpath(location), folder) for folder in folders)
+    def sees(self, homes: Sequence[Home]) -> bool:
+        """Whether it may be told of what came from all of these folders."""
+        return self.owner or (bool(homes) and all(allowed(home, self.grants) for home in homes))
 
 
 @dataclass(frozen=True)
 class Permit:
-    """What a request comes to for its caller: where the script is, and what it may read and reach."""
+    """What a request comes to for its caller: where the script is, and what it may read and reach.
+
+    ``whole`` is whether the answer may tell of what lies above that.
+    """
 
     location: str
     root: Origin | None
     access: Access
+    whole: bool = True
 
 
-def caller_of(request: web.Request, config: Config, token: str | None, *, public: bool = False) -> Caller:
+def caller_of(
+    request: web.Request, config: Config, token: str | None, grants: Grants, *, public: bool = False
+) -> Caller:
     """Who asks. Raises Problem for a request over TCP from elsewhere, or without the token.
 
     What is ``public`` holds no data, and takes no token: who asks for it is nobody yet.
@@ -78,21 +85,24 @@ def caller_of(request: web.Request, config: Config, token: str | None, *, public
     if end is None:
         raise ConnectionResetError("the caller is gone")
     if end.family == socket.AF_UNIX:
-        packed = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-        uid = CREDENTIALS.unpack(packed)[1]
+        uid = uid_of(end)
         granted = next((peer for peer in config.peers if peer.uid == uid), None)
-        return Caller(f"uid {uid}", uid in (0, os.geteuid()), granted)
+        return Caller(f"uid {uid}", uid in (0, os.geteuid()), granted, grants.get(uid, ()))
     check_host(request, config)
     if public:
         return Caller("nobody")
     check_token(request, token)
-    return Caller(TOKEN, peer=next((peer for peer in config.peers if peer.uid == TOKEN), None))
+    granted = next((peer for peer in config.peers if peer.uid == TOKEN), None)
+    return Caller(TOKEN, peer=granted, grants=grants.get(TOKEN, ()))
 
 
 def check_token(request: web.Request, token: str | None) -> None:
     """Raise Problem unless the request bears the token."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    same = hmac.compare_digest(given.strip().encode(), (token or "").encode())
+    # A header may hold any bytes, and not all of them are text.
+    same = hmac.compare_digest(
+        *(word.encode(errors="surrogateescape") for word in (given.strip(), token or ""))
+    )
     if token is None or scheme.lower() != "bearer" or not same:
         raise Problem(
             "no-token",
@@ -104,7 +114,7 @@ def check_token(request: web.Request, token: str | None) -> None:
 
 def check_host(request: web.Request, config: Config) -> None:
     """Raise Problem for a request that a page of another server may have made: its name, or its origin."""
-    name = (urlsplit(f"//{request.host}").hostname or "") if "@" not in request.host else ""
+    name = name_of(request.host)
     listen = config.listen
     known = {"localhost", listen.host.lower() if listen is not None else "localhost"}
     if name not in known and not is_address(name):
@@ -117,6 +127,14 @@ def check_host(request: web.Request, config: Config) -> None:
     origin = request.headers.get("Origin")
     if origin is not None and origin != f"{request.scheme}://{request.host}":
         raise Problem("foreign-origin", f"cannot answer a page of {origin[:100]!r}: it is not of this daemon")
+
+
+def name_of(host: str) -> str:
+    """The name in a Host header, without its port; none for what is no such header."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "") if "@" not in host else ""
+    except ValueError:
+        return ""
 
 
 def is_address(name: str) -> bool:
@@ -139,9 +157,9 @@ def permitted(caller: Caller, asked: Asked) -> Iterator[Permit]:
     check_words(caller, caller.peer, asked)
     access = Access(schemes=OWN_FOLDER)
     if asked.location is None:
-        yield Permit(asked.name, None, access)
+        yield Permit(asked.name, None, access, whole=False)
         return
-    with inside(caller, caller.peer, asked.location, asked.root) as permit:
+    with inside(caller, asked.location, asked.root) as permit:
         yield permit
 
 
@@ -203,11 +221,12 @@ def refuse(caller: Caller, what: str, option: str | None) -> NoReturn:
 
 
 @contextlib.contextmanager
-def inside(caller: Caller, peer: Peer, location: str, root: str | None) -> Iterator[Permit]:
+def inside(caller: Caller, location: str, root: str | None) -> Iterator[Permit]:
     """The permit for a script below the caller's folders. Raises Problem, SourceError.
 
     The folder that the script may read is opened, and where it lies is asked of the descriptor: no link
-    leads out of a folder that was granted, and as long as it is held none can be put in its place.
+    leads out of a folder that was granted, and as long as it is held none can be put in its place. Until
+    then nothing is looked at, and so nothing told of what is not the caller's.
     """
     if (
         sources.schemes_of(location) & (ARCHIVE_SCHEMES | {"git"})
@@ -215,9 +234,8 @@ def inside(caller: Caller, peer: Peer, location: str, root: str | None) -> Itera
     ):
         refuse(caller, "load what is not below its folders", "peers.folders")
     check_absolute(location)
-    script, behind = split(location)
-    path = sources.local_path(script)
-    folder = os.path.dirname(path)
+    path = sources.local_path(location)
+    folder = os.path.dirname(path)  # no name of a flow behind a path holds a slash
     top = folder if root is None else sources.local_path(root)
     if not is_below(folder, top):
         raise SourceError(f"cannot load {path}: it lies outside the root {top}; name a folder that holds it")
@@ -227,20 +245,18 @@ def inside(caller: Caller, peer: Peer, location: str, root: str | None) -> Itera
         # Whether it is there is nobody's business who may not see it.
         refuse(caller, f"load {path}", "peers.folders")
     try:
-        real = os.readlink(f"/proc/self/fd/{descriptor}")
-        if not any(is_below(real, os.path.realpath(granted)) for granted in peer.folders):
+        try:
+            home = home_at(descriptor)
+        except OSError:
+            home = None
+        if home is None or not allowed(home, caller.grants):
             refuse(caller, f"load {path}", "peers.folders")
-        status = os.fstat(descriptor)
-        place = os.path.join(real, os.path.relpath(path, top))
+        script, behind = split(os.path.join(home.path, os.path.relpath(path, top)))
         yield Permit(
-            place if behind is None else f"{place}:{behind}",
-            Origin(sources.parse(real).text, (status.st_dev, status.st_ino)),
+            script if behind is None else f"{script}:{behind}",
+            Origin(sources.parse(home.path).text, home.lineage[0]),
             Access(schemes=OWN_FOLDER),
+            whole=False,
         )
     finally:
         os.close(descriptor)
-
-
-def is_below(path: str, folder: str) -> bool:
-    """Whether a path is a folder, or lies below it."""
-    return path == folder or path.startswith(folder.rstrip("/") + "/")

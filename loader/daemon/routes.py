@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import platform
 import time
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 
 from loader import doctor, planning
 from loader.daemon import bodies, logs, openapi, page, problems
+from loader.daemon.engine import unhinted
 from loader.daemon.events import GAP, Event, Events
 from loader.daemon.peers import Caller, caller_of, permitted
 from loader.daemon.problems import Problem
@@ -37,7 +37,7 @@ ASKED: Mapping[str, type[Asked]] = {
 """What is read at each path that is posted to."""
 BEAT = 15.0
 """Seconds after which a stream of events says that it is still there."""
-INNER = {"fingerprint", "names"}
+INNER = {"fingerprint", "names", "home", "good_home"}
 """What only the watching itself wants to know of a script."""
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -100,7 +100,9 @@ class Frame:
         """What the handler answers. Raises whatever comes in its way."""
         service = self.service
         public = request.path in page.HELD
-        request[CALLER] = caller = caller_of(request, service.config, service.token, public=public)
+        request[CALLER] = caller = caller_of(
+            request, service.config, service.token, service.grants, public=public
+        )
         if not public and request.path not in openapi.TEXTS:
             request[FORM] = bodies.wanted(request)
         with logs.about(caller=caller.name):
@@ -174,8 +176,11 @@ def of_http(error: web.HTTPException, request: web.Request) -> Problem:
     return Problem("unreadable", f"cannot read the request: {error.reason}")
 
 
-def whole(found: Watched) -> dict[str, Any]:
+def whole(found: Watched, caller: Caller) -> dict[str, Any]:
     """One source as JSON; its specs also say when they would run next."""
+    if not caller.owner:
+        held = {name: getattr(found, name) for name in ("outcome", "good")}
+        found = found.model_copy(update={name: one and unhinted(one) for name, one in held.items()})
     told, clock = found.model_dump(mode="json", exclude=INNER), planning.Clock()
     for name, outcome in (("outcome", found.outcome), ("good", found.good)):
         if outcome is not None:
@@ -211,7 +216,7 @@ def line_of(event: Event | None) -> bytes:
 
 def visible(caller: Caller, event: Event) -> bool:
     """Whether a caller may be told of an event."""
-    return caller.owner or event.kind == GAP or caller.sees(str(json.loads(event.data).get("location", "")))
+    return event.kind == GAP or event.asker == caller.name or caller.sees(event.homes)
 
 
 class Handlers:
@@ -230,7 +235,7 @@ class Handlers:
         async with bodies.read(request, model, service.config.limits, service.budget) as asked:
             with permitted(caller, asked) as permit:
                 answer = await service.engine.answer(caller, asked, permit)
-        service.told(answer)
+        service.told(caller, asked, permit, answer)
         kind = request[FORM]
         return web.Response(body=await bodies.formed(answer.body, kind), content_type=kind)
 
@@ -238,7 +243,7 @@ class Handlers:
         """Every source that is watched."""
         caller, watch = request[CALLER], self.service.watch
         caller.must()
-        seen = [item for item in watch.sources() if caller.sees(item.location)] if watch is not None else []
+        seen = [item for item in watch.sources() if caller.sees(item.homes)] if watch is not None else []
         told: dict[str, Any] = {"sources": [item.model_dump(mode="json", exclude=INNER) for item in seen]}
         if watch is not None and caller.owner:
             told["places"] = watch.problems()
@@ -251,9 +256,9 @@ class Handlers:
         caller.must()
         number = request.match_info["id"]
         found = await asyncio.to_thread(watch.get, number) if watch is not None else None
-        if found is None or not caller.sees(found.location):
+        if found is None or not caller.sees(found.homes):
             raise Problem("not-found", "cannot find the source: none of that id is watched; see /v1/sources")
-        return await self.plain(request, await asyncio.to_thread(whole, found))
+        return await self.plain(request, await asyncio.to_thread(whole, found, caller))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """What happens, as it happens. A reader that is too slow is told so and left."""
@@ -276,7 +281,10 @@ class Handlers:
         async with contextlib.aclosing(told(service.events, last)) as events:
             async with bodies.in_time(request, limits.request_seconds):
                 await response.prepare(request)
+            config = service.config
             async for event in events:
+                if config is not service.config and not caller.owner:
+                    break  # what it is granted may be another by now: it has to come back
                 if event is not None and not visible(caller, event):
                     continue
                 async with bodies.in_time(request, limits.request_seconds):

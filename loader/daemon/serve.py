@@ -32,6 +32,7 @@ from loader.daemon.connections import Connections, Guarded
 from loader.daemon.engine import Engine
 from loader.daemon.engines import Engines
 from loader.daemon.events import Events
+from loader.daemon.grants import granted
 from loader.daemon.kept import Kept
 from loader.daemon.logs import Logs, observed
 from loader.daemon.metrics import Metrics
@@ -86,6 +87,7 @@ class Daemon:
             Budget(self.config.limits),
             Events(self.config.limits.events, self.config.limits.event_backlog),
             self.tracer,
+            granted(self.config, self.log.warning),
         )
         self.state: State | None = None
         self.watching: asyncio.Task[None] | None = None
@@ -253,6 +255,7 @@ class Daemon:
         try:
             config = await asyncio.to_thread(self.read)
             token = sockets.token(config.listen.token_file) if config.listen else None
+            grants = await asyncio.to_thread(granted, config, self.log.warning)
         except ConfigError as error:
             self.log.warning("the configuration stays as it was", reason=str(error))
         else:
@@ -260,6 +263,7 @@ class Daemon:
             if changed:
                 self.log.warning("some keys are read at the start only", keys=", ".join(changed))
             same = config.sources == self.config.sources
+            self.service.grants = grants
             self.apply(config.model_copy(update={name: getattr(self.config, name) for name in FIXED}), token)
             if not same:
                 self.watch()

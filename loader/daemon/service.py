@@ -7,15 +7,20 @@ from datetime import UTC, datetime
 
 from structlog.typing import FilteringBoundLogger
 
+from loader import sources
 from loader.answers import Plan, Verdict
 from loader.daemon.bodies import Budget
 from loader.daemon.config import Config
 from loader.daemon.engine import Answer, Engine
 from loader.daemon.events import Events
+from loader.daemon.grants import Grants
 from loader.daemon.metrics import Metrics
+from loader.daemon.peers import Caller, Permit
 from loader.daemon.problems import Problem
+from loader.daemon.requests import Asked
 from loader.daemon.tracing import Tracer
 from loader.daemon.watching import Watch
+from loader.errors import SourceError
 from loader.models import Status
 
 LOAD = "load"
@@ -35,10 +40,11 @@ class Service:
     budget: Budget
     events: Events
     tracer: Tracer
+    grants: Grants
     watch: Watch | None = None
     trouble: Problem | None = field(default=STARTING)
 
-    def told(self, answer: Answer) -> None:
+    def told(self, caller: Caller, asked: Asked, permit: Permit, answer: Answer) -> None:
         """Count a load that was asked for, and tell of it."""
         outcome = answer.outcome
         self.metrics.loaded(outcome.status)
@@ -53,7 +59,9 @@ class Service:
             LOAD,
             {
                 "kind": answer.kind,
-                "location": outcome.source.location,
+                "location": asked.name if asked.text is not None else shown(permit.location),
+                "text": asked.text is not None,
+                "caller": caller.name,
                 "status": outcome.status.value,
                 "ok": ok,
                 "flows": len(outcome.flows),
@@ -63,4 +71,14 @@ class Service:
                 "kept": outcome.kept,
                 "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             },
+            () if answer.home is None else (answer.home,),
+            caller.name,
         )
+
+
+def shown(location: str) -> str:
+    """A location as it is told to others: where it really is, without what may be a key."""
+    try:
+        return sources.display(location)
+    except SourceError:
+        return sources.redacted(location)

@@ -1,6 +1,7 @@
 """The client of the library and the command's `--daemon` say what they say without one."""
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -95,6 +96,53 @@ def test_no_daemon_is_said(tmp_path):
         pytest.raises(DaemonError, match="flow-loader serve"),
     ):
         client.load(SAMPLES / "single_flow.py")
+
+
+IMPOSTOR = """
+import os, socket, sys
+end = socket.socket(socket.AF_UNIX)
+os.setegid(65534); os.seteuid(65534)
+end.bind(sys.argv[1]); os.chmod(sys.argv[1], 0o666); end.listen()
+print("here", flush=True)
+for _ in range(2):
+    print(len(end.accept()[0].recv(9)), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("owner", [0, 65534])
+def test_nothing_is_sent_to_another_user_s_daemon(place, owner):
+    """Wherever it listens, but at a socket that was named and lies in a folder that is its alone."""
+    folder = place / "run"
+    folder.mkdir()
+    folder.chmod(0o777 if owner == 0 else 0o755)
+    os.chown(folder, owner, -1)
+    path = folder / "api.sock"
+    command = [sys.executable, "-c", IMPOSTOR, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "here\n"
+        with DaemonClient(path) as client:
+            if owner == 0:
+                with pytest.raises(DaemonError, match="user 65534"):
+                    client.load_text("x = 1")
+                with pytest.raises(DaemonError, match="user 65534"):
+                    asyncio.run(client.load_text_async("x = 1"))
+                assert process.stdout.readline() + process.stdout.readline() == "0\n0\n"
+            else:
+                assert client.trust.trusted() == {0, 65534}
+                client.trust.named = False
+                assert client.trust.trusted() == {0}
+        process.kill()
+
+
+def test_a_usual_socket_that_cannot_be_looked_at_is_not_trusted(monkeypatch, tmp_path):
+    """Only one that is not there at all is nobody's."""
+    monkeypatch.delenv("FLOW_LOADER_DAEMON", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    DaemonClient().close()
+    (tmp_path / "flow-loader").write_text("no folder")
+    with pytest.raises(DaemonError, match="name it if you mean it"):
+        DaemonClient()
 
 
 def test_options_of_drivers_are_not_handed_over(client):

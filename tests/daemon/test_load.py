@@ -262,3 +262,12 @@ def test_a_killed_zygote_is_replaced(started):
         if broker:
             os.kill(broker, signal.SIGKILL)
         assert daemon.post("load", text="x = 1").json["status"] == "script_failed"
+
+
+def test_the_interpreter_that_is_used_is_the_one_that_was_judged():
+    """Not what a link on the way makes of its path."""
+    from loader.daemon.engine import engine_key
+    from loader.daemon.requests import Asked
+
+    asked = Asked(text="", python="/srv/venv/bin/../bin/python")
+    assert engine_key(asked)[1] == "/srv/venv/bin/python"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -167,6 +168,129 @@ def test_a_folder_that_is_exchanged_meanwhile_is_not_followed(granting, flows, p
 
 
 @ROOT_ONLY
+@pytest.mark.parametrize("way", ["link", "folder", "link in the middle"])
+def test_what_is_put_in_the_place_of_a_granted_folder_is_not_granted(granting, flows, place, way):
+    """Not by a request, and not by reading the configuration again through a link that others can change."""
+    os.chown(place, NOBODY, -1)
+    daemon = granting()
+    os.rename(flows, place / "away")
+    if way == "link":
+        flows.symlink_to(place / "other")
+    elif way == "folder":
+        os.rename(place / "other", flows)
+    else:
+        (place / "other" / "mine").mkdir()
+        (place / "other" / "mine" / "flow.py").write_text(FLOW.format(name="other"))
+        os.rename(place, f"{place}.away")
+        os.symlink(f"{place}.away/other", place)
+    try:
+        ask = lambda: as_nobody(daemon, "POST", "/v1/load", location=f"{flows}/flow.py")[0]  # noqa: E731
+        if way == "link in the middle":
+            daemon.socket = f"{place}.away/run/api.sock"
+        assert ask() == 403
+        if way == "link":
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.until(lambda: any("read again" in line["event"] for line in daemon.lines()))
+            assert ask() == 403
+            assert any("a link that others may change" in line["event"] for line in daemon.lines())
+    finally:
+        if way == "link in the middle":
+            os.unlink(place)
+            os.rename(f"{place}.away", place)
+
+
+@ROOT_ONLY
+def test_a_refusal_does_not_tell_what_is_there(granting, flows, place):
+    """Whether a flow is named behind a path decides nothing before the folder was granted."""
+    daemon = granting()
+    told = {
+        as_nobody(daemon, "POST", "/v1/load", location=f"{place}/other/{name}:x")[1]["detail"].replace(
+            f"/{name}:x", ""
+        )
+        for name in ("flow.py", "other.py", "flow", "none")
+    }
+    assert len(told) == 1
+    status, answer = as_nobody(daemon, "POST", "/v1/check", location=f"{flows}/flow.py:mine")
+    assert (status, answer["ok"]) == (200, True)
+
+
+@ROOT_ONLY
+def test_what_is_watched_is_seen_by_whom_its_real_folder_was_granted(started, place, flows):
+    """Not what was put in its place, nor what was last good there."""
+    file = place / "daemon.yaml"
+    peers = [{"uid": NOBODY, "folders": [str(flows)]}]
+    watched = [{"location": str(flows), "every": 5}]
+    file.write_text(json.dumps({"socket_access": "everyone", "peers": peers, "sources": watched}))
+    daemon = started("--config", file)
+    seen = lambda: as_nobody(daemon, "GET", "/v1/sources")[1]["sources"]  # noqa: E731
+    own = lambda: daemon.get("/v1/sources").json["sources"]  # noqa: E731
+    whole = lambda: daemon.get(f"/v1/sources/{own()[0]['id']}").json  # noqa: E731
+    name = lambda: (whole()["outcome"]["flows"] or [{"name": None}])[0]["name"]  # noqa: E731
+    daemon.until(lambda: own() and name() == "mine")
+    assert [item["location"] for item in seen()] == [f"{flows}/flow.py"]
+    assert not {"home", "good_home"} & whole().keys()
+    os.rename(flows, place / "away")
+    flows.symlink_to(place / "other")
+    daemon.until(lambda: name() == "other")
+    assert seen() == []
+    assert as_nobody(daemon, "GET", f"/v1/sources/{own()[0]['id']}")[0] == 404
+    flows.unlink()
+    (place / "away" / "flow.py").write_text("from prefect import flow\n1/0\n")
+    os.rename(place / "away", flows)
+    daemon.until(lambda: own()[0]["stale"])
+    assert whole()["good"]["flows"][0]["name"] == "other"
+    assert seen() == []
+    (flows / "flow.py").write_text(FLOW.format(name="mine"))
+    daemon.until(lambda: name() == "mine")
+    assert [item["location"] for item in seen()] == [f"{flows}/flow.py"]
+
+
+LISTEN = """
+import http.client, os, socket, sys
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+end = socket.socket(socket.AF_UNIX); end.connect(sys.argv[1])
+end.sendall(b"GET /v1/events HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+for line in end.makefile("rb"):
+    print(line.decode().strip(), flush=True)
+    if line == b"0\\r\\n": break
+"""
+
+
+@ROOT_ONLY
+def test_events_tell_what_was_loaded_and_by_whom(granting, flows, place):
+    """Whatever a text is called; nothing of others, and no more once the configuration is another."""
+    daemon = granting()
+    command = ["/usr/bin/env", "python3", "-c", LISTEN, str(daemon.socket)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as peer:
+        assert "200" in peer.stdout.readline()
+        daemon.post("load", text="1/0", name=f"{flows}/forged.py")
+        daemon.post("load", location=f"{place}/other/flow.py", shown=f"{flows}/flow.py")
+        daemon.post("load", location=f"{flows}/flow.py", shown="/elsewhere.py")
+        as_nobody(daemon, "POST", "/v1/load", text="1/0", name="mine")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.until(lambda: any("read again" in line["event"] for line in daemon.lines()))
+        daemon.post("load", location=f"{flows}/flow.py")
+        lines = peer.stdout.read().splitlines()
+    told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    assert [(item["location"], item["text"], item["caller"]) for item in told] == [
+        (f"{flows}/flow.py", False, f"uid {os.geteuid()}"),
+        ("mine", True, f"uid {NOBODY}"),
+    ]
+
+
+@ROOT_ONLY
+def test_peers_are_not_told_what_lies_above_their_folders(granting, flows, place):
+    """The root that would help is told to who may name it."""
+    daemon = granting()
+    (place / "pyproject.toml").touch()
+    (place / "helpers.py").touch()
+    (flows / "flow.py").write_text("import helpers\nfrom prefect import flow\n")
+    hint = lambda answer: answer["error"]["hint"]  # noqa: E731
+    assert str(place) in hint(daemon.post("load", location=f"{flows}/flow.py").json)
+    assert hint(as_nobody(daemon, "POST", "/v1/load", location=f"{flows}/flow.py")[1]) is None
+
+
+@ROOT_ONLY
 def test_callers_take_turns(granting, place):
     """One that asks for much does not keep the other waiting for all of it."""
     daemon = granting("--set", "limits.loads=1", "--set", "cache.enabled=false")
@@ -239,6 +363,17 @@ def test_pages_of_others_are_refused(listening):
     assert listening("/v1/version", **BEARER, Host=f"evil.example:{listening.port}")[0] == 421
     assert listening("/v1/version", **BEARER, Origin=f"http://127.0.0.1:{listening.port}")[0] == 200
     assert listening("/v1/version", **BEARER, Host=f"localhost:{listening.port}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [(b"Host: localhost\r\nAuthorization: Bearer \xff\xfe", 401), (b"Host: [::1", 421)],
+)
+def test_headers_that_are_no_text_are_no_mistake_of_ours(listening, headers, status):
+    """They are refused as any others that are wrong."""
+    with socket.create_connection(("127.0.0.1", listening.port)) as end:
+        end.sendall(b"GET /v1/version HTTP/1.1\r\n" + headers + b"\r\n\r\n")
+        assert int(end.recv(100).split()[1]) == status
 
 
 def test_the_client_asks_over_tcp(listening, flows):

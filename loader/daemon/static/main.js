@@ -115,7 +115,7 @@ function loads() {
   const watched = [...state.sources.values()].flatMap((source) => (source.loads ?? []).map((load) => ({ ...load, location: source.location })));
   const all = [...watched, ...state.asked].sort((one, other) => one.at - other.at).slice(-RECENT);
   const rows = all.slice(-10).reverse().map((load) =>
-    element("tr", {}, element("td", {}, moment(new Date(load.at * 1000).toISOString())), element("td", {}, place(load.location)), element("td", {}, tag(load.status, load.status === "loaded" ? "good" : "bad")), element("td.number", {}, seconds(load.seconds))),
+    element("tr", {}, element("td", {}, moment(new Date(load.at * 1000).toISOString())), element("td", {}, load.text ? "a text called " : null, place(load.location)), element("td", {}, tag(load.status, load.status === "loaded" ? "good" : "bad")), element("td.number", {}, seconds(load.seconds))),
   );
   put(part("loads"), all.length ? [chart(all, Math.max(part("loads").clientWidth, 300)), table(["When", "Script", "Status", "Took"], rows)] : element("p.quiet", {}, "Nothing was loaded yet."));
 }

@@ -1,0 +1,173 @@
+"""Which folders peers were granted: the very folders that were there when the configuration was read.
+
+A peer may often rename what leads to its folder. So a path alone grants nothing: what lies below a granted
+folder is what has that folder, by its device and inode, among the folders above it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from loader import sources
+from loader.daemon.config import Config
+from loader.errors import SourceError
+from loader.sources import Script
+from loader.sources.script import Identity
+
+LINKS = 40
+"""Links on the way to a folder, as the kernel has it."""
+FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class Home:
+    """A folder as it was when it was opened: its real path, and what it and those above it were.
+
+    ``lineage`` are their identities, its own first.
+    """
+
+    path: str
+    lineage: tuple[Identity, ...]
+
+    def lies_below(self, grant: Grant) -> bool:
+        """Whether it is a granted folder, or lies in it."""
+        if not is_below(self.path, grant.path):
+            return False
+        above = len(parts(self.path)) - len(parts(grant.path))
+        return self.lineage[above : above + 1] == (grant.identity,)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A folder that was granted: its real path, and its identity."""
+
+    path: str
+    identity: Identity
+
+
+Grants = Mapping[int | str, tuple[Grant, ...]]
+"""What each peer was granted."""
+
+
+def granted(config: Config, warn: Callable[[str], None]) -> Grants:
+    """What each peer is granted now. ``warn`` is told of folders that cannot be, and of exchangeable ones."""
+    found: dict[int | str, tuple[Grant, ...]] = {}
+    for peer in config.peers:
+        grants = []
+        for folder in peer.folders:
+            try:
+                grants.append(grant_of(folder, warn))
+            except OSError as error:
+                why = error.strerror or str(error)
+                warn(f"cannot grant {peer.uid} the folder {folder}: {why}; mend it and reload the daemon")
+        found[peer.uid] = tuple(grants)
+    return found
+
+
+def grant_of(folder: str, warn: Callable[[str], None]) -> Grant:
+    """The folder at a path. Raises OSError when it cannot be had, or a link of others leads to it."""
+    real = resolved(folder, warn)
+    descriptor = os.open(real, FOLDER | os.O_NOFOLLOW)
+    try:
+        home = home_at(descriptor)
+    finally:
+        os.close(descriptor)
+    if home.path != real:
+        raise OSError("it was exchanged just now")
+    return Grant(home.path, home.lineage[0])
+
+
+def resolved(folder: str, warn: Callable[[str], None]) -> str:
+    """The real path of a folder. Raises OSError for a link on the way that others may have put there."""
+    here, links, waiting = "/", 0, parts(folder)[::-1]
+    while waiting:
+        name = waiting.pop()
+        step = os.path.join(here, name)
+        above, status = os.lstat(here), os.lstat(step)
+        loose = is_loose(above, status)
+        if stat.S_ISLNK(status.st_mode):
+            links += 1
+            if loose or links > LINKS:
+                raise OSError(f"{step} is a link that others may change")
+            target = os.path.normpath(os.path.join(here, os.readlink(step)))
+            here, waiting = "/", waiting + parts(target)[::-1]
+            continue
+        if loose:
+            warn(
+                f"others may put another folder at {step}, on the way to {folder}, which is granted: what"
+                " they put there is not granted until the configuration is read again"
+            )
+        here = step
+    return here
+
+
+def is_loose(above: os.stat_result, status: os.stat_result) -> bool:
+    """Whether somebody other than root and this user may exchange what lies in a folder."""
+    ours = {0, os.geteuid()}
+    if above.st_uid not in ours:
+        return True
+    if not above.st_mode & 0o022:
+        return False
+    return not above.st_mode & stat.S_ISVTX or status.st_uid not in ours
+
+
+def home_of(folder: str) -> Home | None:
+    """The folder at a path, links followed; None if there is none."""
+    try:
+        descriptor = os.open(folder, FOLDER)
+    except (OSError, ValueError):
+        return None
+    try:
+        return home_at(descriptor)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def home_at(descriptor: int) -> Home:
+    """The folder that a descriptor stands for. Raises OSError."""
+    path = os.readlink(f"/proc/self/fd/{descriptor}")
+    ups = ("/".join([os.curdir, *[os.pardir] * up]) for up in range(len(parts(path)) + 1))
+    return Home(path, tuple(identity(os.stat(up, dir_fd=descriptor)) for up in ups))
+
+
+def identity(status: os.stat_result) -> Identity:
+    """The device and the inode."""
+    return status.st_dev, status.st_ino
+
+
+def home_of_script(script: Script) -> Home | None:
+    """The folder that a script was read from, if it lies on this machine and is there still."""
+    if script.folder is None or script.root is None or (home := home_of(script.folder)) is None:
+        return None
+    # It may have been exchanged since, unless it lies in a larger root, all of which the script could read.
+    same = home.lineage[0] == (script.root.device, script.root.inode)
+    return home if same or script.folder != script.root.path else None
+
+
+def home_of_location(location: str) -> Home | None:
+    """The folder in which a location lies, if that is one of this machine."""
+    try:
+        here = sources.schemes_of(location) == {"file"}
+        return home_of(os.path.dirname(sources.local_path(location))) if here else None
+    except SourceError:
+        return None
+
+
+def allowed(home: Home | None, grants: Iterable[Grant]) -> bool:
+    """Whether a folder lies below one that was granted."""
+    return home is not None and any(home.lies_below(grant) for grant in grants)
+
+
+def parts(path: str) -> list[str]:
+    """The names that make up an absolute path."""
+    return [name for name in path.split("/") if name]
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path is a folder, or lies below it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -1,0 +1,87 @@
+"""Who is at the other end of a socket, by the kernel's word, and which daemon a client hands its work to."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import Any
+
+from loader.errors import DaemonError
+
+CREDENTIALS = struct.Struct("iII")
+CONNECTED = "connection.connect_unix_socket.complete"
+"""What the library of connections calls the instant before anything is sent."""
+
+
+def uid_of(end: socket.socket) -> int:
+    """The user at the other end of a Unix socket: who connected, or who listens there."""
+    packed = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    return int(CREDENTIALS.unpack(packed)[1])
+
+
+def usual() -> str:
+    """The socket of this user's own daemon. Raises DaemonError for what is, or may be, another user's."""
+    from loader.daemon.config import default_socket  # noqa: PLC0415 - seldom needed
+
+    path = default_socket(os.environ)
+    try:
+        owner = os.lstat(path).st_uid
+    except FileNotFoundError:
+        return path  # connecting says it better
+    except OSError as error:
+        raise DaemonError(
+            f"cannot trust the daemon at {path}: {error.strerror}; name it if you mean it"
+        ) from None
+    if owner not in (0, os.geteuid()):
+        raise DaemonError(f"cannot trust the daemon at {path}: it is user {owner}'s; name it if you mean it")
+    return path
+
+
+class Trust:
+    """Looks at who answers at a socket before anything is sent there.
+
+    That may be this user or root, and at a socket that was ``named`` the owner of its folder: nobody else
+    can have put it there.
+    """
+
+    def __init__(self, path: str, *, named: bool) -> None:
+        self.path, self.named = path, named
+
+    def check(self, event: str, info: dict[str, Any]) -> None:
+        """Look at a connection that was just made. Raises DaemonError."""
+        if (uid := self.stranger(event, info)) is not None:
+            info["return_value"].close()
+            raise self.refusal(uid)
+
+    async def check_async(self, event: str, info: dict[str, Any]) -> None:
+        """As ``check``."""
+        if (uid := self.stranger(event, info)) is not None:
+            await info["return_value"].aclose()
+            raise self.refusal(uid)
+
+    def stranger(self, event: str, info: dict[str, Any]) -> int | None:
+        """The user who answers at a connection that was just made, if it may not."""
+        if event != CONNECTED:
+            return None
+        uid = uid_of(info["return_value"].get_extra_info("socket"))
+        return uid if uid not in self.trusted() else None
+
+    def refusal(self, uid: int) -> DaemonError:
+        """What is said of such a user."""
+        return DaemonError(
+            f"cannot trust the daemon at {self.path}: it is user {uid}'s, and neither yours nor root's; name"
+            " a socket that lies in a folder of its daemon's user"
+        )
+
+    def trusted(self) -> set[int]:
+        """The users that may answer. The owner of a folder counts only if nobody else can write to it."""
+        users = {0, os.geteuid()}
+        if self.named:
+            try:
+                status = os.stat(os.path.dirname(os.path.abspath(self.path)))
+            except OSError:
+                return users
+            if not status.st_mode & 0o022:
+                users.add(status.st_uid)
+        return users
