@@ -27,7 +27,9 @@ class Crowd:
     async def come(self, name, priority=USUAL, until=None, caller=None, owner=True):
         """Begin to ask for a turn."""
         self.leave[name] = asyncio.Event()
-        self.tasks[name] = asyncio.create_task(self.stay(name, caller or name.split("/")[0], priority, until, owner))
+        self.tasks[name] = asyncio.create_task(
+            self.stay(name, caller or name.split("/")[0], priority, until, owner)
+        )
         await settled()
 
     async def stay(self, name, caller, priority, until, owner=True):
