@@ -2,7 +2,8 @@
 
 Of those that wait the higher priority goes first, then the caller that has the fewest inside, then the one
 that was served least recently. Every eighth turn goes to whoever has waited longest, so that nobody waits
-for ever. One event loop; instants are those of ``time.monotonic``.
+for ever. A caller that does not own the daemon is never more urgent to others than interactive, whatever it
+says, and never has all places. One event loop; instants are those of ``time.monotonic``.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class Draining(Refused):
 class _Caller:
     """What is known of one caller while it has something inside or waiting; ``last`` is a turn's number."""
 
+    owner: bool
     inside: int = 0
     waiting: int = 0
     last: int = 0
@@ -127,20 +129,31 @@ class Admission:
 
     @contextlib.asynccontextmanager
     async def turn(
-        self, caller: str, priority: Priority = Priority.INTERACTIVE, until: float | None = None
+        self,
+        caller: str,
+        priority: Priority = Priority.INTERACTIVE,
+        until: float | None = None,
+        *,
+        owner: bool = True,
     ) -> AsyncIterator[float]:
         """One turn of ``caller``, which lasts as long as the context; gives the seconds waited for it.
 
-        ``until`` is when it must have begun. Raises QueueFull at once, TooLate, Draining. A waiter that is
-        cancelled leaves no trace.
+        ``until`` is when it must have begun, ``owner`` whether the caller owns the daemon. Raises QueueFull
+        at once, TooLate, Draining. A waiter that is cancelled leaves no trace.
         """
         arrived = time.monotonic()
         if self.draining:
             raise Draining
-        if self.inside < self.concurrent and not self.lines:
-            self._enter(caller)
-        else:
-            await self._wait(caller, priority, arrived, until)
+        known = self.callers.setdefault(caller, _Caller(owner))
+        try:
+            # Whoever waits while there is room is one that has its share.
+            if self.inside < self.concurrent and self._may_enter(known):
+                self._enter(caller)
+            else:
+                await self._wait(caller, priority, arrived, until)
+        except BaseException:
+            self._forget(caller)
+            raise
         began = time.monotonic()
         try:
             yield began - arrived
@@ -180,7 +193,7 @@ class Admission:
         number, place = self.arrivals, (priority, caller)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lines.setdefault(place, {})[number] = waiter
-        self.callers.setdefault(caller, _Caller()).waiting += 1
+        self.callers[caller].waiting += 1
         self.empty.clear()
         try:
             # Unlike a time-out of its own it does not cancel the waiter, whose turn may come just then.
@@ -199,31 +212,39 @@ class Admission:
 
     def _check_room(self, caller: str) -> None:
         """Raise QueueFull if nobody, or not this caller, may wait as well."""
-        known, waiting = self.callers.get(caller), self.waiting()
+        known, waiting = self.callers[caller], self.waiting()
         if waiting >= self.limit:
             raise QueueFull(waiting, self.limit, "limits.queue", self.retry_after())
-        if known is not None and known.waiting >= self.per_caller:
+        if known.waiting >= self.per_caller:
             raise QueueFull(known.waiting, self.per_caller, "limits.queue_per_caller", self.retry_after())
 
     def _admit(self) -> None:
         """Let in as many of those who wait as there is room for."""
-        while self.lines and self.inside < self.concurrent:
-            place = self._next()
+        while self.inside < self.concurrent:
+            places = [place for place in self.lines if self._may_enter(self.callers[place[1]])]
+            if not places:
+                return
+            place = self._next(places)
             number = next(iter(self.lines[place]))
             waiter = self._take(place, number)
             self._enter(place[1])
             waiter.set_result(None)
 
-    def _next(self) -> tuple[Priority, str]:
-        """The line whose first is next."""
+    def _may_enter(self, known: _Caller) -> bool:
+        """Whether a caller has less than its share inside: all places are the owner's alone."""
+        return known.owner or known.inside < max(1, self.concurrent - 1)
+
+    def _next(self, places: list[tuple[Priority, str]]) -> tuple[Priority, str]:
+        """The line, of those, whose first is next."""
         if (self.turns + 1) % OLDEST_EVERY == 0:
-            return min(self.lines, key=lambda place: next(iter(self.lines[place])))
+            return min(places, key=lambda place: next(iter(self.lines[place])))
 
-        def order(place: tuple[Priority, str]) -> tuple[int, int, int]:
-            caller = self.callers[place[1]]
-            return RANK[place[0]], caller.inside, caller.last
+        def order(place: tuple[Priority, str]) -> tuple[int, int, int, int]:
+            caller, own = self.callers[place[1]], RANK[place[0]]
+            rank = own if caller.owner else max(own, RANK[Priority.INTERACTIVE])
+            return rank, caller.inside, caller.last, own
 
-        return min(self.lines, key=order)
+        return min(places, key=order)
 
     def _take(self, place: tuple[Priority, str], number: int) -> asyncio.Future[None]:
         """Take one waiter out of its line."""
@@ -237,7 +258,7 @@ class Admission:
         """Count one more inside."""
         self.turns += 1
         self.inside += 1
-        known = self.callers.setdefault(caller, _Caller())
+        known = self.callers[caller]
         known.inside += 1
         known.last = self.turns
         self.empty.clear()
@@ -251,8 +272,8 @@ class Admission:
 
     def _forget(self, caller: str) -> None:
         """Keep nothing of a caller that has nothing here."""
-        known = self.callers[caller]
-        if not known.inside and not known.waiting:
+        known = self.callers.get(caller)
+        if known is not None and not known.inside and not known.waiting:
             del self.callers[caller]
         if not self.callers:
             self.empty.set()

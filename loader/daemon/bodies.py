@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -15,7 +17,9 @@ from pydantic_core import PydanticSerializationError
 
 from loader import strict_json
 from loader.daemon.config import Limits
+from loader.daemon.peers import Caller
 from loader.daemon.problems import Problem
+from loader.daemon.shares import Shares
 
 JSON, MSGPACK, PROBLEM = "application/json", "application/msgpack", "application/problem+json"
 ALSO_MSGPACK = ("application/x-msgpack", "application/vnd.msgpack")
@@ -25,6 +29,10 @@ LARGE = 1 << 16
 """Bytes from which on reading a body would keep everybody else waiting."""
 MISTAKES = 20
 """Mistakes of a body that are told."""
+VALUE, FREE = 100, 1_000
+"""Bytes that a value counts which was read, and values of a body that count nothing."""
+QUOTED = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A string of JSON; also one without an end, so that every byte is looked at once."""
 PIECE = 1 << 18
 """Bytes of an answer that are handed over at a time."""
 M = TypeVar("M", bound=BaseModel)
@@ -35,35 +43,66 @@ class Budget:
 
     def __init__(self, limits: Limits) -> None:
         self.limit = limits.bodies
-        self.held = 0
+        self.shares = Shares("bytes of bodies", "limits.bodies")
+
+    def holding(self, caller: Caller, size: int) -> contextlib.AbstractContextManager[None]:
+        """Hold so many more as long as the context. Raises Problem."""
+        return self.shares.holding(caller, self.limit, size)
+
+
+class Held:
+    """What one request of ``caller`` holds, ``most`` at most: its bytes, and what its values become."""
+
+    def __init__(self, budget: Budget, caller: Caller, most: int) -> None:
+        self.budget, self.caller, self.most = budget, caller, most
+        self.lock = threading.Lock()
+        self.size, self.weight, self.gone = 0, -FREE * VALUE, False
 
     def take(self, size: int) -> None:
-        """Hold so many more. Raises Problem."""
-        if self.held + size > self.limit:
-            raise Problem(
-                "overloaded",
-                f"cannot hold another {size} bytes: {self.held} are held and limits.bodies is {self.limit};"
-                " ask again in 1 second",
-                limit=self.limit,
-                size=self.held + size,
-                option="limits.bodies",
-                retry_after=1,
-            )
-        self.held += size
+        """Hold so many bytes more. Raises Problem, also when the request is gone."""
+        with self.lock:
+            if self.gone:
+                raise Problem("unreadable", "cannot read the body: its sender is gone")
+            self.budget.shares.take(self.caller, self.budget.limit, size)
+            self.size += size
 
-    def give(self, size: int) -> None:
-        """Hold so many less."""
-        self.held -= size
+    def count(self, values: int) -> None:
+        """Hold so many values more. Raises Problem."""
+        before = max(0, self.weight)
+        self.weight += values * VALUE
+        if self.weight > self.most:
+            raise too_many(self.most)
+        if self.weight > before:
+            self.take(self.weight - before)
+
+    def close(self) -> None:
+        """Hold nothing any more."""
+        with self.lock:
+            self.gone = True
+            self.budget.shares.give(self.caller, self.size)
+
+
+def too_many(most: int) -> Problem:
+    """The problem of a body with more values than may be."""
+    return Problem(
+        "too-large",
+        f"cannot take a body of more than {most // VALUE + FREE} values: of {VALUE} bytes each they exceed"
+        f" limits.body, which is {most}; send fewer, or raise it",
+        limit=most,
+        option="limits.body",
+    )
 
 
 @contextlib.asynccontextmanager
-async def read(request: web.Request, model: type[M], limits: Limits, budget: Budget) -> AsyncIterator[M]:
+async def read(
+    request: web.Request, model: type[M], limits: Limits, budget: Budget, caller: Caller
+) -> AsyncIterator[M]:
     """The request's body as a model, which is held as long as the context. Raises Problem."""
     kind = content_type(request)
-    with contextlib.ExitStack() as stack:
+    with contextlib.closing(Held(budget, caller, limits.body)) as held:
         try:
             async with asyncio.timeout(limits.request_seconds):
-                body = await received(request, limits.body, budget, stack)
+                body = await received(request, limits.body, held)
         except TimeoutError:
             raise Problem(
                 "too-slow",
@@ -73,9 +112,9 @@ async def read(request: web.Request, model: type[M], limits: Limits, budget: Bud
                 option="limits.request_seconds",
             ) from None
         if len(body) < LARGE:
-            yield parsed(body, kind, model)
+            yield parsed(body, kind, model, held)
         else:
-            yield await asyncio.to_thread(parsed, body, kind, model)
+            yield await asyncio.to_thread(parsed, body, kind, model, held)
 
 
 def content_type(request: web.Request) -> str:
@@ -92,15 +131,14 @@ def content_type(request: web.Request) -> str:
     return kind
 
 
-async def received(request: web.Request, most: int, budget: Budget, stack: contextlib.ExitStack) -> bytes:
-    """The body, of at most so many bytes, which are held until the ``stack`` ends. Raises Problem."""
+async def received(request: web.Request, most: int, held: Held) -> bytes:
+    """The body, of at most so many bytes. Raises Problem."""
     check_size(request.content_length or 0, most)
     body = bytearray()
     try:
         async for piece in request.content.iter_any():
             check_size(len(body) + len(piece), most)
-            budget.take(len(piece))
-            stack.callback(budget.give, len(piece))
+            held.take(len(piece))
             body += piece
     except web.RequestPayloadError:
         raise Problem("unreadable", "cannot read the body: it ends before its end") from None
@@ -119,10 +157,12 @@ def check_size(size: int, most: int) -> None:
         )
 
 
-def parsed(body: bytes, kind: str, model: type[M]) -> M:
+def parsed(body: bytes, kind: str, model: type[M], held: Held) -> M:
     """The body as a model. Raises Problem."""
     try:
-        data = strict_json.read(body.decode()) if kind == JSON else unpacked(body)
+        if kind == JSON:
+            held.count(values(body))
+        data = strict_json.read(body.decode()) if kind == JSON else unpacked(body, held)
         check_depth(data)
     except (ValueError, TypeError, RecursionError, OverflowError, msgpack.UnpackException) as error:
         raise Problem("unreadable", f"cannot read the body: {reason(error)}") from None
@@ -145,11 +185,38 @@ def reason(error: Exception) -> str:
     return str(error)[:200] or type(error).__name__
 
 
-def unpacked(body: bytes) -> Any:
-    """What a msgpack body holds. Raises ValueError and what msgpack raises."""
-    return msgpack.unpackb(
-        body, strict_map_key=True, object_pairs_hook=strict_json.once, ext_hook=no_extension
-    )
+def values(body: bytes) -> int:
+    """How many values a JSON body holds at most; an object counts twice."""
+    plain = QUOTED.sub(b"", body)
+    return sum(plain.count(mark) for mark in (b",", b"[", b"{", b"{"))
+
+
+def unpacked(body: bytes, held: Held) -> Any:
+    """What a msgpack body holds. Raises Problem, ValueError and what msgpack raises."""
+
+    def counted(items: list[Any]) -> list[Any]:
+        held.count(1 + len(items))
+        return items
+
+    def paired(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        held.count(2 + len(pairs))
+        return strict_json.once(pairs)
+
+    most = held.most // VALUE + FREE
+    try:
+        return msgpack.unpackb(
+            body,
+            strict_map_key=True,
+            list_hook=counted,
+            object_pairs_hook=paired,
+            ext_hook=no_extension,
+            max_array_len=most,
+            max_map_len=most,
+        )
+    except ValueError as error:
+        if "exceeds max_" in str(error):
+            raise too_many(held.most) from None
+        raise
 
 
 def no_extension(code: int, _: bytes) -> Any:
@@ -243,13 +310,12 @@ async def in_time(request: web.Request, seconds: float) -> AsyncIterator[None]:
         raise ConnectionResetError("the answer was not taken in time") from None
 
 
-async def send(request: web.Request, response: web.Response, limits: Limits, budget: Budget) -> None:
+async def send(
+    request: web.Request, response: web.Response, limits: Limits, budget: Budget, caller: Caller
+) -> None:
     """Hand over a whole answer. Raises Problem before anything is sent, ConnectionResetError."""
     body = bytes(response.body) if isinstance(response.body, (bytes, bytearray)) else b""
-    budget.take(len(body))
-    try:
+    with budget.holding(caller, len(body)):
         async with in_time(request, limits.request_seconds):
             await response.prepare(request)
             await response.write_eof()
-    finally:
-        budget.give(len(body))

@@ -9,11 +9,10 @@ import socket
 import time
 
 from loader.daemon.config import Config
+from loader.daemon.peers import Caller
 from loader.daemon.problems import Problem
+from loader.daemon.shares import Shares
 from loader.daemon.trust import uid_of
-
-OTHERS = 2
-"""One in so many connections is the most that all but this user and root may have together."""
 
 
 class Connections:
@@ -21,24 +20,8 @@ class Connections:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.open: dict[Guarded, bool] = {}
-
-    def refusal(self, *, owner: bool) -> Problem | None:
-        """Why there can be no other connection, of this user or of others."""
-        most = self.config.limits.connections
-        mine = len(self.open) if owner else sum(not own for own in self.open.values())
-        limit = most if owner else max(1, most // OTHERS)
-        if mine < limit and len(self.open) < most:
-            return None
-        return Problem(
-            "overloaded",
-            f"cannot hold another connection: {len(self.open)} are open and limits.connections is {most}; ask"
-            " again in 1 second, or raise it",
-            limit=most,
-            size=len(self.open),
-            option="limits.connections",
-            retry_after=1,
-        )
+        self.open: dict[Guarded, Caller] = {}
+        self.shares = Shares("connections", "limits.connections")
 
     def sweep(self) -> None:
         """Cut off whoever does not take the last of an answer."""
@@ -64,19 +47,22 @@ class Guarded(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let it in, or say why not."""
         assert isinstance(transport, asyncio.Transport)
-        owner = of_owner(transport)
-        problem = self.connections.refusal(owner=owner)
-        if problem is not None:
+        caller = at_the_end_of(transport)
+        try:
+            self.connections.shares.take(caller, self.connections.config.limits.connections)
+        except Problem as problem:
             transport.write(answer(problem))
             transport.close()
             return
         self.transport = transport
-        self.connections.open[self] = owner
+        self.connections.open[self] = caller
         self.inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed."""
-        if self.connections.open.pop(self, None) is not None:
+        caller = self.connections.open.pop(self, None)
+        if caller is not None:
+            self.connections.shares.give(caller)
             self.inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -99,12 +85,13 @@ class Guarded(asyncio.Protocol):
             self.inner.resume_writing()
 
 
-def of_owner(transport: asyncio.Transport) -> bool:
-    """Whether this user or root is at the other end."""
+def at_the_end_of(transport: asyncio.Transport) -> Caller:
+    """Who is at the other end, as far as that is known before a request."""
     end = transport.get_extra_info("socket")
     if end is None or end.family != socket.AF_UNIX:
-        return False
-    return uid_of(end) in (0, os.geteuid())
+        return Caller("TCP")
+    uid = uid_of(end)
+    return Caller(f"uid {uid}", uid in (0, os.geteuid()))
 
 
 def answer(problem: Problem) -> bytes:

@@ -79,6 +79,7 @@ class Answer:
 class Flight:
     """One load that is under way or waits, and how many wait for it."""
 
+    caller: Caller
     priority: Priority
     until: float | None
     permit: Permit
@@ -109,7 +110,7 @@ class Engine:
     async def answer(self, caller: Caller, asked: Asked, permit: Permit) -> Answer:
         """The answer to one request. Raises Problem and what the loader raises."""
         until = None if asked.wait is None else time.monotonic() + asked.wait
-        flight = await self.joined(asked, permit, until) or self.begun(caller, asked, permit, until)
+        flight = await self.joined(caller, asked, permit, until) or self.begun(caller, asked, permit, until)
         task = flight.task
         assert task is not None
         flight.askers += 1
@@ -134,12 +135,16 @@ class Engine:
         finally:
             flight.leave()
 
-    async def joined(self, asked: Asked, permit: Permit, until: float | None) -> Flight | None:
+    async def joined(
+        self, caller: Caller, asked: Asked, permit: Permit, until: float | None
+    ) -> Flight | None:
         """The load under way that answers this request as well, if there is one."""
         flight = self.flights.get(identity(asked, permit))
         if flight is None or flight.task is None or flight.task.cancelling():
             return None
         if flight.began is None:
+            if not flight.caller.owner and flight.caller != caller:
+                return None  # others would stand in that caller's line
             later = flight.until is None or (until is not None and until <= flight.until)
             return flight if later and RANK[flight.priority] <= RANK[Priority(asked.priority)] else None
         if asked.text is not None:
@@ -157,7 +162,7 @@ class Engine:
     def begun(self, caller: Caller, asked: Asked, permit: Permit, until: float | None) -> Flight:
         """A load of its own."""
         key = identity(asked, permit)
-        flight = Flight(Priority(asked.priority), until, permit)
+        flight = Flight(caller, Priority(asked.priority), until, permit)
         task = flight.task = asyncio.create_task(self.fly(flight, caller, asked))
         if key is not None:
             self.flights[key] = flight
@@ -173,7 +178,7 @@ class Engine:
 
     async def fly(self, flight: Flight, caller: Caller, asked: Asked) -> Answer:
         """Wait for a turn, then do it."""
-        turn = self.admission.turn(caller.name, flight.priority, flight.until)
+        turn = self.admission.turn(caller.name, flight.priority, flight.until, owner=caller.owner)
         async with turn as waited, self.engines.loader(engine_key(asked)) as loader:
             self.engines.observer(TurnCame(seconds=waited))
             flight.began, flight.loader = Moment.now(), loader

@@ -71,6 +71,7 @@ class Events:
         self.size = 0
         self.past: deque[Event] = deque()
         self.readers: set[Reader] = set()
+        self.ended = False
 
     def publish(
         self, kind: str, data: Mapping[str, Any], homes: Sequence[Home] = (), asker: str | None = None
@@ -98,9 +99,10 @@ class Events:
     async def listen(self, last: str | None = None) -> AsyncGenerator[Event, None]:
         """Every event from here on, or from behind the one that ``last`` names.
 
-        Ends with a ``gap`` for a reader that is too slow. Close it, or leave it by ``aclosing``.
+        Ends with a ``gap`` for a reader that is too slow, and when the daemon ends. Close it, or leave it by
+        ``aclosing``.
         """
-        reader = Reader(asyncio.get_running_loop())
+        reader = Reader(asyncio.get_running_loop(), dropped=self.ended)
         with self.lock:
             missed = [] if last is None else self.since(last)
             self.readers.add(reader)
@@ -113,10 +115,19 @@ class Events:
                     yield reader.waiting.popleft()
                 if not reader.dropped:
                     await reader.wake.wait()
-            yield self.gap("you read too slowly: come back, and look at all there is")
+            why = "the daemon ends" if self.ended else "you read too slowly"
+            yield self.gap(f"{why}: come back, and look at all there is")
         finally:
             with self.lock:
                 self.readers.discard(reader)
+
+    def end(self) -> None:
+        """Let all readers go, and whoever comes still."""
+        with self.lock:
+            self.ended = True
+            for reader in self.readers:
+                reader.dropped = True
+                reader.rouse()
 
     def since(self, last: str) -> list[Event]:
         """What was told after an event, with the lock held; a ``gap`` first if that is not all."""

@@ -15,7 +15,7 @@ from loader.daemon.grants import Home, home_of_script
 from loader.daemon.listening import Listener, tells
 from loader.daemon.places import SUFFIX, Found, Identity, Place, Site
 from loader.daemon.state import Seen, State, after_load, after_trouble
-from loader.daemon.traces import Moment, guessed, plausible, trace
+from loader.daemon.traces import Moment, guessed, imported, plausible, trace
 from loader.models import Outcome, Status
 from loader.scanning import USAGE
 from loader.sources import Script
@@ -229,6 +229,7 @@ class Follower:
             await self.say_trouble(location, message, outcome.status)
             return
         read = list(outcome.sources or ()) if plausible(outcome.sources) else guessed(script)
+        read = list({*read, *await asyncio.to_thread(imported, script)})
         fingerprint, change = await asyncio.to_thread(self.fingerprint, script, read, home)
         if began.is_after(change) or location in self.uncertain:
             self.uncertain.discard(location)

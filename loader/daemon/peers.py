@@ -26,6 +26,7 @@ from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Deploying
 from loader.daemon.trust import uid_of
 from loader.errors import SourceError
+from loader.profiles import load_profile
 from loader.sources import Origin
 from loader.sources.entrypoints import split
 
@@ -207,6 +208,15 @@ def check_words(caller: Caller, peer: Peer, asked: Asked) -> None:
         refuse(caller, f"use the profile {asked.profile!r}", "peers.profiles")
     if asked.python is not None and os.path.normpath(asked.python) not in peer.pythons:
         refuse(caller, f"use the interpreter {asked.python!r}", "peers.pythons")
+    if asked.timeout is not None and asked.timeout > (wall := load_profile(asked.profile).wall):
+        raise Problem(
+            "not-granted",
+            f"cannot let {caller.name} set a timeout of {asked.timeout:g} seconds: the profile"
+            f" {asked.profile!r} allows {wall:g}; ask for no more, or grant it a profile with a longer wall",
+            limit=wall,
+            size=asked.timeout,
+            option="timeout",
+        )
     if isinstance(asked, Deploying) and not peer.deploy:
         refuse(caller, "deploy", "peers.deploy")
     for name in ("allow_hosts", "allow_schemes", "allow_storage", "registry", "api", "storage", "work_pool"):

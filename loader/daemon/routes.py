@@ -21,6 +21,7 @@ from loader.daemon.peers import Caller, caller_of, permitted
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Checking, Deploying, Planning
 from loader.daemon.service import Service
+from loader.daemon.shares import Shares
 from loader.daemon.state import Watched
 from loader.version import version
 
@@ -139,7 +140,8 @@ class Frame:
 
     async def send(self, request: web.Request, response: web.Response) -> None:
         """Hand over an answer."""
-        await bodies.send(request, response, self.service.config.limits, self.service.budget)
+        limits, budget = self.service.config.limits, self.service.budget
+        await bodies.send(request, response, limits, budget, request[CALLER])
 
     def told(self, request: web.Request, status: int | str, started: float) -> None:
         """Count the answer and write it down."""
@@ -225,6 +227,7 @@ class Handlers:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.examining = asyncio.Lock()
+        self.readers = Shares("readers of events", "limits.event_readers")
         self.examined: doctor.Report | None = None
 
     async def ask(self, request: web.Request) -> web.Response:
@@ -232,7 +235,7 @@ class Handlers:
         service, caller = self.service, request[CALLER]
         caller.must()
         model = ASKED[request.path]
-        async with bodies.read(request, model, service.config.limits, service.budget) as asked:
+        async with bodies.read(request, model, service.config.limits, service.budget, caller) as asked:
             with permitted(caller, asked) as permit:
                 answer = await service.engine.answer(caller, asked, permit)
         service.told(caller, asked, permit, answer)
@@ -265,16 +268,12 @@ class Handlers:
         service, caller = self.service, request[CALLER]
         caller.must()
         limits = service.config.limits
-        if len(service.events.readers) >= limits.event_readers:
-            raise Problem(
-                "overloaded",
-                f"cannot tell events to another reader: limits.event_readers is {limits.event_readers}; ask"
-                " again later, or raise it",
-                limit=limits.event_readers,
-                size=len(service.events.readers),
-                option="limits.event_readers",
-                retry_after=5,
-            )
+        with self.readers.holding(caller, limits.event_readers):
+            return await self.stream(request)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Events until they end, or the reader is gone."""
+        service, caller, limits = self.service, request[CALLER], self.service.config.limits
         headers = {"Content-Type": "text/event-stream", **HEADERS, "X-Request-Id": request[NUMBER]}
         response = web.StreamResponse(headers=headers)
         last = request.headers.get("Last-Event-ID") or None

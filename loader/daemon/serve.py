@@ -53,6 +53,8 @@ SWITCH = 0.0005
 """Seconds after which a thread makes room for the event loop: answers must not wait for loads."""
 LOOK = 1.0
 """Seconds between two looks at whether everything is as it should be."""
+LAST = 3.0
+"""Seconds for which the last answers may be taken, twice."""
 FIXED = ("socket", "socket_access", "listen", "state", "cache", "tracing")
 """What is read at the start only."""
 KEEP_ALIVE = 75.0
@@ -111,6 +113,7 @@ class Daemon:
             access_log=None,
             handler_cancellation=True,
             auto_decompress=False,
+            shutdown_timeout=LAST,
             keepalive_timeout=min(KEEP_ALIVE, self.config.limits.request_seconds),
             max_headers=64,
             max_field_size=4096,
@@ -292,6 +295,7 @@ class Daemon:
         for task in (draining, impatient):
             task.cancel()
         await asyncio.gather(draining, impatient, return_exceptions=True)
+        self.service.events.end()
 
 
 def place_of(source: Watched) -> Place:

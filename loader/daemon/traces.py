@@ -5,6 +5,7 @@ folder that it listed by its names. Beside them count the names of the folders i
 far as its code or its modules' holds the word: a new ``json.py`` matters to a script that says ``json``,
 and to no other.
 
+What the code imports by its own words counts though the worker said nothing of it: a module may hide itself.
 What a worker said is only where to look, and nothing is looked at but below the script's root and where
 the profile lets it read: a lie can hurt only the result of the script that told it.
 """
@@ -33,6 +34,10 @@ ENTRIES = 200_000
 FILES, CHARACTERS = 2_000, 100_000
 """Sources that are followed, and characters of all their names; an honest worker tells fewer."""
 WORD = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*")
+IMPORT = re.compile(rb"\b(?:from|import|import_module|__import__)\b(?:\\\r?\n|[^\n(])*+(?:\([^)]{0,2000}+)?+")
+"""What looks like an import, to the end of its line or parenthesis."""
+DEEP = 16
+"""Packages within packages whose imports are followed; a link to a folder above has no end."""
 FOLDERS, NAMES = 32, 10_000
 """Folders whose listing is remembered, and names in each: the scripts of one folder all ask for the same."""
 ALWAYS = frozenset({b"__init__"})
@@ -94,7 +99,9 @@ def trace(script: Script, sources: Collection[str]) -> Trace | None:
             outside = [name[1:] for name in sources if name.startswith("/")]
             view = stack.enter_context(view_of(script))
             if view is not None:
-                tracer.follow(view, inside, home_of(script))
+                tracer.follow(
+                    view, [*inside, *imports(script.content, view, home_of(script))], home_of(script)
+                )
             if outside:
                 tracer.follow(stack.enter_context(opened("/")), outside)
     except (Untold, OSError, ValueError):
@@ -113,6 +120,48 @@ def guessed(script: Script) -> list[str]:
     spoken = found.spoken(words) if isinstance(found, Listing) else []
     modules = [name if name.endswith(".py") else f"{name}/__init__.py" for name in spoken]
     return [posixpath.normpath(posixpath.join(home, name)) for name in modules]
+
+
+def imported(script: Script) -> list[str]:
+    """The modules beside a script that it imports, by its code and theirs; none when that cannot be told."""
+    try:
+        with view_of(script) as view:
+            return imports(script.content, view, home_of(script)) if view is not None else []
+    except (Untold, OSError):
+        return []
+
+
+def imports(content: bytes, view: Disk | Fetched, home: str) -> list[str]:
+    """The modules below ``home`` that code imports, and those that they import. Raises Untold.
+
+    A worker in which one of them runs may keep quiet about it: what can be read in the code counts as well.
+    """
+    words, folders, found = {*ALWAYS, *named_in(content)}, {home: view.listing(home)}, set[str]()
+    while True:
+        spoken = {
+            posixpath.normpath(posixpath.join(folder, name))
+            for folder, listing in folders.items()
+            if isinstance(listing, Listing)
+            for name in listing.spoken(words)
+        }
+        if not (spoken := spoken - found - folders.keys()):
+            return sorted(found)
+        for name in spoken:
+            if name.endswith(".py"):
+                found.add(name)
+                code = view.content(name)
+                words |= named_in(code) if isinstance(code, bytes) else set()
+            elif name.count("/") - home.count("/") < DEEP:
+                folders[name] = view.listing(name)
+            else:
+                folders[name] = ""
+        if len(found) + len(folders) > FILES:
+            raise Untold
+
+
+def named_in(code: bytes) -> set[bytes]:
+    """The words of all that looks like an import."""
+    return {word for statement in IMPORT.findall(code) for word in WORD.findall(statement)}
 
 
 def home_of(script: Script) -> str:

@@ -24,14 +24,16 @@ class Crowd:
         self.tasks = {}
         self.leave = {}
 
-    async def come(self, name, priority=USUAL, until=None, caller=None):
+    async def come(self, name, priority=USUAL, until=None, caller=None, owner=True):
         """Begin to ask for a turn."""
         self.leave[name] = asyncio.Event()
-        self.tasks[name] = asyncio.create_task(self.stay(name, caller or name.split("/")[0], priority, until))
+        self.tasks[name] = asyncio.create_task(
+            self.stay(name, caller or name.split("/")[0], priority, until, owner)
+        )
         await settled()
 
-    async def stay(self, name, caller, priority, until):
-        async with self.door.turn(caller, priority, until) as waited:
+    async def stay(self, name, caller, priority, until, owner=True):
+        async with self.door.turn(caller, priority, until, owner=owner) as waited:
             self.inside.append(name)
             await self.leave[name].wait()
             return waited
@@ -133,6 +135,35 @@ async def test_watching_never_starves():
     for number in range(20):
         await crowd.come(f"agent/{number}", URGENT)
     assert (await crowd.order()).index("watch") == 7
+
+
+@run
+async def test_a_peer_never_has_all_places():
+    """However often it asks: others need not wait for it. The only place there is it may have."""
+    crowd = Crowd(concurrent=3)
+    for number in range(4):
+        await crowd.come(f"peer/{number}", URGENT, owner=False)
+    assert crowd.inside == ["peer/0", "peer/1"]
+    await crowd.come("owner", WATCHING)
+    assert crowd.inside == ["peer/0", "peer/1", "owner"]
+    await crowd.go("owner")
+    assert crowd.inside[3:] == []
+    crowd.door.resize(concurrent=1, waiting=10, patience=LONG)
+    assert (await crowd.order())[3:] == ["peer/2", "peer/3"]
+    assert is_clean(crowd.door)
+
+
+@run
+async def test_urgency_of_a_peer_counts_among_its_own_requests_only():
+    """To others it is interactive at most; the owner's own is more urgent."""
+    crowd = Crowd()
+    await crowd.come("peer/0", owner=False)
+    await crowd.come("peer/1", USUAL, owner=False)
+    await crowd.come("peer/2", URGENT, owner=False)
+    await crowd.come("other/0", USUAL, owner=False)
+    await crowd.come("owner/0", USUAL)
+    await crowd.come("owner/1", URGENT)
+    assert (await crowd.order())[1:] == ["owner/1", "other/0", "peer/2", "owner/0", "peer/1"]
 
 
 @run
@@ -339,7 +370,7 @@ def test_whatever_happens_nothing_is_lost(steps):
         for number, (act, what, priority) in enumerate(steps):
             names = list(crowd.tasks)
             if act == "come":
-                await crowd.come(f"{what}/{number}", priority)
+                await crowd.come(f"{what}/{number}", priority, owner=what == "a")
             elif act == "resize":
                 most = max(door.inside, what)
                 door.resize(concurrent=what, waiting=6, patience=LONG)
@@ -352,7 +383,8 @@ def test_whatever_happens_nothing_is_lost(steps):
                 crowd.tasks[names[what % len(names)]].cancel()
             most = max(door.concurrent, min(most, door.inside))
             assert door.inside <= most
-            assert not door.lines or door.inside >= door.concurrent
+            idle = door.inside < door.concurrent
+            assert not idle or not any(door._may_enter(door.callers[name]) for _, name in door.lines)
             assert door.waiting() <= 6
             counted = Counter({name: caller.inside for name, caller in door.callers.items()})
             assert counted.total() == door.inside

@@ -57,6 +57,25 @@ def test_an_unchanged_script_is_not_loaded_again(run, write):
     assert second == first.model_copy(update={"kept": True})
 
 
+@pytest.mark.parametrize("name", ["helper.py", "deep/inner.py"])
+def test_a_module_that_hides_itself_is_not_kept_for_good(run, write, name):
+    """What the code imports counts, whatever the worker says that it read."""
+    hide = (
+        "import gc\nfor item in gc.get_objects():\n    if type(item).__name__ == 'Reads':\n"
+        "        item.tops = []; item.found.clear()\n"
+    )
+    files = {
+        "flow.py": "from helper import first\n",
+        "helper.py": "from deep.inner import (\n    first,\n)\n",
+    }
+    files |= {"deep/inner.py": flow("forged")}
+    write(files | {name: hide + files[name]})
+    assert run().sources == ()
+    assert [found.name for found in run().flows] == ["forged"]
+    write({name: flow("honest")})
+    assert [found.name for found in run().flows] == ["honest"]
+
+
 def test_an_error_of_the_script_is_kept_with_its_traceback(run, write):
     """It will be there again."""
     write({"flow.py": "import helper\nhelper.fail()\n", "helper.py": "def fail(): 1 / 0\n"})

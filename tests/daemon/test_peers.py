@@ -114,6 +114,36 @@ def test_a_peer_is_kept_to_what_is_granted(granting, flows, place):
 
 
 @ROOT_ONLY
+def test_a_peer_gets_no_more_time_than_its_profile(granting):
+    """The owner may say more."""
+    daemon = granting()
+    assert as_nobody(daemon, "POST", "/v1/load", text="1/0", timeout=30)[0] == 200
+    status, problem = as_nobody(daemon, "POST", "/v1/load", text="1/0", timeout=31)
+    assert (status, problem["option"], problem["limit"]) == (403, "timeout", 30)
+    assert daemon.post("load", text="1/0", timeout=31).status == 200
+
+
+@ROOT_ONLY
+def test_a_peer_cannot_lock_the_owner_out(granting):
+    """Its urgent loads leave a place, and nobody has to wait in its line for the same load."""
+    daemon = granting("--set", "limits.loads=2")
+    asked = [{"text": SLOW.format(seconds=20, name=f"x{n}"), "priority": "before_run"} for n in range(3)]
+    threads = [
+        threading.Thread(target=as_nobody, args=(daemon, "POST", "/v1/load"), kwargs={**each, "wait": 3})
+        for each in asked
+    ]
+    for thread in threads:
+        thread.start()
+    daemon.until(lambda: daemon.counted("flow_loader_queue_waiting") == 2)
+    assert daemon.ask("POST", "/v1/load", {"text": "1/0"}, timeout=2).json["status"] == "script_failed"
+    for each in asked:
+        answer = daemon.ask("POST", "/v1/load", {**each, "priority": "interactive", "wait": 0.5})
+        assert answer.json["type"].endswith(":deadline")
+    for thread in threads:
+        thread.join()
+
+
+@ROOT_ONLY
 def test_what_is_not_granted_is_not_told_of(granting, place):
     """Whether a file is there is nobody's business who may not read it."""
     daemon = granting()

@@ -1,0 +1,118 @@
+"""What all callers share: bounded in all, and never a single peer's."""
+
+import contextlib
+import signal
+import struct
+import time
+
+import msgpack
+import pytest
+
+from loader.daemon import bodies
+from loader.daemon.bodies import FREE, JSON, MSGPACK, VALUE, Held
+from loader.daemon.peers import Caller
+from loader.daemon.problems import Problem
+from loader.daemon.requests import Checking
+from loader.daemon.shares import Shares
+from tests.daemon.running import Connection
+
+OWNER, PEER, OTHER, THIRD = Caller("uid 0", owner=True), Caller("uid 1"), Caller("uid 2"), Caller("uid 3")
+MOST = 1 << 20
+
+
+class Limits:
+    """The only limit that is asked for."""
+
+    bodies = 8 * MOST
+
+
+def test_a_peer_has_a_quarter_and_all_peers_half():
+    """The rest is the owner's, who may have all."""
+    shares = Shares("things", "limits.things")
+    shares.take(PEER, 8, 2)
+    with pytest.raises(
+        Problem, match=r"^cannot hold 1 more things: 2 .* uid 1.* limits\.things is 8"
+    ) as caught:
+        shares.take(PEER, 8)
+    assert (caught.value.more["limit"], caught.value.status) == (2, 503)
+    shares.take(OTHER, 8, 2)
+    with pytest.raises(Problem, match="by peers"):
+        shares.take(THIRD, 8)
+    shares.take(OWNER, 8, 4)
+    with pytest.raises(Problem, match="8 are held,"):
+        shares.take(OWNER, 8)
+    for caller, size in ((PEER, 2), (OTHER, 2), (OWNER, 4)):
+        shares.give(caller, size)
+    assert (shares.held, shares.by) == (0, {})
+
+
+def body(kind, many):
+    """A body with so many lists that hold nothing."""
+    if kind == JSON:
+        return b'{"text":"x","parameters":{"x":[' + b",".join([b"[]"] * many) + b"]}}"
+    return b"\x82\xa4text\xa1x\xaaparameters\x81\xa1x\xdd" + struct.pack(">I", many) + b"\x90" * many
+
+
+@pytest.mark.parametrize("kind", [JSON, MSGPACK])
+@pytest.mark.parametrize("many", [MOST // VALUE + FREE, 1 << 18])
+def test_values_of_a_body_are_bounded_before_they_are_built(kind, many):
+    """A byte may become a hundred: each value counts that much, in both forms."""
+    budget = bodies.Budget(Limits)
+    with contextlib.closing(Held(budget, OWNER, MOST)) as held:
+        with pytest.raises(
+            Problem, match=r"^cannot take a body of more than \d+ values.* limits\.body"
+        ) as told:
+            bodies.parsed(body(kind, many), kind, Checking, held)
+        assert (told.value.status, told.value.more["limit"]) == (413, MOST)
+        assert budget.shares.held <= MOST
+    assert budget.shares.held == 0
+
+
+@pytest.mark.parametrize("kind", [JSON, MSGPACK])
+def test_values_of_a_body_are_held_as_long_as_it_is(kind):
+    """What they take counts against all bodies."""
+    budget = bodies.Budget(Limits)
+    with contextlib.closing(Held(budget, OWNER, MOST)) as held:
+        assert bodies.parsed(body(kind, 3 * FREE), kind, Checking, held).text == "x"
+        assert 2 * FREE * VALUE <= budget.shares.held <= 6 * FREE * VALUE
+    assert budget.shares.held == 0
+
+
+def test_punctuation_of_a_text_is_no_value():
+    """Nor is what an escaped quote seems to end; a quote without an end costs no time."""
+    assert bodies.values(rb'{"text": "[1,\",2,{\\", "name": "]"}') == 3
+    began = time.monotonic()
+    assert bodies.values(b'"' + b'\\"' * 1_000_000 + b"\\") == 0
+    assert time.monotonic() - began < 2
+
+
+def test_too_many_values_are_a_problem_of_the_request(daemon):
+    """Also over the socket, where the loop reads small bodies itself."""
+    packed = {"Content-Type": "application/msgpack"}
+    answer = daemon.ask("POST", "/v1/check", body(MSGPACK, 1 << 20), packed)
+    assert (answer.status, answer.json["option"]) == (413, "limits.body")
+    parameters = {"x": [[n] for n in range(1000)]}
+    asked = msgpack.packb({"text": "1/0", "parameters": parameters})
+    assert daemon.ask("POST", "/v1/check", asked, packed).status == 200
+
+
+def test_open_streams_of_events_do_not_keep_the_daemon(started):
+    """They end with a word as soon as it does."""
+    daemon = started()
+    with contextlib.closing(Connection(daemon.socket, 20)) as stream:
+        stream.request("GET", "/v1/events")
+        response = stream.getresponse()
+        began = time.monotonic()
+        daemon.process.send_signal(signal.SIGTERM)
+        assert b"the daemon ends" in response.read()
+    assert daemon.end() == 0
+    assert time.monotonic() - began < 10
+
+
+def test_readers_of_events_are_bounded(started):
+    """And counted while they read only."""
+    daemon = started("--set", "limits.event_readers=1")
+    with contextlib.closing(Connection(daemon.socket, 20)) as stream:
+        stream.request("GET", "/v1/events")
+        stream.getresponse()
+        assert daemon.get("/v1/events").json["option"] == "limits.event_readers"
