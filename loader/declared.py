@@ -208,7 +208,7 @@ def rules_of(text: str, zone: dt.tzinfo = dt.UTC) -> recurrence.rrule | recurren
         raise ValueError(f"it lists more than {DATES_CAP} dates")
     named = {name.upper(): name for name in re.findall(r"(?i)TZID=([^:;]+)", text)}
     return recurrence.rrulestr(
-        "\n".join(rule_line(line, zone, named) for line in lines), dtstart=RRULE_ANCHOR
+        "\n".join(rule_line(line, zone, named) for line in lines), dtstart=RRULE_ANCHOR, tzids={}
     )
 
 
@@ -216,6 +216,9 @@ def rule_line(line: str, zone: dt.tzinfo, named: Mapping[str, str]) -> str:
     """A line of a rule without what would make ``dateutil`` guess, warn or never end. Raises ValueError."""
     dates = re.fullmatch(r"(DTSTART|RDATE|EXDATE)((?:;[^:;]+)*):(.*)", line)
     if dates is None:
+        # What only looks like a date would be handed on, and its zone be looked for among files.
+        if line.startswith(DATED) or "TZID" in line:
+            raise ValueError(f"it has a line that is neither a rule nor dates: {line[:100]!r}")
         check_times(line)
         return ";".join(rule_part(part, line, zone) for part in line.split(";") if part)
     written = zone

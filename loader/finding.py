@@ -107,7 +107,10 @@ class Finder:
         if held is not None:
             return held
         root = permitted(location, self.access, self.root, spec.origin, author(spec))
-        script = self.of_project(location) or sources.read(location, root, self.access)
+        # What may be named at all may be redirected to.
+        own = root is not None or spec.origin is None
+        access = self.access if own else replace(self.access, schemes=self.access.linked)
+        script = self.of_project(location) or sources.read(location, root, access)
         if self.digests.setdefault(same, script.digest) != script.digest:
             raise SourceError(
                 f"cannot load {sources.redacted(location)}: it has changed since it was loaded; try again"

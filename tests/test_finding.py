@@ -303,6 +303,13 @@ def test_a_redirect_leads_no_word_out_of_its_folder(finder, web):
         assert found.flow(spec(written + target)).name == "f"
 
 
+def test_a_redirect_keeps_to_the_schemes_that_words_may_name(finder, web):
+    """Who may name http by way of --allow-scheme is not led to https by a server."""
+    found = finder(hosts=frozenset({"127.0.0.1"}), linked=frozenset({"http"}))
+    with pytest.raises(SourceError, match="it is redirected to https://"):
+        found.flow(spec(f"{web}/team/flow.py?to=https://127.0.0.1:9/x.py", ""))
+
+
 def test_a_refusal_tells_no_password_and_no_key(finder, home):
     """Locations are quoted without them."""
     for location in (

@@ -17,6 +17,7 @@ NOT_PUBLIC = tuple(
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # shared by a provider's customers
         "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # what Azure serves to its machines
         "169.254.0.0/16",  # link-local; clouds serve credentials there
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments

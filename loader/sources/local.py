@@ -155,10 +155,29 @@ def check_place(path: str, place: int, root: int) -> None:
         raise SourceError(f"cannot load {path}: it is {kind}")
 
 
+def is_at(name: str, root: int, place: int) -> bool:
+    """Whether descriptor ``place`` is what has that name below ``root``, with no link on the way.
+
+    Names alone prove nothing: somebody may exchange folders between two looks at them.
+    """
+    held = os.dup(root)
+    try:
+        for part in filter(None, name.split("/")):
+            below = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=held)
+            os.close(held)
+            held = below
+        return os.path.samestat(os.fstat(held), os.fstat(place))
+    except OSError:
+        return False
+    finally:
+        os.close(held)
+
+
 def check_below(path: str, place: int, root: int) -> None:
     """Raise SourceError unless descriptor ``place`` lies below ``root``."""
     found, top = (os.readlink(f"/proc/self/fd/{item}") for item in (place, root))
-    if not found.startswith(top.rstrip("/") + "/"):
+    within = top.rstrip("/") + "/"
+    if not found.startswith(within) or not is_at(found.removeprefix(within), root, place):
         raise SourceError(
             f"cannot load {path}: its symbolic link leads out of {top}, which is all that it may read; load"
             f" the file it leads to, or name a folder that holds both with --root"
