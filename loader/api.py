@@ -284,8 +284,8 @@ def _linked(location: str, specs: Iterable[D], options: Options) -> Options:
     root, access = sources.pinned(options.get("root")), options.get("access", DEFAULT)
     for spec in specs:
         if isinstance(spec, SpecBase) and spec.flow_location == location and spec.origin is not None:
-            below = permitted(location, access, root, spec.origin, author(spec))
-            options = {**options, "root": below}
+            below, narrowed = permitted(location, access, root, spec.origin, author(spec))
+            options = {**options, "root": below, "access": narrowed}
     return options
 
 

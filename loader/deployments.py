@@ -97,7 +97,7 @@ def load_flow_from_deployment(
         if not outcome.flows:
             raise TypeError(f"cannot load the flow of {who}: its pickle holds no flow")
     elif isinstance(data, str) and (record.flow_data is None or SCRIPT.fullmatch(data.strip())):
-        below = permitted(data.strip(), access, top, sources.Origin(), who)
+        below, access = permitted(data.strip(), access, top, sources.Origin(), who)
         loader = loader_for(PROFILE)
         outcome = checked(loader.load(data.strip(), timeout=timeout, root=below, access=access))
     elif isinstance(data, (str, bytes)):

@@ -106,10 +106,7 @@ class Finder:
         held = self.scripts.get(same)
         if held is not None:
             return held
-        root = permitted(location, self.access, self.root, spec.origin, author(spec))
-        # What may be named at all may be redirected to.
-        own = root is not None or spec.origin is None
-        access = self.access if own else replace(self.access, schemes=self.access.linked)
+        root, access = permitted(location, self.access, self.root, spec.origin, author(spec))
         script = self.of_project(location) or sources.read(location, root, access)
         if self.digests.setdefault(same, script.digest) != script.digest:
             raise SourceError(
@@ -220,22 +217,22 @@ def file_of(script: Script, location: str) -> bytes | None:
 
 def permitted(
     location: str, access: Access, root: Origin | None, origin: Origin | None, who: str
-) -> Origin | None:
-    """What the script at a location may read; its own folder is None.
+) -> tuple[Origin | None, Access]:
+    """What the script at a location may read, its own folder if None, and what reading it may lead to.
 
     ``who`` names it, who may name what lies below ``origin``: nothing where that is nowhere, and everything
     where it is None, for then it is the caller. Raises SourceError for what it may not name.
     """
     schemes = sources.schemes_of(location)
     if root is not None and root.holds(location):
-        return root
+        return root, access
     if origin is None:
-        return None
+        return None, access
     if origin.holds(location):
-        return origin
+        return origin, access
     missing = schemes - access.linked
     if not missing:
-        return None
+        return None, replace(access, schemes=access.linked)  # a server may say no more than who names it
     remedy = "a root that holds it (--root)"
     if "file" not in missing:
         named = " and ".join(sorted(missing))

@@ -26,6 +26,7 @@ import msgpack
 from multiprocess import reduction
 
 from loader.sources import Root
+from loader.variables import FIXED_ENVIRONMENT, environment
 from worker import protocol
 
 PACKAGE = Path(protocol.__file__).parent
@@ -33,23 +34,6 @@ MSGPACK = Path(msgpack.__file__).parent
 NOBODY = 65534
 START_SECONDS, FORK_SECONDS, FOLDER_SECONDS, STOP_SECONDS = 60.0, 20.0, 10.0, 2.0
 """How long our own processes may take before the host is held to be unable."""
-FIXED_ENVIRONMENT = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "HOME": "/tmp",
-    "USER": "worker",
-    "LOGNAME": "worker",
-    "LANG": "C.UTF-8",
-    "PYTHONHASHSEED": "0",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "PYTHONNOUSERSITE": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "BLIS_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-    "MALLOC_ARENA_MAX": "2",
-}
-"""What every script finds in its environment: sets in one order, no thread at import, none set aside."""
 INQUIRY = """\
 import sys
 import ctypes, fcntl, mmap, resource, select, ssl  # what a worker, or an ordinary script, cannot do without
@@ -74,11 +58,6 @@ class HostFailure(Exception):
 
 class ZygoteLost(HostFailure):
     """The zygote is gone; another can be started."""
-
-
-def environment(policy: protocol.Policy, caller: Mapping[str, str]) -> dict[str, str]:
-    """What a zygote and its workers find in their environment: ours, and what the policy passes on."""
-    return FIXED_ENVIRONMENT | {name: caller[name] for name in policy.environment if name in caller}
 
 
 def identity() -> tuple[int, int]:
