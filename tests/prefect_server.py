@@ -1,6 +1,7 @@
 """Real Prefect: environments with each generation, kept between runs, and a server on this machine."""
 
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -140,3 +141,17 @@ def await_health(url, process, log):
         except OSError:
             time.sleep(0.2)
     raise RuntimeError(f"cannot start a Prefect server: {log.read_text(errors='replace')[-2000:]}")
+
+
+def asking(prefect_url):
+    """A callable that asks a server itself, past our client."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def ask(method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(prefect_url + path, data=data, method=method, headers=headers)
+        with opener.open(request, timeout=30) as answer:
+            return json.loads(answer.read() or b"null")
+
+    return ask

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from loader.access import DEFAULT
 from loader.batches import judge
 from loader.deploying import Deployer
 from loader.finding import Finder
-from tests.prefect_server import environment
+from tests.prefect_server import asking, environment
 
 pytestmark = pytest.mark.slow
 
@@ -26,16 +25,7 @@ VARIABLES = {"type": "object", "properties": {"image": {"type": "string"}, "env"
 @pytest.fixture
 def ask(prefect_url):
     """A callable that asks the server itself."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def ask(method, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(prefect_url + path, data=data, method=method, headers=headers)
-        with opener.open(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
-
-    return ask
+    return asking(prefect_url)
 
 
 @pytest.fixture

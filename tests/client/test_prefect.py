@@ -1,10 +1,8 @@
 """The client of a Prefect server, against a real one."""
 
 import datetime as dt
-import json
 import os
 import threading
-import urllib.request
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -14,6 +12,7 @@ from loader.client.interface import Client, DataDocument, DeploymentRequest, Sch
 from loader.client.prefect import PrefectServer
 from loader.client.prefect.bodies import normal_schedule
 from loader.errors import ClientError, ObjectNotFound
+from tests.prefect_server import asking
 
 pytestmark = pytest.mark.slow
 
@@ -58,16 +57,7 @@ def server(prefect_url):
 @pytest.fixture
 def rest(prefect_url):
     """A callable that asks the server itself, past the client."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def ask(method, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(prefect_url + path, data=data, method=method, headers=headers)
-        with opener.open(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
-
-    return ask
+    return asking(prefect_url)
 
 
 @pytest.fixture
