@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from loader import sources
+from loader import lineage, sources
 from loader.access import Access
 from loader.errors import MissingFlowError, SourceError
 from loader.escape import line
@@ -106,7 +106,7 @@ class Finder:
         held = self.scripts.get(same)
         if held is not None:
             return held
-        root, access = permitted(location, self.access, self.root, spec.origin, author(spec))
+        root, access = permitted(location, self.access, self.root, *namer(spec, location))
         script = self.of_project(location) or sources.read(location, root, access)
         if self.digests.setdefault(same, script.digest) != script.digest:
             raise SourceError(
@@ -240,6 +240,13 @@ def permitted(
     outside = f", and it lies outside {sources.display(origin.location)}" if origin.location else ""
     shown = sources.redacted(location)
     raise SourceError(f"cannot load {shown}: {who} names it{outside}; if you trust that, allow {remedy}")
+
+
+def namer(spec: DeploymentSpec, location: str) -> tuple[Origin | None, str]:
+    """What whoever names a spec's location may name below, and who that is: see ``permitted``."""
+    if spec.origin is None and spec.flow is not None and location == spec.flow.file:
+        return lineage.home_of(spec.flow), f"the flow {spec.flow.name!r}"
+    return spec.origin, author(spec)
 
 
 def author(spec: DeploymentSpec) -> str:

@@ -75,8 +75,8 @@ class Running:
         return self.ask("GET", path, headers=headers)
 
     def lines(self):
-        """What it logged."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        """What it logged, as far as its lines are whole."""
+        return [json.loads(line) for line in self.log.read_text().rpartition("\n")[0].splitlines()]
 
     def counted(self, name):
         """The sum of a metric's values."""
@@ -84,7 +84,7 @@ class Running:
         found = [line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(name)]
         return sum(map(float, found))
 
-    def until(self, true, seconds=10.0):
+    def until(self, true, seconds=30.0):
         """Wait for something to be so."""
         latest = time.monotonic() + seconds
         while not true():
