@@ -5,6 +5,7 @@ import os
 import threading
 import zipfile
 from contextlib import suppress
+from uuid import uuid4
 
 import pytest
 
@@ -16,11 +17,16 @@ from loader import (
     ManifestError,
     ScriptError,
     ScriptTimedOut,
+    SelectionError,
     SourceError,
     batches,
     deployment_specs_from_yaml,
     finding,
+    load_flow_from_deployment,
+    select_deployment,
 )
+from loader.client import documents
+from loader.client.interface import DeploymentRecord
 from loader.deploying import Deployer
 from loader.finding import KEPT, Finder
 from loader.sources import Origin, Project, origin_of
@@ -308,6 +314,20 @@ def test_a_redirect_keeps_to_the_schemes_that_words_may_name(finder, web):
     found = finder(hosts=frozenset({"127.0.0.1"}), linked=frozenset({"http"}))
     with pytest.raises(SourceError, match="it is redirected to https://"):
         found.flow(spec(f"{web}/team/flow.py?to=https://127.0.0.1:9/x.py", ""))
+
+
+def test_a_redirect_keeps_to_them_for_records_and_names_too(web):
+    """A deployment's record, and a spec whose flow's name is found out."""
+    location = f"{web}/team/flow.py?to=https://127.0.0.1:9/x.py"
+    access = Access(hosts=frozenset({"127.0.0.1"}), linked=frozenset({"http"}))
+    data = documents.json_data(location)
+    record = DeploymentRecord(id=uuid4(), flow_id=uuid4(), flow_name="f", name="d", flow_data=data)
+    with pytest.raises(SourceError, match="it is redirected to https://"):
+        load_flow_from_deployment(record, access=access)
+    specs = [spec(location, ""), spec(f"{web}/team/flow.py?f", "")]
+    with pytest.raises(SelectionError) as caught:
+        select_deployment(specs, flow_name="none", access=access)
+    assert "it is redirected to https://" in str(caught.value.__notes__)
 
 
 def test_a_refusal_tells_no_password_and_no_key(finder, home):
