@@ -87,6 +87,13 @@ def test_the_same_exceptions_are_raised(client):
         DaemonClient("/no.sock", python="/no/python")
 
 
+@pytest.mark.parametrize("address", ["http://[::1", "http://127.0.0.1:99999", "http://\u00fc/", "ftp://x"])
+def test_an_address_that_is_none_is_said(address):
+    """Before or when it is asked, as one kind of error."""
+    with pytest.raises(DaemonError, match=r"^cannot (ask a daemon at|reach the daemon at) "):
+        DaemonClient(address, token="t").load_text("")
+
+
 # The library of the connections leaves a socket that did not connect to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_no_daemon_is_said(tmp_path):
