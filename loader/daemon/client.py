@@ -8,7 +8,6 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import httpcore
@@ -16,6 +15,7 @@ import httpcore
 from loader import interpreters
 from loader.access import DEFAULT, Access
 from loader.answers import Plan, Scanned, Verdict
+from loader.closing import Closing
 from loader.daemon import asking, trust
 from loader.errors import DaemonError
 from loader.flow_loader import Asked, DeployOptions, PlanOptions, ScanOptions, known
@@ -45,7 +45,7 @@ UNREACHABLE = (
 )
 
 
-class DaemonClient:
+class DaemonClient(Closing):
     """Loads flow scripts by a daemon, which has warm workers for the whole host.
 
     ``address`` is the daemon's socket, or an ``http(s)://`` URL with its ``token``; by default what
@@ -197,7 +197,8 @@ class DaemonClient:
         """What ``check`` asks."""
         more = dict(asked)
         record: Any = more.pop("recorded", None)
-        behind = None if more.get("text") is not None else split(os.fspath(location))[1]
+        whole = more.get("text") is not None or more.get("function") is not None
+        behind = None if whole else split(os.fspath(location))[1]
         return self.planned(location, more, behind=behind, recorded=asking.recorded(record))
 
     def planned(self, location: str | os.PathLike[str], how: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -249,22 +250,6 @@ class DaemonClient:
             f"cannot reach the daemon at {self.address}: {why}; start it with flow-loader serve, name its"
             f" socket with {VARIABLE} or --daemon, or load without it"
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def url_of(address: str) -> str:

@@ -5,9 +5,8 @@ What a driver says of a failure is put into our own words: it may quote what it 
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,7 +16,7 @@ from loader.sources import drivers, reasons, remote
 from loader.sources.deadline import Deadline
 from loader.sources.locations import Location
 from loader.stores.policy import AZURE_HOSTS
-from loader.stores.store import Kept
+from loader.stores.store import Place
 
 T = TypeVar("T")
 GOOGLE_TOKENS = "https://oauth2.googleapis.com/token"
@@ -29,7 +28,7 @@ GOOGLE_ACCOUNT = frozenset(
 """What a key file of a service account holds."""
 
 
-class Objects:
+class Objects(Place):
     """What lies below a location, reached with ``options`` before those of the caller's for its scheme."""
 
     def __init__(self, location: Location, options: Mapping[str, Any], access: Access) -> None:
@@ -62,14 +61,6 @@ class Objects:
             system.pipe_file(path, data)
 
         self._run("write", name, plain, lambda system: sent(system, path, data))
-
-    @contextlib.contextmanager
-    def shared(self, kept: Kept, data: bytes) -> Iterator[None]:
-        """Keep bytes under a name that means just these bytes. They are never taken back: who else uses them
-        by now cannot be known. Raises StorageError.
-        """
-        self.write(kept.key, data)
-        yield
 
     def remove(self, name: str) -> None:
         """Remove an object, if it is there. Raises StorageError."""

@@ -60,9 +60,14 @@ def test_check_and_specs_and_deploy_equal_the_library_s(client, loader, tmp_path
     from loader import EmbeddedRegistry
 
     asked = {"parameters": {"nmae": "x"}}
-    verdicts = [one.check(f"{SAMPLES}/single_flow.py:hello", **asked) for one in (client, loader)]
-    assert verdicts[0].reasons == verdicts[1].reasons
-    assert same(verdicts[0].outcome, verdicts[1].outcome)
+    for location, more in (
+        ("single_flow.py:hello", asked),
+        ("single_flow.py", {"function": "hello", **asked}),
+    ):
+        verdicts = [one.check(f"{SAMPLES}/{location}", **more) for one in (client, loader)]
+        assert verdicts[0].reasons
+        assert verdicts[0].reasons == verdicts[1].reasons
+        assert same(verdicts[0].outcome, verdicts[1].outcome)
     plans = [one.specs(MANIFEST) for one in (client, loader)]
     assert plans[0].data() == plans[1].data()
     with EmbeddedRegistry(tmp_path / "registry.db") as registry:
