@@ -114,6 +114,7 @@ class Peer(Section):
     profiles: tuple[Profile, ...] = ("strict",)
     pythons: tuple[Path, ...] = ()
     deploy: Flag = False
+    watch: Flag = False
 
 
 class Limits(Section):

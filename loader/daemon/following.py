@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from loader.daemon.events import Events
-from loader.daemon.grants import Home, home_of_script
 from loader.daemon.listening import Listener, tells
 from loader.daemon.places import SUFFIX, Found, Identity, Place, Site
 from loader.daemon.state import Seen, State, after_load, after_trouble
@@ -202,22 +200,20 @@ class Follower:
             return
         seen = self.known.get(location)
         if seen is not None and seen.fingerprint is not None and location not in self.uncertain:
-            home = await asyncio.to_thread(home_of_script, script)
-            now, _ = await asyncio.to_thread(self.fingerprint, script, seen.sources, home)
+            now, _ = await asyncio.to_thread(self.fingerprint, script, seen.sources)
             if now == seen.fingerprint:
                 return
         await self.run_script(script, location)
 
-    def fingerprint(self, script: Script, read: Collection[str], home: Home | None) -> tuple[str, int]:
-        """What a script, where it lies and what it depends on are now, and when the last of it changed."""
+    def fingerprint(self, script: Script, read: Collection[str]) -> tuple[str, int]:
+        """What a script and what it depends on are now, and when the last of it changed."""
         seen = trace(script, read)
         digest, changed = (seen.digest, seen.changed) if seen else ("", 0)
-        place = hashlib.sha256(repr(home).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        return f"{self.stamp} {script.digest} {digest} {place}", changed
+        return f"{self.stamp} {script.digest} {digest}", changed
 
     async def run_script(self, script: Script, location: str) -> None:
         """Load a script and remember what came of it."""
-        began, home = Moment.now(), await asyncio.to_thread(home_of_script, script)
+        began = Moment.now()
         try:
             outcome = await self.load(self.place, script)
         except Exception as error:  # a full queue, a closed loader, a lost fetch
@@ -230,7 +226,7 @@ class Follower:
             return
         read = list(outcome.sources or ()) if plausible(outcome.sources) else guessed(script)
         read = list({*read, *await asyncio.to_thread(imported, script)})
-        fingerprint, change = await asyncio.to_thread(self.fingerprint, script, read, home)
+        fingerprint, change = await asyncio.to_thread(self.fingerprint, script, read)
         if began.is_after(change) or location in self.uncertain:
             self.uncertain.discard(location)
         else:
@@ -238,7 +234,7 @@ class Follower:
             self.uncertain.add(location)
             self.put_off(location, self.settle)
         await self.remember(
-            lambda: after_load(self.state, self.shown, location, outcome, fingerprint, tuple(read), home)
+            lambda: after_load(self.state, self.shown, location, outcome, fingerprint, tuple(read))
         )
 
     async def say_trouble(self, location: str, problem: str, status: str = USAGE) -> None:
@@ -251,7 +247,7 @@ class Follower:
         """Keep what is known of a script, and tell."""
         seen = await asyncio.to_thread(put)
         self.known[seen.location] = seen
-        self.events.publish("source", seen.model_dump(mode="json", include=TOLD), seen.homes)
+        self.events.publish("source", seen.model_dump(mode="json", include=TOLD))
 
     async def forget(self, locations: Iterable[str]) -> None:
         """Drop scripts that are gone, or mention no flow any more."""
@@ -261,7 +257,7 @@ class Follower:
         for seen in gone:
             self.uncertain.discard(seen.location)
             said = seen.model_dump(mode="json", include={"id", "place", "location"})
-            self.events.publish("removed", said, seen.homes)
+            self.events.publish("removed", said)
 
     def say_problem(self, problem: str | None) -> None:
         """Tell why the place cannot be looked at, or that it can."""

@@ -18,7 +18,6 @@ from itertools import islice
 
 from pydantic import ValidationError
 
-from loader.daemon.grants import Home
 from loader.models import Model, Outcome, Status
 from loader.raising import holds_nothing
 from loader.tally import given_by, place_of
@@ -27,7 +26,7 @@ NAMES = 1_000
 """Names of each script that are looked at for those that others use."""
 LOADS = 50
 """Loads of each script that are remembered."""
-FORMAT = 1
+FORMAT = 2
 """A file of another is not read."""
 TABLE = """
 CREATE TABLE IF NOT EXISTS watched
@@ -58,8 +57,7 @@ class Seen(Model):
     ``ok`` is that it loaded, or holds nothing at all. ``problem`` says what kept it from being loaded again.
     ``stale`` is that the flows and specs are those of an earlier load; ``names`` are the last good ones.
     ``fingerprint`` is of all that the load depended on, null if it is to be loaded again in any case;
-    ``sources`` are where to look for that. ``home`` is the folder that it was read from for its last load,
-    ``good_home`` that of the last good one if that is another load; they decide which peers see it.
+    ``sources`` are where to look for that.
     """
 
     id: str
@@ -75,15 +73,6 @@ class Seen(Model):
     specs: int = 0
     fingerprint: str | None = None
     sources: tuple[str, ...] = ()
-    home: Home | None = None
-    good_home: Home | None = None
-
-    @property
-    def homes(self) -> tuple[Home, ...]:
-        """The folders from which all that is known came; none if one of them is not known."""
-        found = (self.home, self.good_home) if self.stale and self.good_home != self.home else (self.home,)
-        known = tuple(home for home in found if home is not None)
-        return known if len(known) == len(found) else ()
 
 
 class Watched(Seen):
@@ -256,14 +245,6 @@ def last_good(item: Watched | None) -> Outcome | None:
     return item.outcome if is_good else item.good
 
 
-def good_home(item: Watched | None) -> Home | None:
-    """The folder from which the last good load came."""
-    if item is None:
-        return None
-    is_good = item.outcome is not None and item.outcome.status is Status.LOADED
-    return item.home if is_good else item.good_home
-
-
 def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
     state: State,
     place: str,
@@ -271,7 +252,6 @@ def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
     outcome: Outcome,
     fingerprint: str | None,
     read: tuple[str, ...],
-    home: Home | None = None,
 ) -> Seen:
     """Remember the outcome of a load; what was good before is kept beside one that is not."""
     number = number_of(place, location)
@@ -296,8 +276,6 @@ def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
         specs=len(told.specs),
         fingerprint=fingerprint,
         sources=read,
-        home=home,
-        good_home=good_home(before) if good is not None else None,
         outcome=outcome,
         good=good,
     )
@@ -310,8 +288,6 @@ def after_trouble(state: State, place: str, location: str, problem: str, status:
     number = number_of(place, location)
     before = state.get(number) or Watched(id=number, place=place, location=location, status=status)
     stale = last_good(before) is not None
-    item = before.model_copy(
-        update={"problem": problem, "fingerprint": None, "stale": stale, "good_home": good_home(before)}
-    )
+    item = before.model_copy(update={"problem": problem, "fingerprint": None, "stale": stale})
     state.put(item)
     return small(item)
