@@ -18,6 +18,7 @@ from itertools import islice
 
 from pydantic import ValidationError
 
+from loader.daemon.folders import check_own, own
 from loader.models import Model, Outcome, Status
 from loader.raising import holds_nothing
 from loader.tally import given_by, place_of
@@ -26,6 +27,9 @@ NAMES = 1_000
 """Names of each script that are looked at for those that others use."""
 LOADS = 50
 """Loads of each script that are remembered."""
+COMPANIONS = ("-wal", "-shm")
+"""What SQLite keeps beside its file."""
+FRESH = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 FORMAT = 2
 """A file of another is not read."""
 TABLE = """
@@ -101,17 +105,21 @@ class State:
         if self.path is None:
             return connected(":memory:")
         try:
-            os.makedirs(os.path.dirname(os.path.abspath(self.path)), mode=0o700, exist_ok=True)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-            try:
+            folder, name = os.path.split(os.path.abspath(self.path))
+            with own(folder) as place:
+                for file in (name, *(name + companion for companion in COMPANIONS)):
+                    check_own(file, place)
+                os.close(os.open(name, FRESH, 0o600, dir_fd=place))
+                try:
+                    return connected(self.path)
+                except sqlite3.DatabaseError as error:
+                    if isinstance(error, sqlite3.OperationalError):
+                        raise
+                set_aside(self.path)
                 return connected(self.path)
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-            set_aside(self.path)
-            return connected(self.path)
         except (OSError, sqlite3.Error) as error:
-            self.trouble, self.lasting = f"cannot keep what is watched in {self.path}: {error}", False
+            why = getattr(error, "strerror", None) or error
+            self.trouble, self.lasting = f"cannot keep what is watched in {self.path}: {why}", False
             return connected(":memory:")
 
     def all(self) -> list[Seen]:
@@ -211,7 +219,7 @@ def connected(path: str) -> sqlite3.Connection:
 def set_aside(path: str) -> None:
     """Call a damaged file something else, in the place of the last such one. Raises OSError."""
     os.replace(path, f"{path}.damaged")
-    for companion in ("-wal", "-shm"):
+    for companion in COMPANIONS:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path + companion)
 

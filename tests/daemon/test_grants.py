@@ -24,10 +24,10 @@ def test_no_other_folder_becomes_the_granted_one(tmp_path):
 def test_a_grant_that_nobody_has_any_more_holds_nothing(tmp_path):
     """A daemon reads its configuration again and again."""
     gc.collect()
-    before = os.listdir("/proc/self/fd")
+    before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         assert grant_of(str(tmp_path), pytest.fail).path == str(tmp_path)
     with pytest.raises(OSError, match="No such file"):
         grant_of(str(tmp_path / "gone"), pytest.fail)
     gc.collect()
-    assert os.listdir("/proc/self/fd") == before
+    assert len(os.listdir("/proc/self/fd")) <= before
