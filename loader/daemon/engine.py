@@ -261,7 +261,7 @@ class Engine:
                 access=permit.access,
             )
             verdict = checking.answer(loader, question, wake)
-        behind = f":{split(permit.location)[1]}"
+        behind = f":{split(permit.location, permit.root)[1]}"
         shown = None if asked.shown is None else asked.shown.removesuffix(behind)
         return verdict.model_copy(update={"outcome": named(verdict.outcome, shown)})
 

@@ -27,7 +27,7 @@ def own(path: str) -> Iterator[int]:
 
 
 def check_own(name: str, folder: int) -> None:
-    """Raise OSError unless what has a name in a folder, if anything, is a file of ours and lies only there."""
+    """Raise OSError unless what has a name in a folder, if anything, is a file of ours, only there."""
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

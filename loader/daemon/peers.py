@@ -28,7 +28,6 @@ from loader.daemon.trust import uid_of
 from loader.errors import SourceError
 from loader.profiles import load_profile
 from loader.sources import Origin
-from loader.sources.entrypoints import split
 
 OWN_FOLDER = frozenset({"file"})
 
@@ -268,9 +267,8 @@ def inside(caller: Caller, location: str, root: str | None) -> Iterator[Permit]:
             home = None
         if home is None or not allowed(home, caller.grants):
             refuse(caller, f"load {path}", "peers.folders")
-        script, behind = split(os.path.join(home.path, os.path.relpath(path, top)))
         yield Permit(
-            script if behind is None else f"{script}:{behind}",
+            os.path.join(home.path, os.path.relpath(path, top)),
             Origin(sources.parse(home.path).text, home.lineage[0]),
             Access(schemes=OWN_FOLDER),
             whole=False,

@@ -177,6 +177,22 @@ def test_links_lead_nowhere_else(granting, flows, place):
 
 
 @ROOT_ONLY
+@pytest.mark.parametrize("behind", ["", ":flow", "/x.py"])
+def test_links_do_not_tell_what_is_elsewhere(granting, flows, place, behind):
+    """Whoever may make links in its folder learns nothing of where it may not look."""
+    daemon = granting()
+    (place / "other" / "data").touch()
+    told = set()
+    for target in ("other/flow.py", "other/data", "other/none", "other", "none/flow.py"):
+        (flows / "link").symlink_to(place / target)
+        for what in ("load", "check"):
+            asked = {"location": f"{flows}/link{behind}", "root": str(flows)}
+            told.add(as_nobody(daemon, "POST", f"/v1/{what}", **asked)[1]["detail"])
+        (flows / "link").unlink()
+    assert len(told) == 1
+
+
+@ROOT_ONLY
 def test_a_folder_that_is_exchanged_meanwhile_is_not_followed(granting, flows, place):
     """However often it is tried, the other folder's script is never loaded."""
     daemon = granting()
