@@ -74,6 +74,7 @@ def opened(browser, url):
             context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
             stack.callback(context.close)
             page = context.new_page()
+            page.set_default_timeout(60_000)
             page.on("pageerror", lambda error: mistakes.append(str(error)))
             page.on("console", lambda said: "Policy" in said.text and mistakes.append(said.text))
             page.goto(url)

@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_who_is_not_granted_anything_gets_health_only(started):
     ):
         status, problem = as_nobody(daemon, method, f"/v1/{url}", text="")
         assert (status, problem["option"]) == (403, "peers"), url
-    assert any(line.get("caller") == "uid 65534" for line in daemon.lines())
+    daemon.until(lambda: daemon.logged("answered", caller=f"uid {NOBODY}", status=403))
 
 
 @ROOT_ONLY
@@ -220,7 +221,7 @@ def test_what_is_put_in_the_place_of_a_granted_folder_is_not_granted(granting, f
         assert ask() == 403
         if way == "link":
             daemon.process.send_signal(signal.SIGHUP)
-            daemon.until(lambda: any("read again" in line["event"] for line in daemon.lines()))
+            daemon.until(lambda: daemon.logged("the configuration was read again"))
             assert ask() == 403
             assert any("a link that others may change" in line["event"] for line in daemon.lines())
     finally:
@@ -298,7 +299,7 @@ def test_events_tell_what_was_loaded_and_by_whom(granting, flows, place):
         daemon.post("load", location=f"{flows}/flow.py", shown="/elsewhere.py")
         as_nobody(daemon, "POST", "/v1/load", text="1/0", name="mine")
         daemon.process.send_signal(signal.SIGHUP)
-        daemon.until(lambda: any("read again" in line["event"] for line in daemon.lines()))
+        daemon.until(lambda: daemon.logged("the configuration was read again"))
         daemon.post("load", location=f"{flows}/flow.py")
         lines = peer.stdout.read().splitlines()
     told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
@@ -321,27 +322,21 @@ def test_peers_are_not_told_what_lies_above_their_folders(granting, flows, place
 
 
 @ROOT_ONLY
-def test_callers_take_turns(granting, place):
+def test_callers_take_turns(granting, gate):
     """One that asks for much does not keep the other waiting for all of it."""
-    daemon = granting("--set", "limits.loads=1", "--set", "cache.enabled=false")
-    order = []
-
-    def ask(name, do):
-        do()
-        order.append(name)
-
-    slow = {"text": SLOW.format(seconds=0.3, name="x")}
-    threads = [
-        threading.Thread(target=ask, args=("own", lambda n=n: daemon.post("load", **slow, name=f"n{n}")))
-        for n in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    daemon.until(lambda: daemon.counted("flow_loader_queue_waiting") == 7)
-    ask("other", lambda: as_nobody(daemon, "POST", "/v1/load", **slow))
-    for thread in threads:
-        thread.join()
-    assert order.index("other") <= 3
+    daemon = granting("--set", "limits.loads=1", "--set", "cache.enabled=false", "--log-level", "debug")
+    waiting = lambda: daemon.counted("flow_loader_queue_waiting")  # noqa: E731
+    with ThreadPoolExecutor(10) as pool:
+        pool.submit(daemon.post, "load", **gate.asked())
+        gate.until_waiting()
+        for number in range(8):
+            pool.submit(daemon.post, "load", text="x = 1", name=f"n{number}")
+        daemon.until(lambda: waiting() == 8)
+        pool.submit(as_nobody, daemon, "POST", "/v1/load", text="x = 1")
+        daemon.until(lambda: waiting() == 9)
+        gate.open()
+    order = [line["caller"] for line in daemon.logged("worker taken") if "caller" in line]
+    assert order.index(f"uid {NOBODY}") <= 3
 
 
 @pytest.fixture
