@@ -95,7 +95,6 @@ class Follower:
 
     async def wait(self, identity: Identity | None) -> None:
         """Look at what changes until it is time to look at everything, or the folder is another."""
-        self.whole = False
         end = time.monotonic() + self.place.every
         while (now := time.monotonic()) < end and not self.whole:
             soonest = min((due.at for due in self.due.values()), default=end)
@@ -130,6 +129,7 @@ class Follower:
 
     async def look_at_all(self) -> None:
         """Look at every script."""
+        self.whole = False  # what is told from now on may be of what was looked at already
         found = await self.what_is_there()
         if found is not None:
             await self.look_at(found.scripts)
