@@ -28,7 +28,7 @@ from loader.daemon import notify, sockets
 from loader.daemon.admission import Admission
 from loader.daemon.bodies import Budget
 from loader.daemon.config import Config, Watched
-from loader.daemon.connections import Connections, Guarded
+from loader.daemon.connections import Connections, Guarded, accept
 from loader.daemon.engine import Engine
 from loader.daemon.engines import Engines
 from loader.daemon.events import Events
@@ -53,6 +53,8 @@ SWITCH = 0.0005
 """Seconds after which a thread makes room for the event loop: answers must not wait for loads."""
 LOOK = 1.0
 """Seconds between two looks at whether everything is as it should be."""
+AGAIN = 5.0
+"""Seconds between two tries to load anything, while nothing can be loaded."""
 LAST = 3.0
 """Seconds for which the last answers may be taken, twice."""
 FIXED = ("socket", "socket_access", "listen", "state", "cache", "tracing")
@@ -94,7 +96,7 @@ class Daemon:
         self.state: State | None = None
         self.watching: asyncio.Task[None] | None = None
         self.connections = Connections(self.config)
-        self.servers: list[asyncio.Server] = []
+        self.listening: dict[socket.socket, asyncio.Task[None]] = {}
         self.bound: sockets.Bound | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
 
@@ -122,7 +124,7 @@ class Daemon:
         try:
             self.signals()
             await self.listen(runner, handed, tls)
-            self.start(self.warm())
+            self.start(self.keep_able())
             self.watch()
             self.start(self.look(runner))
             self.start(self.manager.watchdog())
@@ -130,8 +132,7 @@ class Daemon:
             await self.ending.wait()
             await self.drain()
         finally:
-            for server in self.servers:
-                server.close()
+            self.deafen()
             for task in self.tasks:
                 task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -194,24 +195,32 @@ class Daemon:
             unix = end.family == socket.AF_UNIX
             if not unix and self.token is None:
                 raise ConfigError("cannot listen at TCP without a token: say listen.token_file")
-            await self.serve(runner, end, None if unix else tls)
+            self.serve(runner, end, None if unix else tls)
             name = end.getsockname()
             shown = self.config.socket if unix else f"{name[0]}:{name[1]}"
             self.log.info("listening", at=shown, tls=tls is not None and not unix)
 
-    async def serve(self, runner: web.AppRunner, end: socket.socket, tls: ssl.SSLContext | None) -> None:
+    def serve(self, runner: web.AppRunner, end: socket.socket, tls: ssl.SSLContext | None) -> None:
         """Answer whoever connects to a socket."""
         server = runner.server
         assert server is not None
-        self.servers.append(
-            await asyncio.get_running_loop().create_server(
-                lambda: Guarded(self.connections, server()),
-                sock=end,
-                ssl=tls,
-                backlog=sockets.BACKLOG,
-                ssl_handshake_timeout=10 if tls else None,
-            )
+        self.listening[end] = self.start(
+            accept(end, lambda: Guarded(self.connections, server()), tls, self.start, self.log)
         )
+
+    def deafen(self) -> None:
+        """Listen no longer."""
+        while self.listening:
+            end, task = self.listening.popitem()
+            task.cancel()
+            end.close()
+
+    async def keep_able(self) -> None:
+        """Start the usual loader; as long as nothing can be loaded, again every now and then."""
+        while True:
+            if self.service.trouble is not None:
+                await self.warm()
+            await asyncio.sleep(AGAIN)
 
     async def warm(self, *, renew: bool = False) -> None:
         """Start the usual loader, and say whether anything can be loaded."""
@@ -234,22 +243,20 @@ class Daemon:
             try:
                 await self.engines.close_idle()
                 if self.bound is not None and not self.bound.is_there():
-                    await self.put_back(runner, self.bound)
+                    self.put_back(runner, self.bound)
             except Exception:
                 self.log.exception("mistake")
 
-    async def put_back(self, runner: web.AppRunner, bound: sockets.Bound) -> None:
+    def put_back(self, runner: web.AppRunner, bound: sockets.Bound) -> None:
         """Listen again at a path from which the socket was removed."""
-        for server in list(self.servers):
-            if any(end.fileno() == bound.listening.fileno() for end in server.sockets):
-                server.close()
-                self.servers.remove(server)
+        if bound.listening in self.listening:
+            self.listening.pop(bound.listening).cancel()
         try:
             bound.again()
         except ConfigError as error:
             self.log.warning("cannot put back the socket", reason=str(error))
             return
-        await self.serve(runner, bound.listening, None)
+        self.serve(runner, bound.listening, None)
         self.log.warning("the socket was removed and is back", at=bound.path)
 
     async def reload(self) -> None:
@@ -287,8 +294,7 @@ class Daemon:
         """Let what is under way come to its end, for as long as it may take and nobody is impatient."""
         self.manager.stopping()
         self.log.info("ending", under_way=self.admission.inside)
-        for server in self.servers:
-            server.close()
+        self.deafen()
         draining = asyncio.create_task(self.admission.drain(self.config.drain_seconds))
         impatient = asyncio.create_task(self.now.wait())
         await asyncio.wait([draining, impatient], return_when=asyncio.FIRST_COMPLETED)

@@ -122,8 +122,8 @@ class Running:
         return self.process.wait(PATIENCE)
 
 
-def start(folder, *flags, python=sys.executable, code=ROOT, wait=True, **options):
-    """A daemon in a folder."""
+def start(folder, *flags, python=sys.executable, code=ROOT, wait=True, prefix=(), **options):
+    """A daemon in a folder; ``prefix`` is a command that becomes it."""
     place, log = folder / "run" / "api.sock", folder / "log"
     environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     environment |= {
@@ -135,7 +135,8 @@ def start(folder, *flags, python=sys.executable, code=ROOT, wait=True, **options
         "PYTHONWARNINGS": "ignore",
         "HOME": str(folder),
     }
-    command = [python, "-m", "loader", "serve", "--socket", place, "--log-format", "json", *map(str, flags)]
+    given = ("--socket", place, "--log-format", "json", *map(str, flags))
+    command = [*prefix, python, "-m", "loader", "serve", *given]
     with log.open("wb") as file:
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=file, cwd="/", **options)
     running = Running(process, folder, place, log)
