@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NOBODY = 65534
+NOBODY = 65533
+"""A user who is neither root nor the one that workers of root become."""
 FLOW = "from prefect import flow\n\n@flow\ndef {name}(n: int = 1):\n    pass\n"
 WAITING = "import socket\nsocket.create_connection(('127.0.0.1', {port})).recv(1)\n" + FLOW
 PATIENCE = 60

@@ -19,7 +19,7 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as a
 TOKEN = "a-token-that-nobody-guesses"
 ASK = """
 import http.client, json, os, socket, sys
-os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+os.setgroups([]); os.setresgid(65533, 65533, 65533); os.setresuid(65533, 65533, 65533)
 path, method, url, body = sys.argv[1:]
 end = socket.socket(socket.AF_UNIX)
 try:
@@ -34,7 +34,7 @@ print(json.dumps([answer.status, json.loads(answer.read())]))
 
 
 def as_nobody(daemon, method, url, **asked):
-    """The answer to user 65534."""
+    """The answer to user 65533."""
     body = json.dumps(asked) if asked else ""
     command = ["/usr/bin/env", "python3", "-c", ASK, str(daemon.socket), method, url, body]
     done = subprocess.run(command, capture_output=True, text=True, cwd="/")
@@ -53,7 +53,7 @@ def flows(place):
 
 @pytest.fixture
 def granting(started, place, flows):
-    """A callable: a daemon that grants user 65534 the folder, and more."""
+    """A callable: a daemon that grants user 65533 the folder, and more."""
 
     def make(*flags, **more):
         file = place / "daemon.yaml"
@@ -278,7 +278,7 @@ def test_what_is_watched_is_seen_by_whom_its_real_folder_was_granted(started, pl
 
 LISTEN = """
 import http.client, os, socket, sys
-os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+os.setgroups([]); os.setresgid(65533, 65533, 65533); os.setresuid(65533, 65533, 65533)
 end = socket.socket(socket.AF_UNIX); end.connect(sys.argv[1])
 end.sendall(b"GET /v1/events HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
 for line in end.makefile("rb"):

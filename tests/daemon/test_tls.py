@@ -38,7 +38,7 @@ def certified(folder):
 
 @pytest.fixture
 def listening(started, place):
-    """A daemon that listens at TCP with TLS; its port, and what trusts its certificate."""
+    """A daemon that listens at TCP with TLS; its port, what trusts its certificate, and itself."""
     certificate, key = certified(place)
     token = place / "token"
     token.touch(0o600)
@@ -48,8 +48,8 @@ def listening(started, place):
     listen = {"port": port, "token_file": str(token), "certificate": str(certificate), "key": str(key)}
     file = place / "daemon.yaml"
     file.write_text(json.dumps({"listen": listen, "peers": [{"uid": "token"}]}))
-    started("--config", file)
-    return port, ssl.create_default_context(cafile=certificate)
+    daemon = started("--config", file)
+    return port, ssl.create_default_context(cafile=certificate), daemon
 
 
 def ask(connection, path, body=None, authorization=None):
@@ -65,18 +65,20 @@ def ask(connection, path, body=None, authorization=None):
 
 def test_tls_wants_the_token_too(listening):
     """The right one is answered, another or none is refused."""
-    port, context = listening
+    port, context, daemon = listening
     secure = lambda: http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=60)  # noqa: E731
     load = json.dumps({"text": "1/0"})
     assert ask(secure(), "/v1/load", load, f"Bearer {TOKEN}")[1]["status"] == "script_failed"
     for wrong in (f"Bearer {TOKEN}x", f"Basic {TOKEN}", None):
         status, problem = ask(secure(), "/v1/load", load, wrong)
         assert (status, problem["option"]) == (401, "listen.token_file")
+    daemon.until(lambda: daemon.logged("answered", status=401, caller="nobody", asked_from="127.0.0.1"))
+    assert daemon.logged("answered", status=200, caller="token", asked_from="127.0.0.1")
 
 
 def test_what_is_no_tls_gets_nothing(listening):
     """Neither plain HTTP nor an old TLS; and others are served as before."""
-    port, context = listening
+    port, context, _ = listening
     with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
         plain.sendall(f"GET /v1/version HTTP/1.1\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
         with contextlib.suppress(ConnectionResetError):
@@ -87,7 +89,7 @@ def test_what_is_no_tls_gets_nothing(listening):
 
 def test_who_does_not_trust_the_certificate_says_nothing(listening):
     """It is that very one that is shown."""
-    port, _ = listening
+    port, *_ = listening
     stranger = http.client.HTTPSConnection(
         "127.0.0.1", port, context=ssl.create_default_context(), timeout=60
     )
