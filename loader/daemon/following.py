@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from loader.daemon.events import Events
 from loader.daemon.grants import Home, home_of_script
 from loader.daemon.listening import Listener, tells
-from loader.daemon.places import SUFFIX, Found, Identity, Place, Site
+from loader.daemon.places import SUFFIX, Found, Identity, Place, Room, Site
 from loader.daemon.state import Seen, State, after_load, after_trouble
 from loader.daemon.traces import Moment, guessed, imported, plausible, trace
 from loader.models import Outcome, Status
@@ -53,11 +53,12 @@ class Follower:
     settle: float
     jobs: int
     changed: Callable[[], None]
+    room: Room
     known: dict[str, Seen] = field(default_factory=dict)
     problem: str | None = None
 
     def __post_init__(self) -> None:
-        self.site, self.shown, self.stamp = Site(self.place), self.place.shown, self.place.stamp
+        self.site, self.shown, self.stamp = Site(self.place, self.room), self.place.shown, self.place.stamp
         self.due: dict[str, Due] = {}
         self.uncertain: set[str] = set()
         self.wake = asyncio.Event()

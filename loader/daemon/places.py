@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from loader import sources
 from loader.access import DEFAULT, LOCAL_SCHEMES, Access
@@ -18,8 +19,8 @@ from loader.sources.trees import scripts_of
 from loader.sources.walking import Walk
 
 SUFFIX = ".py"
-SCRIPTS = 20_000
-"""Files of one place that are looked at."""
+FILES = 50_000
+"""Files of all places together that are watched, unless told."""
 EVERY = 60.0
 """Seconds between two looks at all of a place, unless told."""
 Identity = tuple[int, int]
@@ -96,10 +97,24 @@ class Place:
 
 
 @dataclass
+class Room:
+    """How many files may be watched, and how many each place has of them."""
+
+    most: int = FILES
+    held: dict[str, int] = field(default_factory=dict)
+
+    def left(self, place: str) -> int:
+        """How many a place may have."""
+        others = sum(held for name, held in self.held.copy().items() if name != place)
+        return max(0, self.most - others)
+
+
+@dataclass
 class Site:
     """Looks at a place. ``plain`` are the files that mention no flow, as they were when they did not."""
 
     place: Place
+    room: Room = field(default_factory=Room)
     plain: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def found(self) -> Found:
@@ -108,21 +123,37 @@ class Site:
         if place.folder is None:
             alone = sources.basename_of(place.location).endswith(SUFFIX)
             one = [sources.read(place.location, place.root, place.access)] if alone else None
-            fetched = one or scripts_of(place.location, place.access, (SUFFIX,))
-            return Found({script.location: script for script in fetched}, {})
+            held = list(one or scripts_of(place.location, place.access, (SUFFIX,)))
+            some = self.within_room(len(held))
+            many = {} if some == len(held) else {place.shown: self.too_many()}
+            return Found({script.location: script for script in islice(held, some)}, many)
         scripts: dict[str, None] = {}
         closed: dict[str, str] = {}
         for path, problem in self.files():
             if problem is not None or not path.isprintable():
                 closed[path] = problem or f"cannot load {path!a}: its name is no plain text; rename it"
-            elif len(scripts) < SCRIPTS:
+            elif self.within_room(len(scripts) + 1) > len(scripts):
                 scripts[path] = None
             else:
-                many = f"it holds more than {SCRIPTS} scripts; watch its folders one by one"
-                closed[place.folder] = f"cannot look at all of {place.shown}: {many}"
+                closed[place.folder] = self.too_many()
                 break
+        self.room.held[place.shown] = len(scripts)
         self.plain = {path: signature for path, signature in self.plain.items() if path in scripts}
         return Found(scripts, closed)
+
+    def within_room(self, wanted: int) -> int:
+        """How many files of those that are there are watched."""
+        shown = self.place.shown
+        some = min(wanted, self.room.left(shown))
+        self.room.held[shown] = max(some, self.room.held.get(shown, 0))
+        return some
+
+    def too_many(self) -> str:
+        """Why not all of it is looked at."""
+        return (
+            f"cannot look at all of {self.place.shown}: all sources together hold more than the"
+            f" {self.room.most} files of limits.watched_files; raise that, or watch fewer folders"
+        )
 
     def files(self) -> Iterator[tuple[str, str | None]]:
         """The files that may be scripts, and what cannot be looked into, and why. Raises SourceError."""

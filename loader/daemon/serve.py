@@ -153,7 +153,8 @@ class Daemon:
         if places and self.state is None:
             self.state = State(os.path.join(self.config.state, "watched.db"))
         if self.state is not None:
-            watch = Watch(places, self.load_watched, self.state, self.service.events)
+            files = self.config.limits.watched_files
+            watch = Watch(places, self.load_watched, self.state, self.service.events, files=files)
             self.service.watch = watch
             self.watching = self.start(watch.run())
 
@@ -272,10 +273,10 @@ class Daemon:
             changed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
             if changed:
                 self.log.warning("some keys are read at the start only", keys=", ".join(changed))
-            same = config.sources == self.config.sources
+            watched = [(one.sources, one.limits.watched_files) for one in (config, self.config)]
             self.service.grants = grants
             self.apply(config.model_copy(update={name: getattr(self.config, name) for name in FIXED}), token)
-            if not same:
+            if watched[0] != watched[1]:
                 self.watch()
             await self.warm(renew=True)
             self.log.info("the configuration was read again")

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from loader.answers import Twice
 from loader.daemon.events import Events
 from loader.daemon.following import Follower, Load
-from loader.daemon.places import Place
+from loader.daemon.places import FILES, Place, Room
 from loader.daemon.state import Seen, State, Watched
 from loader.tally import PLACES, TWICE
 
@@ -37,11 +37,12 @@ class Watch:
         *,
         settle: float = SETTLE,
         jobs: int = JOBS,
+        files: int = FILES,
     ) -> None:
         self.state, self.events = state, events
+        room = Room(files)
         self.followers = [
-            Follower(place, load, state, events, settle=settle, jobs=jobs, changed=self.look_for_twice)
-            for place in places
+            Follower(place, load, state, events, settle, jobs, self.look_for_twice, room) for place in places
         ]
         known = {follower.shown: follower.known for follower in self.followers}
         before = state.all()

@@ -34,6 +34,7 @@ class Watching:
     def __init__(self, loader, folder, state):
         self.loader, self.folder, self.path = loader, folder, state
         self.events, self.loads, self.fails, self.under_way = Events(), Counter(), None, 0
+        self.files = places.FILES
 
     async def load(self, place, script):
         self.loads[base(script.location)] += 1
@@ -51,7 +52,7 @@ class Watching:
         settled()  # what was just written is loaded twice, to be sure
         state = State(self.path)
         listed = watched or [Place(location=str(self.folder), **how)]
-        watch = self.watch = Watch(listed, self.load, state, self.events, settle=SETTLE)
+        watch = self.watch = Watch(listed, self.load, state, self.events, settle=SETTLE, files=self.files)
         for follower in watch.followers:
             follower.look_at_all = self.counted(follower)
         self.looks, task = Counter(), asyncio.create_task(watch.run())
@@ -587,16 +588,25 @@ def test_a_prefix_elsewhere_is_looked_at_every_now_and_then(watching, tmp_path):
     run(test)
 
 
-def test_more_scripts_than_are_looked_at_are_a_problem(watching, monkeypatch):
-    """Those that were looked at are there, and none is dropped for being one too many."""
-    monkeypatch.setattr(places, "SCRIPTS", 3)
+def test_more_files_than_are_watched_are_a_problem(watching, tmp_path):
+    """Of all places together; those that were looked at are there, and none is dropped for one too many."""
+    watching.files = 3
 
     async def test():
         for number in range(5):
             watching.write(f"{number}.py", flow(str(number)))
-        async with watching.on() as watch:
+        other = tmp_path / "other"
+        other.mkdir()
+        listed = [Place(location=str(path), every=0.3) for path in (watching.folder, other)]
+        async with watching.on(*listed) as watch:
             assert len(watch.sources()) == 3
-            assert "more than 3 scripts" in watch.problems()[str(watching.folder)]
+            assert "limits.watched_files" in watch.problems()[str(watching.folder)]
+            (other / "more.py").write_text(flow("more"))
+            await watching.until(lambda: "the 3 files of" in (watch.problems()[str(other)] or ""))
+            assert len(watch.sources()) == 3
+            for name in "01234":
+                (watching.folder / f"{name}.py").unlink()
+            await watching.until(lambda: not any(watch.problems().values()) and len(watch.sources()) == 1)
 
     run(test)
 
