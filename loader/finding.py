@@ -8,7 +8,7 @@ where it is needed, and must be the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -40,7 +40,7 @@ class Finder:
     """Reads and runs scripts for one call: ``root``, ``timeout`` and ``access`` are those of its loads.
 
     Once it is later than ``until`` on the monotonic clock no more are run. ``wake`` is a descriptor whose
-    readability cancels the loads.
+    readability cancels the loads. ``seen`` is told of every script that a spec led to, and what became of it.
     """
 
     loader: FlowLoader
@@ -54,6 +54,7 @@ class Finder:
     failures: dict[Key, Outcome] = field(default_factory=dict)
     wake: int | None = None
     until: float = field(default_factory=lambda: time.monotonic() + BATCH_SECONDS)
+    seen: Callable[[Script, Outcome], object] | None = None
 
     def run_main(self, script: Script) -> Outcome:
         """What the script that makes the specs holds. It is kept to the end."""
@@ -73,6 +74,8 @@ class Finder:
             self.check_time(location)
             script = in_project(self.script(spec, location), part)
             outcome = self.loader.run(script, timeout=self.timeout, wake=self.wake)
+            if self.seen is not None:
+                self.seen(script, outcome)
             if outcome.status is Status.LOADED:
                 remember(self.outcomes, KEPT, key, outcome)
             else:

@@ -1,4 +1,4 @@
-"""What is watched: a folder, a script, or a URL's prefix; which scripts are there, and what they are now."""
+"""What is watched: a folder, a file, or a URL's prefix; which scripts and manifests are there now."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from loader import sources
 from loader.access import DEFAULT, LOCAL_SCHEMES, Access
 from loader.daemon.kept import release
 from loader.errors import SourceError
-from loader.scanning import mentions
+from loader.scanning import MENTIONS, mentions, place_of
 from loader.sources import Script
 from loader.sources.trees import scripts_of
 from loader.sources.walking import Walk
 
-SUFFIX = ".py"
+SUFFIXES = tuple(MENTIONS)
+"""How the names of scripts and of manifests end."""
 FILES = 50_000
 """Files of all places together that are watched, unless told."""
 EVERY = 60.0
@@ -79,7 +80,7 @@ class Place:
             path = sources.local_path(self.location)
         except SourceError:
             return None
-        return os.path.dirname(path) if path.endswith(SUFFIX) else path
+        return os.path.dirname(path) if path.endswith(SUFFIXES) else path
 
     @property
     def folders(self) -> list[str]:
@@ -121,9 +122,9 @@ class Site:
         """What is there. Raises SourceError."""
         place = self.place
         if place.folder is None:
-            alone = sources.basename_of(place.location).endswith(SUFFIX)
+            alone = sources.basename_of(place.location).endswith(SUFFIXES)
             one = [sources.read(place.location, place.root, place.access)] if alone else None
-            held = list(one or scripts_of(place.location, place.access, (SUFFIX,)))
+            held = list(one or scripts_of(place.location, place.access, SUFFIXES))
             some = self.within_room(len(held))
             many = {} if some == len(held) else {place.shown: self.too_many()}
             return Found({script.location: script for script in islice(held, some)}, many)
@@ -158,20 +159,20 @@ class Site:
     def files(self) -> Iterator[tuple[str, str | None]]:
         """The files that may be scripts, and what cannot be looked into, and why. Raises SourceError."""
         path = sources.local_path(self.place.location)
-        if path.endswith(SUFFIX):
+        if path.endswith(SUFFIXES):
             if os.path.lexists(path):
                 yield path, None
             return
         walk = Walk(path)
         walk.check()
         for found in walk.files():
-            if found.problem is not None or found.path.endswith(SUFFIX):
+            if found.problem is not None or found.path.endswith(SUFFIXES):
                 yield found.path, found.problem
 
     def read(self, location: str, fetched: Script | None) -> Script | None:
         """The script; None for a file that is gone, or mentions no flow. Raises SourceError."""
         if fetched is not None:
-            return fetched if mentions(SUFFIX, fetched.content) else None
+            return fetched if mentions(place_of(fetched)[1], fetched.content) else None
         try:
             status = os.stat(location)
         except FileNotFoundError:
@@ -180,7 +181,7 @@ class Site:
         if self.plain.get(location) == signature:
             return None
         script = sources.read(location, self.place.root, self.place.access)
-        if mentions(SUFFIX, script.content):
+        if mentions(os.path.splitext(location)[1], script.content):
             self.plain.pop(location, None)
             return script
         self.plain[location] = signature

@@ -200,6 +200,9 @@ def whole(found: Watched, caller: Caller) -> dict[str, Any]:
     for name, outcome in (("outcome", found.outcome), ("good", found.good)):
         if outcome is not None:
             told[name]["specs"] = planning.with_runs(outcome, clock)
+    if verdicts := told.pop("verdicts"):
+        for spec, verdict in zip(told["outcome"]["specs"], verdicts, strict=True):
+            spec.update(verdict if verdict["valid"] else {**verdict, "next_runs": []})
     return told
 
 

@@ -24,6 +24,7 @@ from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from loader.access import Access
+from loader.answers import Plan
 from loader.daemon import notify, sockets
 from loader.daemon.admission import Admission
 from loader.daemon.bodies import Budget
@@ -158,11 +159,11 @@ class Daemon:
             self.service.watch = watch
             self.watching = self.start(watch.run())
 
-    async def load_watched(self, place: Place, script: Script) -> Outcome:
-        """Load a watched script, and count it."""
-        outcome = await self.engine.watched(place, script)
-        self.metrics.loaded(outcome.status)
-        return outcome
+    async def load_watched(self, place: Place, script: Script) -> Outcome | Plan:
+        """Load a watched script or judge a manifest, and count it."""
+        found = await self.engine.watched(place, script)
+        self.metrics.loaded(found.status if isinstance(found, Outcome) else found.outcome.status)
+        return found
 
     def signals(self) -> None:
         """What signals do."""

@@ -140,6 +140,18 @@ def test_changes_are_seen_as_they_come(opened, flows):
     entry(page, "new.py").wait_for(state="detached")
 
 
+def test_a_manifest_is_shown_with_the_verdict_on_each_spec(opened, flows):
+    """What is wrong with one, and when the other runs."""
+    spec = "- {{name: {}, flow_location: ./{}, flow_runner: {{type: subprocess}}}}\n"
+    text = spec.format("sound", "good.py") + spec.format("lost", "no.py")
+    (flows / "deployments.yaml").write_text(text)
+    page = opened()
+    manifest = card(page, "deployments.yaml")
+    manifest.locator("li", has_text="deployment lost").locator(".error", has_text="no such file").wait_for()
+    assert "not valid" in manifest.locator("li", has_text="deployment lost").inner_text()
+    assert "not valid" not in manifest.locator("li", has_text="deployment sound").inner_text()
+
+
 def test_hostile_names_and_tracebacks_stay_text(opened, flows):
     """Nothing of a script is markup, nothing of it runs, and nothing hides or turns what is beside it."""
     (flows / "hostile.py").write_text(
