@@ -54,7 +54,7 @@ SWITCH = 0.0005
 """Seconds after which a thread makes room for the event loop: answers must not wait for loads."""
 LOOK = 1.0
 """Seconds between two looks at whether everything is as it should be."""
-AGAIN = 5.0
+AGAIN = 15.0
 """Seconds between two tries to load anything, while nothing can be loaded."""
 LAST = 3.0
 """Seconds for which the last answers may be taken, twice."""
@@ -218,11 +218,12 @@ class Daemon:
             end.close()
 
     async def keep_able(self) -> None:
-        """Start the usual loader; as long as nothing can be loaded, again every now and then."""
+        """Start the usual loader; as long as nothing can be loaded, anew every now and then."""
+        await self.warm()
         while True:
-            if self.service.trouble is not None:
-                await self.warm()
             await asyncio.sleep(AGAIN)
+            if self.service.trouble is not None:
+                await self.warm(renew=True)
 
     async def warm(self, *, renew: bool = False) -> None:
         """Start the usual loader, and say whether anything can be loaded."""

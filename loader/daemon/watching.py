@@ -3,8 +3,8 @@
 Theory of operation. For each place there is a task (``following``) that looks at all of it every now and
 then, and as soon as its file system tells of changes at what they may concern. Every script has a
 fingerprint of its bytes and of all that its last load depended on (``traces``): it is loaded again only if
-that is another now. A manifest depends on all scripts that it leads to (``judging``). So whatever is told twice,
-late or never, costs a look and no load, or waits for the next look.
+that is another now. A manifest depends on all scripts that it leads to (``judging``). So whatever is told
+twice, late or never, costs a look and no load, or waits for the next look.
 """
 
 from __future__ import annotations

@@ -46,6 +46,21 @@ def few_files():
 
 
 @pytest.mark.slow
+def test_a_host_that_can_load_again_is_noticed(started):
+    """What was in the way when it looked last may be gone later."""
+    daemon = started()
+    pid = daemon.process.pid
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (100, hard))
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.until(lambda: daemon.logged("cannot load"))
+    assert daemon.get("/v1/health/ready").status == 503
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    daemon.until(daemon.is_ready)
+    assert daemon.post("load", text="1/0").json["status"] == "script_failed"
+
+
+@pytest.mark.slow
 def test_connections_leave_descriptors_to_loads(started):
     """Whoever comes when there are none left is told so, who is there is served, and all are again later."""
     daemon = started("--set", "cache.enabled=false", preexec_fn=few_files)
