@@ -87,7 +87,7 @@ class Seen(Model):
         return known if len(known) == len(found) else ()
 
 
-class Verdict(Model):
+class Judgement(Model):
     """Whether a deployment can be made of a spec of a manifest, and what is wrong with it."""
 
     valid: bool
@@ -103,11 +103,11 @@ class Watched(Seen):
 
     outcome: Outcome | None = None
     good: Outcome | None = None
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[Judgement, ...] = ()
 
 
 SMALL = frozenset(Seen.model_fields)
-VERDICTS = TypeAdapter(tuple[Verdict, ...])
+VERDICTS = TypeAdapter(tuple[Judgement, ...])
 
 
 class State:
@@ -292,7 +292,9 @@ def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
     """Remember the outcome of a load; what was good before is kept beside one that is not."""
     number = number_of(place, location)
     before = state.get(number)
-    verdicts = tuple(Verdict(**{name: getattr(one, name) for name in Verdict.model_fields}) for one in specs)
+    verdicts = tuple(
+        Judgement(**{name: getattr(one, name) for name in Judgement.model_fields}) for one in specs
+    )
     loads = outcome.status is Status.LOADED or holds_nothing(outcome)
     ok = loads and all(one.valid for one in verdicts)
     good = None if loads else last_good(before)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loader.daemon.state import Name, Past, State, Verdict, Watched, small
+from loader.daemon.state import Judgement, Name, Past, State, Watched, small
 from loader.models import Outcome, Sandbox, Source, Status
 from worker.protocol import Error, Flow, Frame
 
@@ -43,7 +43,7 @@ FULL = watched(
     sources=("helper.py",),
     outcome=BAD,
     good=GOOD,
-    verdicts=(Verdict(valid=False, problems=("p",), warnings=("w",)),),
+    verdicts=(Judgement(valid=False, problems=("p",), warnings=("w",)),),
 )
 
 
