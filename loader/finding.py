@@ -20,7 +20,7 @@ from loader.flow_loader import FlowLoader
 from loader.models import Error, Frame, Outcome, Status
 from loader.prefect_part import PrefectPart
 from loader.raising import MESSAGE, checked
-from loader.selection import select_flow
+from loader.selection import Deployment, select_flow
 from loader.sources import Origin, Project, Script
 from loader.specs import DeploymentSpec
 from worker.protocol import Flow
@@ -106,7 +106,9 @@ class Finder:
         held = self.scripts.get(same)
         if held is not None:
             return held
+        self.check_time(location)
         root, access = permitted(location, self.access, self.root, *namer(spec, location))
+        access = replace(access, seconds=min(access.seconds, max(1.0, self.until - time.monotonic())))
         script = self.of_project(location) or sources.read(location, root, access)
         if self.digests.setdefault(same, script.digest) != script.digest:
             raise SourceError(
@@ -249,6 +251,6 @@ def namer(spec: DeploymentSpec, location: str) -> tuple[Origin | None, str]:
     return spec.origin, author(spec)
 
 
-def author(spec: DeploymentSpec) -> str:
+def author(spec: Deployment) -> str:
     """Who names a spec's location."""
     return f"{line(spec.file)}:{spec.line}" if spec.file else "the deployment spec"
