@@ -18,6 +18,7 @@ import pytest
 
 import loader
 from loader import (
+    DeploymentSpec,
     Flow,
     LoaderClosed,
     LoadError,
@@ -584,7 +585,7 @@ def test_each_function_of_a_script_has_a_twin_for_event_loops(script, name):
 def test_text_and_selection_have_twins_for_event_loops(script):
     """The same answers."""
     located = script(FLOW, "located.py")
-    specs = [Spec("a", flow_name="x"), Spec("b", flow_location=str(located))]
+    specs = [Spec("a", flow_name="x"), DeploymentSpec(name="b", flow_location=str(located))]
 
     async def work():
         flow = await loader.load_flow_from_text_async(FLOW)
@@ -604,7 +605,7 @@ TWINS = {
     "deployment_specs_from_script": loader.deployment_specs_from_script_async,
     "deployment_specs_and_flows_from_script": loader.deployment_specs_and_flows_from_script_async,
     "select_deployment": lambda path: loader.select_deployment_async(
-        [Spec("a", flow_location=str(path))], flow_name="answer"
+        [DeploymentSpec(name="a", flow_location=str(path))], flow_name="answer"
     ),
 }
 
