@@ -336,6 +336,7 @@ FAILING = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("status", FAILING)
 def test_each_failure_has_an_exception_of_its_own(status):
     """It names the location and carries the outcome; whoever catches ScriptError catches them all."""
@@ -503,6 +504,7 @@ def test_one_warm_loader_serves_every_call_of_a_profile(script):
     assert shared.loader_for("network") not in held
 
 
+@pytest.mark.slow
 def test_a_profile_file_that_changed_is_used_as_it_is_now(script, tmp_path):
     """The caller's file is not remembered from the first load."""
     profile = tmp_path / "own.yaml"
@@ -538,6 +540,7 @@ def test_a_caller_without_a_main_guard_loads_and_leaves_nothing_behind(script):
     assert not Path(f"/proc/{said[1]}").exists()
 
 
+@pytest.mark.slow
 def test_a_fork_of_the_caller_loads_with_workers_of_its_own(script):
     """Also one that used an event loop and was forked while a thread loaded; the caller's go on."""
     said = in_a_process(
@@ -610,6 +613,7 @@ TWINS = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", TWINS)
 def test_an_event_loop_goes_on_while_a_script_loads(script, name):
     """Loading is elsewhere."""
@@ -643,6 +647,7 @@ def test_a_profile_that_leaves_the_host_open_warns_at_every_use(tmp_path):
             loader.load_flow_from_script(script, profile="development")
 
 
+@pytest.mark.slow
 def test_cancelled_loads_leave_no_descriptor(script):
     """Also where the event loop is closed before their workers are dead."""
     path = script("import time; time.sleep(20)\n")

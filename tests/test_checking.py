@@ -169,6 +169,7 @@ def test_a_location_beside_a_function_is_no_entrypoint(loader, tmp_path):
         loader.check(tmp_path / "a.py:g", function="f")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
@@ -449,6 +450,7 @@ ALIKE = [place * (2**61 - 1) for place in range(100_000)]
 """Integers that all have one hash."""
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("schema", "value", "told", "seconds"),
     [

@@ -140,6 +140,7 @@ def metadata(outcome):
     ).encode()
 
 
+@pytest.mark.slow
 def test_a_load_waits_only_as_long_as_its_own_script(loader):
     """A neighbour that hangs holds nobody up."""
     hanging = threading.Thread(target=loader.load_text, args=(script("hangs", 1),), kwargs={"timeout": 3})

@@ -220,6 +220,7 @@ def test_who_stops_asking_ends_it(registry, tmp_path):
         assert descriptors() <= before
 
 
+@pytest.mark.slow
 def test_asynchronously(loader, registry, tmp_path):
     """The event loop goes on meanwhile, and a scan that is cancelled ends at once."""
     made(tmp_path, a_dot_py=FLOW.format(name="a"), b_dot_py=FLOW.format(name="b"))
@@ -411,6 +412,7 @@ def test_no_pattern_takes_for_ever(pattern):
     assert time.monotonic() - started < 2
 
 
+@pytest.mark.slow
 def test_rules_that_take_too_long_are_a_problem(tmp_path):
     """Of their folder: what lies beside it is found."""
     made(tmp_path, hostile___dot_gitignore=f"*{'a' * 100}b?\n" * 2_000, other__a_dot_py="")

@@ -21,6 +21,7 @@ def document(daemon):
     return daemon.get("/v1/openapi.json").json
 
 
+@pytest.mark.slow
 def test_the_document_is_one(document):
     """It is read by a library that knows the standard, and names every route."""
     schema = schemathesis.openapi.from_dict(document)

@@ -86,6 +86,7 @@ def test_punctuation_of_a_text_is_no_value():
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.slow
 def test_too_many_values_are_a_problem_of_the_request(daemon):
     """Also over the socket, where the loop reads small bodies itself."""
     packed = {"Content-Type": "application/msgpack"}
@@ -96,6 +97,7 @@ def test_too_many_values_are_a_problem_of_the_request(daemon):
     assert daemon.ask("POST", "/v1/check", asked, packed).status == 200
 
 
+@pytest.mark.slow
 def test_open_streams_of_events_do_not_keep_the_daemon(started):
     """They end with a word as soon as it does."""
     daemon = started()
@@ -109,6 +111,7 @@ def test_open_streams_of_events_do_not_keep_the_daemon(started):
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 def test_readers_of_events_are_bounded(started):
     """And counted while they read only."""
     daemon = started("--set", "limits.event_readers=1")

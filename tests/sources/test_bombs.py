@@ -120,6 +120,7 @@ def sparse(count):
     return bytes(first) + (bytes(504) + b"\1" + bytes(7)) * count
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_costs_little(name, tmp_path):
     """Processor time and memory of a whole process that reads it."""

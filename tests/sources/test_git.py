@@ -292,6 +292,7 @@ def test_folders_are_counted_when_they_are_found(tmp_path):
         read(url(repository, tree, "f.py"), url(repository, tree, ""), Access(project_files=20))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("seed", range(3))
 def test_damage_is_an_error_and_never_other_bytes(repository, versions, seed):
     """One byte anywhere: the same content, or a refusal in words."""
