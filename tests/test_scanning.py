@@ -406,10 +406,10 @@ def test_rules_mean_what_they_mean_to_git(tmp_path):
 def test_no_pattern_takes_for_ever(pattern):
     """What is scanned is somebody else's folder, and its ignore files are theirs, too."""
     rules = ignoring.parse(f"{pattern}\n".encode() * 20, 0, ignoring.Budget(10_000_000))
-    started = time.monotonic()
+    started = time.process_time()
     ignoring.is_left_out((rules,), ("a" * 250,), folder=False)
     ignoring.is_left_out((rules,), ("a",) * 1000, folder=False)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.slow
@@ -473,6 +473,6 @@ def test_ignore_files_of_any_size(tmp_path):
     """Their beginning counts."""
     (tmp_path / ".gitignore").write_bytes(b"\xff\n*.tmp\r\nb.py\r\n" + b"x\n" * 1_000_000)
     made(tmp_path, a_dot_py="", b_dot_py="")
-    started = time.monotonic()
+    started = time.process_time()
     assert walked(tmp_path)[0] == ["a.py"]
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2

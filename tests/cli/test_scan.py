@@ -132,7 +132,7 @@ def test_interrupt_reports_what_was_done(anyone, folder, form):
         assert (told["status"], told["complete"], told["ok"]) == ("interrupted", False, 1)
     else:
         assert last.startswith("interrupted: 1 file ok")
-    assert wait_until(lambda: not any(is_alive(*item) for item in below), 2.0)
+    assert wait_until(lambda: not any(is_alive(*item) for item in below), 5.0)
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def test_interrupt_ends_the_worker(anyone, form):
     assert process.returncode == 130
     assert stderr == "flow-loader: cannot finish: interrupted\n"
     assert json.loads(stdout)["status"] == "interrupted" if form == "json" else stdout == ""
-    assert wait_until(lambda: not any(is_alive(*item) for item in below), 2.0)
+    assert wait_until(lambda: not any(is_alive(*item) for item in below), 5.0)
 
 
 @pytest.mark.sampled
@@ -80,7 +80,7 @@ def test_killed_command_leaves_no_process(anyone):
     below = descendants(process.pid)
     process.kill()
     process.wait()
-    assert wait_until(lambda: not any(is_alive(*item) for item in below), 2.0)
+    assert wait_until(lambda: not any(is_alive(*item) for item in below), 5.0)
 
 
 @pytest.mark.sampled

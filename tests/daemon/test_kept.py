@@ -447,9 +447,9 @@ def test_a_lie_about_sources_costs_little_and_leads_nowhere(write, folder, sourc
     write(FILES)
     (folder / "link").symlink_to("/etc")
     script = read(str(folder / "flow.py"))
-    began = time.monotonic()
+    began = time.process_time()
     seen = trace(script, sources)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
     assert seen is None or len(seen.digest) == 64
 
 

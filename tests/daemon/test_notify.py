@@ -83,7 +83,8 @@ def test_the_watchdog_hears_twice_in_each_interval(manager):
 
     async def live():
         task = asyncio.create_task(told.watchdog())
-        await asyncio.sleep(0.35)
+        for _ in range(4):
+            await asyncio.sleep(0.1)  # as late as the other one on a machine that is busy
         task.cancel()
 
     asyncio.run(live())
@@ -92,7 +93,7 @@ def test_the_watchdog_hears_twice_in_each_interval(manager):
     with contextlib.suppress(BlockingIOError):
         while True:
             heard.append(end.recv(4096))
-    assert heard in ([b"WATCHDOG=1"] * 3, [b"WATCHDOG=1"] * 4)
+    assert heard in ([b"WATCHDOG=1"] * 4, [b"WATCHDOG=1"] * 5)
 
 
 @pytest.mark.parametrize(

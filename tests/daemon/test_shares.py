@@ -81,9 +81,9 @@ def test_values_of_a_body_are_held_as_long_as_it_is(kind):
 def test_punctuation_of_a_text_is_no_value():
     """Nor is what an escaped quote seems to end; a quote without an end costs no time."""
     assert bodies.values(rb'{"text": "[1,\",2,{\\", "name": "]"}') == 3
-    began = time.monotonic()
+    began = time.process_time()
     assert bodies.values(b'"' + b'\\"' * 1_000_000 + b"\\") == 0
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.slow

@@ -199,7 +199,7 @@ def test_a_dripping_answer_ends_in_time(server, refused, near):
         start = time.monotonic()
         message = refused(f"{server.url}/{path}", access=near(seconds=0.4))
         assert "took longer than 0.4 seconds" in message or path == "line"
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 5
 
 
 @pytest.mark.slow
