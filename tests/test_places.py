@@ -48,6 +48,7 @@ def test_a_repl_can_load():
     assert run("", "-i", "-q", stdin=typed)[-1] == "loaded"
 
 
+@pytest.mark.slow
 def test_a_thread_that_ends_does_not_take_the_workers_with_it():
     """The zygote is started by one thread and used by others after it."""
     code = f"""

@@ -63,7 +63,7 @@ def test_each_answer_has_its_exit_code(anyone, script, words, code, expected):
     assert set(told) == {"status", "ok", "flow", "spec", "reasons", "warnings", "outcome"}
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 def test_an_entrypoint(anyone, script):
     """`file.py:function`."""
     code, told = anyone.json("check", f"{script}:other")
@@ -108,7 +108,7 @@ def test_drift_against_a_registry(command, script, tmp_path):
     assert (code, kinds(told)) == (4, ["flow_missing"])
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 def test_a_manifest(anyone, tmp_path):
     """A spec of it by name."""
     code, told = anyone.json(
@@ -128,6 +128,7 @@ def test_parameters_that_are_no_object_are_the_callers_mistake(command, paramete
     assert told["error"]["message"].startswith("cannot ")
 
 
+@pytest.mark.slow
 def test_a_script_on_standard_input(command):
     """As for `load`."""
     done = command("check", "-", "--flow", "greet", "--parameters", "{}", "--format", "json", input=SCRIPT)

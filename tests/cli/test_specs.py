@@ -50,7 +50,7 @@ def test_one_bad_spec_hides_no_other(anyone):
     assert "there is no such file" in problems[3][0]
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 def test_a_script_is_judged(anyone):
     """The rest of the outcome is that of a load."""
     code, told = anyone.json("specs", "deployments.py")

@@ -414,6 +414,7 @@ def test_a_damaged_row_is_a_clear_error(path, statement):
     assert caught.value.__context__ is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [30, 4096, 3 * 4096])
 def test_a_damaged_file_is_a_clear_error(path, start):
     """Wherever the damage is; nothing is guessed."""

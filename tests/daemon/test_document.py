@@ -67,6 +67,7 @@ def test_requests_made_of_the_document_are_answered_as_it_says(daemon, document,
     ask()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", ["/v1/sources", "/v1/health/live", "/v1/health/ready", "/v1/sandbox", "/v1/version"]
 )

@@ -43,6 +43,7 @@ def posted(body):
     return head.encode() + content
 
 
+@pytest.mark.slow
 def test_a_caller_that_goes_away_cancels_its_load(started):
     """Its worker is killed, and its turn is another's."""
     daemon = started(*NARROW)
@@ -88,6 +89,7 @@ def test_a_file_that_changed_meanwhile_is_loaded_again(started, place):
     assert loads(daemon) == 2
 
 
+@pytest.mark.slow
 def test_a_full_queue_says_when_to_come_back(started):
     """429 for what the caller has waiting, 503 for all; each with Retry-After and the option."""
     daemon = started(*NARROW, "--set", "limits.queue=3", "--set", "limits.queue_per_caller=2")

@@ -33,5 +33,6 @@ def hangs(kit):
         pass
 
 
+@pytest.mark.slow
 def test_time_is_limited(escape):
     assert escape(hangs, profile="development", timeout=0.5).status == "timed_out"

@@ -47,6 +47,7 @@ def test_the_heap_is_bounded(escape, profile, attempt):
     assert neighbour().report == 100 << 20
 
 
+@pytest.mark.slow
 def test_mapped_memory_is_bounded(escape, profile):
     seen = escape(maps, profile=profile)
     assert seen.status in ("script_failed", "out_of_memory")
