@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from loader import sources
+from loader import lineage, sources
 from loader.access import Access
 from loader.errors import MissingFlowError, SourceError
 from loader.escape import line
@@ -20,7 +20,7 @@ from loader.flow_loader import FlowLoader
 from loader.models import Error, Frame, Outcome, Status
 from loader.prefect_part import PrefectPart
 from loader.raising import MESSAGE, checked
-from loader.selection import select_flow
+from loader.selection import Deployment, select_flow
 from loader.sources import Origin, Project, Script
 from loader.specs import DeploymentSpec
 from worker.protocol import Flow
@@ -109,7 +109,9 @@ class Finder:
         held = self.scripts.get(same)
         if held is not None:
             return held
-        root, access = permitted(location, self.access, self.root, spec.origin, author(spec))
+        self.check_time(location)
+        root, access = permitted(location, self.access, self.root, *namer(spec, location))
+        access = replace(access, seconds=min(access.seconds, max(1.0, self.until - time.monotonic())))
         script = self.of_project(location) or sources.read(location, root, access)
         if self.digests.setdefault(same, script.digest) != script.digest:
             raise SourceError(
@@ -245,6 +247,13 @@ def permitted(
     raise SourceError(f"cannot load {shown}: {who} names it{outside}; if you trust that, allow {remedy}")
 
 
-def author(spec: DeploymentSpec) -> str:
+def namer(spec: DeploymentSpec, location: str) -> tuple[Origin | None, str]:
+    """What whoever names a spec's location may name below, and who that is: see ``permitted``."""
+    if spec.origin is None and spec.flow is not None and location == spec.flow.file:
+        return lineage.home_of(spec.flow), f"the flow {spec.flow.name!r}"
+    return spec.origin, author(spec)
+
+
+def author(spec: Deployment) -> str:
     """Who names a spec's location."""
     return f"{line(spec.file)}:{spec.line}" if spec.file else "the deployment spec"

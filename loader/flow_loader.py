@@ -8,11 +8,11 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
 from loader import interpreters, sources, waking
 from loader.access import DEFAULT, Access
+from loader.closing import Closing
 from loader.errors import LoaderClosed, ProfileError
 from loader.models import Outcome
 from loader.observing import Observer, ignore
@@ -31,25 +31,26 @@ THREADS = 32
 """Loads that one loader's event loops may have under way at once."""
 
 
-class ScanOptions(TypedDict, total=False):
+class JudgeOptions(TypedDict, total=False):
+    """How specs are judged: where they would be deployed, and how their scripts are loaded."""
+
+    client: Client | None
+    timeout: float | None
+    root: str | os.PathLike[str] | None
+    access: Access
+
+
+class ScanOptions(JudgeOptions, total=False):
     """How ``scan`` goes about it."""
 
     jobs: int | None
-    client: Client | None
-    timeout: float | None
-    root: str | os.PathLike[str] | None
-    access: Access
 
 
-class PlanOptions(TypedDict, total=False):
+class PlanOptions(JudgeOptions, total=False):
     """How ``specs`` and ``deploy`` go about it."""
 
     text: str | bytes | None
-    client: Client | None
     storage: StorageBlock | None
-    timeout: float | None
-    root: str | os.PathLike[str] | None
-    access: Access
 
 
 class DeployOptions(PlanOptions, total=False):
@@ -80,7 +81,7 @@ def wanted(script: sources.Script, details: bool) -> sources.Script:
     return replace(script, details=details)
 
 
-class FlowLoader:
+class FlowLoader(Closing):
     """Loads flow scripts in sandboxed workers.
 
     ``profile`` is a built-in profile's name or the path of a profile file. ``python`` is the interpreter
@@ -295,19 +296,3 @@ class FlowLoader:
                 self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader")
             executor = self.executor
         return await waking.in_thread(executor, run, stop)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await asyncio.to_thread(self.close)

@@ -135,6 +135,8 @@ class Namer:
 
     def name(self, found: re.Match[str]) -> str:
         """One file's own location; of what is none, the folder's and what follows."""
+        if self.left < 0:
+            return found[0]
         path = (found[1] or "").rstrip(".")
         rest = (found[1] or "")[len(path) :]
         try:

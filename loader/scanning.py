@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from loader import batches, deploying, sources
@@ -24,6 +24,7 @@ from loader.access import DEFAULT, LOCAL_SCHEMES, Access
 from loader.answers import Judged, Scanned, Summary
 from loader.batches import Batch
 from loader.client.interface import Client
+from loader.closing import Closing
 from loader.deploying import Deployer
 from loader.errors import SandboxUnavailable, SourceError
 from loader.finding import Finder
@@ -64,7 +65,7 @@ class Wish:
 
 
 @dataclass
-class Scan:
+class Scan(Closing):
     """A scan: an iterator of results, in the order in which they are there; ``summary`` is of those so far.
 
     Close it, or use it as a context manager; what is left open ends when it is forgotten.
@@ -208,14 +209,6 @@ class Scan:
 
     def __next__(self) -> Scanned:
         return next(self.results)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def read(place: Found, wish: Wish) -> Script:

@@ -20,7 +20,7 @@ import threading
 import time
 import weakref
 
-from loader import environments, interpreters, projects
+from loader import environments, interpreters, lineage, projects
 from loader.conversation import Conversation, Ended
 from loader.errors import LoaderClosed, ProfileError
 from loader.models import Interpreter, Outcome, Source
@@ -29,7 +29,7 @@ from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
 from loader.process import HostFailure, PreloadFailed, Worker, Zygote, ZygoteLost, identity
 from loader.session import Session
-from loader.sources import Root, Script, shown
+from loader.sources import Root, Script, home_of, shown
 from loader.verdict import exit_of
 from worker.protocol import AUTO, Configure, Launched, Policy, encode
 
@@ -183,7 +183,8 @@ class Supervisor:
                 return self.refuse(source, policy, failure)
             failure_now = host_failure(ended)
             if failure_now is None:
-                return place.shown(outcome(source, policy, place.script, ended, self.python))
+                told = outcome(source, policy, place.script, ended, self.python)
+                return lineage.of(place.shown(told), home_of(script))
             if ended.session.sent or ended.session.refused or ended.objections or attempt == ATTEMPTS:
                 return self.refuse(source, policy, failure_now)
         raise AssertionError("the last attempt returns")

@@ -317,6 +317,7 @@ WRITER = """\
 """
 
 
+@pytest.mark.slow
 def test_two_processes_deploy_at_once(script, registry, tmp_path):
     """The same flow, the same storage, the same file: everything is there once."""
     writer = tmp_path / "writer.py"

@@ -5,6 +5,7 @@ import os
 import threading
 import zipfile
 from contextlib import suppress
+from uuid import uuid4
 
 import pytest
 
@@ -16,11 +17,16 @@ from loader import (
     ManifestError,
     ScriptError,
     ScriptTimedOut,
+    SelectionError,
     SourceError,
     batches,
     deployment_specs_from_yaml,
     finding,
+    load_flow_from_deployment,
+    select_deployment,
 )
+from loader.client import documents
+from loader.client.interface import DeploymentRecord
 from loader.deploying import Deployer
 from loader.finding import KEPT, Finder
 from loader.sources import Origin, Project, origin_of
@@ -243,6 +249,17 @@ def test_what_is_left_when_the_time_is_over_is_not_run(finder, home, loads):
     assert loads == [str(home / "flow.py")]
 
 
+def test_what_was_forgotten_is_not_read_when_the_time_is_over(finder, home):
+    """What is held is still given."""
+    found = finder()
+    found.flow(spec(str(home / "flow.py")))
+    found.until = 0.0
+    assert found.content(spec(str(home / "flow.py"))) == (home / "flow.py").read_bytes()
+    found.scripts.clear()
+    with pytest.raises(SourceError, match="the batch's time is over"):
+        found.content(spec(str(home / "flow.py")))
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers with a script whose flow is named after the query."""
 
@@ -267,7 +284,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def web():
     """The URL of a small server."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -308,6 +325,20 @@ def test_a_redirect_keeps_to_the_schemes_that_words_may_name(finder, web):
     found = finder(hosts=frozenset({"127.0.0.1"}), linked=frozenset({"http"}))
     with pytest.raises(SourceError, match="it is redirected to https://"):
         found.flow(spec(f"{web}/team/flow.py?to=https://127.0.0.1:9/x.py", ""))
+
+
+def test_a_redirect_keeps_to_them_for_records_and_names_too(web):
+    """A deployment's record, and a spec whose flow's name is found out."""
+    location = f"{web}/team/flow.py?to=https://127.0.0.1:9/x.py"
+    access = Access(hosts=frozenset({"127.0.0.1"}), linked=frozenset({"http"}))
+    data = documents.json_data(location)
+    record = DeploymentRecord(id=uuid4(), flow_id=uuid4(), flow_name="f", name="d", flow_data=data)
+    with pytest.raises(SourceError, match="it is redirected to https://"):
+        load_flow_from_deployment(record, access=access)
+    specs = [spec(location, ""), spec(f"{web}/team/flow.py?f", "")]
+    with pytest.raises(SelectionError) as caught:
+        select_deployment(specs, flow_name="none", access=access)
+    assert "it is redirected to https://" in str(caught.value.__notes__)
 
 
 def test_a_refusal_tells_no_password_and_no_key(finder, home):

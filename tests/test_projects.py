@@ -98,6 +98,7 @@ def test_a_remote_folder_is_a_project(loader, temporary):
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("code", "status"),
     [

@@ -6,15 +6,16 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator
-from types import TracebackType
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-import httpx
+import httpcore
 
 from loader import interpreters
 from loader.access import DEFAULT, Access
 from loader.answers import Plan, Scanned, Verdict
+from loader.closing import Closing
 from loader.daemon import asking, trust
 from loader.errors import DaemonError
 from loader.flow_loader import Asked, DeployOptions, PlanOptions, ScanOptions, known
@@ -28,11 +29,23 @@ if TYPE_CHECKING:
 
 VARIABLE = "FLOW_LOADER_DAEMON"
 """Environment variable: the socket of the daemon, or its URL."""
-CONNECT_SECONDS = 5.0
+TIMES = {"connect": 5.0}
+"""Seconds. A load may take as long as its profile says."""
 HEADERS = {"Content-Type": "application/msgpack", "Accept": "application/json"}
+CONNECTIONS: dict[str, Any] = {
+    "max_connections": None,
+    "max_keepalive_connections": 20,
+    "keepalive_expiry": 5.0,
+}
+UNREACHABLE = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+)
 
 
-class DaemonClient:
+class DaemonClient(Closing):
     """Loads flow scripts by a daemon, which has warm workers for the whole host.
 
     ``address`` is the daemon's socket, or an ``http(s)://`` URL with its ``token``; by default what
@@ -70,23 +83,12 @@ class DaemonClient:
             "priority": priority,
             "wait": wait,
         }
-        self.url = self.address if "://" in self.address else "http://localhost"
+        self.url = url_of(self.address)
         self.headers = HEADERS | ({"Authorization": f"Bearer {token}"} if token is not None else {})
-        self.verify: ssl.SSLContext | bool = self.url.startswith("https:") and ssl.create_default_context()
-        self.client = httpx.Client(
-            transport=httpx.HTTPTransport(uds=self.uds, verify=self.verify, trust_env=False), **self.how
-        )
-
-    @property
-    def uds(self) -> str | None:
-        """The socket, unless the daemon is asked over TCP."""
-        return None if "://" in self.address else self.address
-
-    @property
-    def how(self) -> dict[str, Any]:
-        """What all connections have in common. A load may take as long as its profile says."""
-        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
-        return {"base_url": self.url, "headers": self.headers, "timeout": timeout, "trust_env": False}
+        uds = None if "://" in self.address else self.address
+        secure = ssl.create_default_context() if self.url.startswith("https:") else None
+        self.how: dict[str, Any] = {"uds": uds, "ssl_context": secure, **CONNECTIONS}
+        self.pool = httpcore.ConnectionPool(**self.how)
 
     def load(
         self,
@@ -185,7 +187,7 @@ class DaemonClient:
 
     def close(self) -> None:
         """Close every connection; the daemon lives on."""
-        self.client.close()
+        self.pool.close()
 
     def bounded(self, timeout: float | None) -> float | None:
         """The timeout, if it is one. Raises ProfileError."""
@@ -195,7 +197,8 @@ class DaemonClient:
         """What ``check`` asks."""
         more = dict(asked)
         record: Any = more.pop("recorded", None)
-        behind = None if more.get("text") is not None else split(os.fspath(location))[1]
+        whole = more.get("text") is not None or more.get("function") is not None
+        behind = None if whole else split(os.fspath(location))[1]
         return self.planned(location, more, behind=behind, recorded=asking.recorded(record))
 
     def planned(self, location: str | os.PathLike[str], how: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -213,31 +216,34 @@ class DaemonClient:
 
     def post(self, what: str, asked: dict[str, Any]) -> bytes:
         """The daemon's answer. Raises DaemonError, and what the loader raises."""
-        content = asking.packed(self.said(asked))
         try:
-            looked = {"trace": self.trust.check}
-            response = self.client.post(f"/v1/{what}", content=content, extensions=looked)
-        except httpx.HTTPError as error:
+            return answer(self.pool.request(**self.request(what, asked, self.trust.check)))
+        except UNREACHABLE as error:
             raise self.unreachable(error) from None
-        return answer(response)
 
     async def post_async(self, what: str, asked: dict[str, Any]) -> bytes:
         """As ``post``. Cancelled, its connection is closed, by which the daemon cancels the load."""
-        content = asking.packed(self.said(asked))
-        transport = httpx.AsyncHTTPTransport(uds=self.uds, verify=self.verify, trust_env=False)
         try:
-            async with httpx.AsyncClient(transport=transport, **self.how) as client:
-                looked = {"trace": self.trust.check_async}
-                response = await client.post(f"/v1/{what}", content=content, extensions=looked)
-        except httpx.HTTPError as error:
+            async with httpcore.AsyncConnectionPool(**self.how) as pool:
+                return answer(await pool.request(**self.request(what, asked, self.trust.check_async)))
+        except UNREACHABLE as error:
             raise self.unreachable(error) from None
-        return answer(response)
+
+    def request(self, what: str, asked: dict[str, Any], look: Callable[..., Any]) -> dict[str, Any]:
+        """One request, before which ``look`` is shown the connection. Raises ClientError."""
+        return {
+            "method": "POST",
+            "url": self.url + what,
+            "headers": self.headers,
+            "content": asking.packed(self.said(asked)),
+            "extensions": {"timeout": TIMES, "trace": look},
+        }
 
     def said(self, asked: dict[str, Any]) -> dict[str, Any]:
         """A request with what is common to all of them."""
         return {name: value for name, value in {**self.words, **asked}.items() if value is not None}
 
-    def unreachable(self, error: httpx.HTTPError) -> DaemonError:
+    def unreachable(self, error: Exception) -> DaemonError:
         """What is said when there is no answer."""
         why = str(error) or type(error).__name__
         return DaemonError(
@@ -245,25 +251,19 @@ class DaemonClient:
             f" socket with {VARIABLE} or --daemon, or load without it"
         )
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def url_of(address: str) -> str:
+    """Where a daemon's paths begin. Raises DaemonError for a URL that is none."""
+    url = f"{address.rstrip('/')}/v1/" if "://" in address else "http://localhost/v1/"
+    try:
+        httpcore.URL(url)
+    except (ValueError, TypeError) as error:
+        raise DaemonError(f"cannot ask a daemon at {address!r}: it is no URL: {error}") from None
+    return url
 
 
-def answer(response: httpx.Response) -> bytes:
+def answer(response: httpcore.Response) -> bytes:
     """An answer's JSON. Raises the error that another stands for."""
-    if response.status_code != httpx.codes.OK:
-        asking.refused(response.status_code, response.content)
+    if response.status != HTTPStatus.OK:
+        asking.refused(response.status, response.content)
     return response.content

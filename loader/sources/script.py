@@ -6,9 +6,11 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 
 from loader.errors import SourceError
+from loader.sources.locations import Location
 from loader.sources.parsing import parse
 
 SIZE_CAP = 8 << 20
@@ -48,8 +50,12 @@ class Project:
 
     def display(self, name: str) -> str:
         """What the file ``name`` of the project is called: its own location."""
-        url = parse(self.url)
-        return url.at("/".join((*url.parts, name))).shown
+        return self.place.at("/".join((*self.place.parts, name))).shown
+
+    @cached_property
+    def place(self) -> Location:
+        """Where ``url`` leads."""
+        return parse(self.url)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,8 +66,8 @@ def of_files(held: Mapping[str, Any], access: Access, trusted: bool) -> Store:
     new_key = KEYS[held["key_type"]]
     if not trusted or location.scheme != "file":
         check_options(location, options, trusted=trusted)
-    if location.kind == "az" and options and not trusted:
-        options = azure_options(azure_account(location, options), any_host=False)
+    if location.kind == "az" and options:
+        options = azure_options(azure_account(location, options), any_host=trusted)
     if location.scheme == "file":
         return in_folder(location, access, trusted, new_key)
     return in_objects(location, options, access, trusted, new_key)

@@ -5,9 +5,8 @@ What a driver says of a failure is put into our own words: it may quote what it 
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,7 +16,7 @@ from loader.sources import drivers, reasons, remote
 from loader.sources.deadline import Deadline
 from loader.sources.locations import Location
 from loader.stores.policy import AZURE_HOSTS
-from loader.stores.store import Kept
+from loader.stores.store import Place
 
 T = TypeVar("T")
 GOOGLE_TOKENS = "https://oauth2.googleapis.com/token"
@@ -29,7 +28,7 @@ GOOGLE_ACCOUNT = frozenset(
 """What a key file of a service account holds."""
 
 
-class Objects:
+class Objects(Place):
     """What lies below a location, reached with ``options`` before those of the caller's for its scheme."""
 
     def __init__(self, location: Location, options: Mapping[str, Any], access: Access) -> None:
@@ -62,14 +61,6 @@ class Objects:
             system.pipe_file(path, data)
 
         self._run("write", name, plain, lambda system: sent(system, path, data))
-
-    @contextlib.contextmanager
-    def shared(self, kept: Kept, data: bytes) -> Iterator[None]:
-        """Keep bytes under a name that means just these bytes. They are never taken back: who else uses them
-        by now cannot be known. Raises StorageError.
-        """
-        self.write(kept.key, data)
-        yield
 
     def remove(self, name: str) -> None:
         """Remove an object, if it is there. Raises StorageError."""
@@ -211,19 +202,23 @@ def google_options(held: Mapping[str, Any], *, trusted: bool) -> dict[str, Any]:
 
 
 def azure_account(location: Location, options: Mapping[str, Any]) -> dict[str, str]:
-    """The account that a spec names, as a connection string: the driver asks its surroundings for nothing.
+    """The account that a block names, as a connection string: the driver asks its surroundings for nothing.
 
     Otherwise it would send that account whatever keys and tokens of the caller it finds. Raises StorageError.
     """
+    if isinstance(options.get("connection_string"), str):
+        return {"connection_string": options["connection_string"]}
     keys = {"AccountKey": options.get("account_key"), "SharedAccessSignature": options.get("sas_token")}
     given = {name: value.removeprefix("?") for name, value in keys.items() if isinstance(value, str)}
     whole = "account_name" in options and len(given) + (options.get("anon") is True) == 1
     if not whole or any(";" in str(value) for value in options.values()):
         raise StorageError(
-            f"cannot use {location.shown} as storage: a spec that says who asks gives its account_name and"
+            f"cannot use {location.shown} as storage: a block that says who asks gives its account_name and"
             f" either its account_key, its sas_token or anon: true; give both, or leave its options out"
         )
     pairs = {"AccountName": options["account_name"], **given}
+    if "account_host" in options:
+        pairs["BlobEndpoint"] = f"https://{options['account_host']}"
     return {"connection_string": ";".join(f"{name}={value}" for name, value in pairs.items())}
 
 

@@ -6,11 +6,10 @@ Its address is resolved once, each address that it has is judged, and the one th
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -20,13 +19,13 @@ from loader.sources import drivers
 from loader.sources.addresses import allowed
 from loader.sources.deadline import Deadline
 from loader.sources.locations import PORTS, Location
-from loader.stores.store import Kept
+from loader.stores.store import Place
 
 ESCAPED = 6
 """How many characters JSON may need for one byte."""
 
 
-class KeyValues:
+class KeyValues(Place):
     """The keys below an address of a server."""
 
     def __init__(self, address: Location, access: Access) -> None:
@@ -62,14 +61,6 @@ class KeyValues:
                 f"cannot write {name} to {self.shown}: a KV server keeps UTF-8 text only; use other storage"
             ) from None
         self._ask("write", name, "POST", body)
-
-    @contextlib.contextmanager
-    def shared(self, kept: Kept, data: bytes) -> Iterator[None]:
-        """Keep bytes under a name that means just these bytes. They are never taken back: who else uses them
-        by now cannot be known. Raises StorageError.
-        """
-        self.write(kept.key, data)
-        yield
 
     def remove(self, name: str) -> None:
         """Remove a key, where the server can. Raises StorageError."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from loader.access import Access
 from loader.errors import StorageError
 from loader.stores.files import FOLDER, file_system, is_there, locked, replace_file, take_back, walked
-from loader.stores.store import Kept
+from loader.stores.store import Kept, Place
 
 REASONS = {
     errno.ENOENT: "it is not there",
@@ -38,7 +38,7 @@ KERNEL = frozenset(
 """File systems whose files are the kernel's own."""
 
 
-class Folder:
+class Folder(Place):
     """A folder at a path without symbolic links. It is made for its owner alone when first needed."""
 
     def __init__(self, path: str, access: Access) -> None:

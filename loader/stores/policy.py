@@ -67,7 +67,7 @@ def check_place(place: Location, access: Access) -> None:
     for prefix in access.storage:
         allowed = resolved(prefix)
         same = (place.kind, place.place, place.parts) == (allowed.kind, allowed.place, allowed.parts)
-        if place.below(allowed) or (same and not allowed.query):
+        if place.below(allowed) or (same and place.is_plain and not allowed.query):
             return
     raise StorageError(
         f"cannot use {place.shown} as storage: the spec names it, and the caller does not allow it;"

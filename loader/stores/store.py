@@ -8,10 +8,10 @@ import hashlib
 import re
 import secrets
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
 
 from loader.access import Access
 from loader.client.interface import Transaction
@@ -38,24 +38,30 @@ class Kept:
         return self.by is None or self.by.undone
 
 
-class Place(Protocol):
+class Place(ABC):
     """Where a store keeps its bytes, by names that were checked."""
 
     shown: str
 
+    @abstractmethod
     def read(self, name: str) -> bytes:
         """The bytes under a name. Raises StorageError."""
 
+    @abstractmethod
     def write(self, name: str, data: bytes) -> None:
         """Keep bytes under a name. Raises StorageError."""
 
-    def shared(self, kept: Kept, data: bytes) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def shared(self, kept: Kept, data: bytes) -> Iterator[None]:
         """Keep bytes under a name that means just these bytes, so that others may use it too.
 
         After an exception inside they are taken back if they are unneeded, where it is sure that nobody else
         uses them; elsewhere they stay, and are the same bytes for everybody. Raises StorageError.
         """
+        self.write(kept.key, data)
+        yield
 
+    @abstractmethod
     def remove(self, name: str) -> None:
         """Forget a name, if it is there. Raises StorageError."""
 

@@ -60,9 +60,14 @@ def test_check_and_specs_and_deploy_equal_the_library_s(client, loader, tmp_path
     from loader import EmbeddedRegistry
 
     asked = {"parameters": {"nmae": "x"}}
-    verdicts = [one.check(f"{SAMPLES}/single_flow.py:hello", **asked) for one in (client, loader)]
-    assert verdicts[0].reasons == verdicts[1].reasons
-    assert same(verdicts[0].outcome, verdicts[1].outcome)
+    for location, more in (
+        ("single_flow.py:hello", asked),
+        ("single_flow.py", {"function": "hello", **asked}),
+    ):
+        verdicts = [one.check(f"{SAMPLES}/{location}", **more) for one in (client, loader)]
+        assert verdicts[0].reasons
+        assert verdicts[0].reasons == verdicts[1].reasons
+        assert same(verdicts[0].outcome, verdicts[1].outcome)
     plans = [one.specs(MANIFEST) for one in (client, loader)]
     assert plans[0].data() == plans[1].data()
     with EmbeddedRegistry(tmp_path / "registry.db") as registry:
@@ -85,6 +90,13 @@ def test_the_same_exceptions_are_raised(client):
         client.load(SAMPLES / "single_flow.py", timeout=-1)
     with pytest.raises(ProfileError, match="interpreter"):
         DaemonClient("/no.sock", python="/no/python")
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://127.0.0.1:99999", "http://\u00fc/", "ftp://x"])
+def test_an_address_that_is_none_is_said(address):
+    """Before or when it is asked, as one kind of error."""
+    with pytest.raises(DaemonError, match=r"^cannot (ask a daemon at|reach the daemon at) "):
+        DaemonClient(address, token="t").load_text("")
 
 
 # The library of the connections leaves a socket that did not connect to the garbage collector.
@@ -235,6 +247,7 @@ def test_the_command_prints_the_same(daemon, words, form):
     assert through == without
 
 
+@pytest.mark.slow
 def test_the_command_says_that_there_is_no_daemon(daemon):
     """It is not done without it in silence."""
     code, printed, said = command(

@@ -21,6 +21,7 @@ def document(daemon):
     return daemon.get("/v1/openapi.json").json
 
 
+@pytest.mark.slow
 def test_the_document_is_one(document):
     """It is read by a library that knows the standard, and names every route."""
     schema = schemathesis.openapi.from_dict(document)
@@ -66,6 +67,7 @@ def test_requests_made_of_the_document_are_answered_as_it_says(daemon, document,
     ask()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", ["/v1/sources", "/v1/health/live", "/v1/health/ready", "/v1/sandbox", "/v1/version"]
 )

@@ -44,6 +44,7 @@ def posted(body):
     return head.encode() + content
 
 
+@pytest.mark.slow
 def test_a_caller_that_goes_away_cancels_its_load(started):
     """Its worker is killed, and its turn is another's."""
     daemon = started(*NARROW)
@@ -53,6 +54,7 @@ def test_a_caller_that_goes_away_cancels_its_load(started):
     assert daemon.post("load", text="x = 1").status == 200
 
 
+@pytest.mark.slow
 def test_identical_loads_under_way_are_done_once(started, gate):
     """Also once it began; and it goes on as long as one of them waits."""
     daemon = started(*NARROW)
@@ -89,6 +91,7 @@ def test_a_file_that_changed_meanwhile_is_loaded_again(started, place):
     assert loads(daemon) == 2
 
 
+@pytest.mark.slow
 def test_a_full_queue_says_when_to_come_back(started):
     """429 for what the caller has waiting, 503 for all; each with Retry-After and the option."""
     daemon = started(*NARROW, "--set", "limits.queue=3", "--set", "limits.queue_per_caller=2")
@@ -102,6 +105,7 @@ def test_a_full_queue_says_when_to_come_back(started):
     assert (answer.json["limit"], answer.json["size"]) == (2, 2)
 
 
+@pytest.mark.slow
 def test_deadlines_include_the_waiting(started):
     """One that is over before a turn came, and one that is over before the answer was there."""
     daemon = started(*NARROW)
@@ -113,6 +117,7 @@ def test_deadlines_include_the_waiting(started):
     assert (waiting.status, waiting.json["option"]) == (503, "wait")
 
 
+@pytest.mark.slow
 def test_what_comes_before_a_run_goes_first(started):
     """Before what only watches, however long that has waited."""
     daemon = started(*NARROW, "--log-level", "debug")
@@ -133,6 +138,7 @@ def test_what_comes_before_a_run_goes_first(started):
     assert order[1] == "run"  # before it was the first, which kept them waiting
 
 
+@pytest.mark.slow
 def test_half_sent_requests_are_closed(started):
     """Whether the head or the body stays away; and others are served meanwhile."""
     daemon = started("--set", "limits.request_seconds=1")
@@ -148,6 +154,7 @@ def test_half_sent_requests_are_closed(started):
         end.close()
 
 
+@pytest.mark.slow
 def test_connections_are_bounded(started):
     """One more is told so; a place that is free again is given away."""
     daemon = started("--set", "limits.connections=5")
@@ -183,6 +190,7 @@ def test_memory_is_bounded_with_a_thousand_connections(started):
     daemon.until(lambda: daemon.counted("process_open_fds") < 100)
 
 
+@pytest.mark.slow
 def test_events_are_told_and_gone_on_with(started):
     """A stream that another reader goes on with where it ended."""
     daemon = started()
@@ -205,6 +213,7 @@ def test_events_are_told_and_gone_on_with(started):
     assert (first["event"], told) == ("load", ["told", "missed"])
 
 
+@pytest.mark.slow
 def test_sigterm_lets_what_is_under_way_come_to_its_end(started, gate):
     """And refuses what comes then; nothing is left but the lock."""
     daemon = started(*NARROW)
@@ -227,6 +236,7 @@ def test_sigterm_lets_what_is_under_way_come_to_its_end(started, gate):
     assert os.listdir(daemon.socket.parent) == ["api.sock.lock"]
 
 
+@pytest.mark.slow
 def test_a_second_sigterm_ends_it_at_once(started):
     """Its workers end with it."""
     daemon = started(*NARROW)
@@ -237,6 +247,7 @@ def test_a_second_sigterm_ends_it_at_once(started):
         assert daemon.end() == 0
 
 
+@pytest.mark.slow
 def test_sighup_reads_the_configuration_again(started, place):
     """One with mistakes changes nothing."""
     file = place / "daemon.yaml"

@@ -74,6 +74,7 @@ def test_the_manager_is_told_what_becomes_of_the_daemon(manager):
     assert said[2:] == ["STATUS=loading\\nREADY=1\\x1b", "STOPPING=1"]
 
 
+@pytest.mark.sampled
 def test_the_watchdog_hears_twice_in_each_interval(manager):
     """From the event loop itself: one that hangs is silent."""
     end, environ = manager

@@ -71,6 +71,7 @@ def test_nobody_else_can_connect_by_default(started):
     assert as_nobody(daemon, "GET", "/v1/health/live")[0] == "PermissionError"
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_who_is_not_granted_anything_gets_health_only(started):
     """Though the socket is open to everyone."""
@@ -114,6 +115,7 @@ def test_a_peer_is_kept_to_what_is_granted(granting, flows, place):
     assert as_nobody(daemon, "POST", "/v1/specs", text="", registry="/tmp/x.db")[0] == 403
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_a_peer_gets_no_more_time_than_its_profile(granting):
     """The owner may say more."""
@@ -124,6 +126,7 @@ def test_a_peer_gets_no_more_time_than_its_profile(granting):
     assert daemon.post("load", text="1/0", timeout=31).status == 200
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_a_peer_cannot_lock_the_owner_out(granting):
     """Its urgent loads leave a place, and nobody has to wait in its line for the same load."""
@@ -144,6 +147,7 @@ def test_a_peer_cannot_lock_the_owner_out(granting):
         thread.join()
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_what_is_not_granted_is_not_told_of(granting, place):
     """Whether a file is there is nobody's business who may not read it."""
@@ -159,6 +163,7 @@ def test_what_is_not_granted_is_not_told_of(granting, place):
     )
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_links_lead_nowhere_else(granting, flows, place):
     """Of files or of folders, in the location or in the root."""
@@ -170,6 +175,7 @@ def test_links_lead_nowhere_else(granting, flows, place):
         assert (status in (403, 422), "flows" in answer) == (True, False), name
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_a_folder_that_is_exchanged_meanwhile_is_not_followed(granting, flows, place):
     """However often it is tried, the other folder's script is never loaded."""
@@ -198,6 +204,7 @@ def test_a_folder_that_is_exchanged_meanwhile_is_not_followed(granting, flows, p
     assert found <= {"inner"}
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 @pytest.mark.parametrize("way", ["link", "folder", "link in the middle"])
 def test_what_is_put_in_the_place_of_a_granted_folder_is_not_granted(granting, flows, place, way):
@@ -230,6 +237,7 @@ def test_what_is_put_in_the_place_of_a_granted_folder_is_not_granted(granting, f
             os.rename(f"{place}.away", place)
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_a_refusal_does_not_tell_what_is_there(granting, flows, place):
     """Whether a flow is named behind a path decides nothing before the folder was granted."""
@@ -245,6 +253,7 @@ def test_a_refusal_does_not_tell_what_is_there(granting, flows, place):
     assert (status, answer["ok"]) == (200, True)
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_what_is_watched_is_seen_by_whom_its_real_folder_was_granted(started, place, flows):
     """Not what was put in its place, nor what was last good there."""
@@ -287,6 +296,7 @@ for line in end.makefile("rb"):
 """
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_events_tell_what_was_loaded_and_by_whom(granting, flows, place):
     """Whatever a text is called; nothing of others, and no more once the configuration is another."""
@@ -309,6 +319,7 @@ def test_events_tell_what_was_loaded_and_by_whom(granting, flows, place):
     ]
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_peers_are_not_told_what_lies_above_their_folders(granting, flows, place):
     """The root that would help is told to who may name it."""
@@ -321,6 +332,7 @@ def test_peers_are_not_told_what_lies_above_their_folders(granting, flows, place
     assert hint(as_nobody(daemon, "POST", "/v1/load", location=f"{flows}/flow.py")[1]) is None
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_callers_take_turns(granting, gate):
     """One that asks for much does not keep the other waiting for all of it."""
@@ -382,6 +394,7 @@ def test_tcp_wants_the_token(listening, flows):
     assert listening("/v1/load", {"location": "/etc/passwd"}, **BEARER)[0] == 403
 
 
+@pytest.mark.slow
 def test_pages_of_others_are_refused(listening):
     """By their origin, and by the name under which they reach this machine."""
     assert listening("/v1/version", **BEARER, Origin="http://evil.example")[0] == 403
@@ -390,6 +403,7 @@ def test_pages_of_others_are_refused(listening):
     assert listening("/v1/version", **BEARER, Host=f"localhost:{listening.port}")[0] == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("headers", "status"),
     [(b"Host: localhost\r\nAuthorization: Bearer \xff\xfe", 401), (b"Host: [::1", 421)],
@@ -401,6 +415,7 @@ def test_headers_that_are_no_text_are_no_mistake_of_ours(listening, headers, sta
         assert int(end.recv(100).split()[1]) == status
 
 
+@pytest.mark.slow
 def test_the_client_asks_over_tcp(listening, flows):
     """With its token."""
     from loader import DaemonClient, DaemonError

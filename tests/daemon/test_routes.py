@@ -84,9 +84,12 @@ def test_every_answer_has_the_request_id_and_so_have_its_workers_lines(daemon):
     """The caller's own, if it is a plain word."""
     answer = daemon.ask("POST", "/v1/load", {"text": "x = 1"}, {"X-Request-Id": "my-own.1"})
     assert answer.headers["X-Request-Id"] == "my-own.1"
-    told = [line for line in daemon.lines() if line.get("request") == "my-own.1"]
-    assert {"worker taken", "worker ended", "answered"} <= {line["event"] for line in told}
-    assert {line["caller"] for line in told} == {f"uid {os.geteuid()}"}
+
+    def told():
+        return [line for line in daemon.lines() if line.get("request") == "my-own.1"]
+
+    daemon.until(lambda: {"worker taken", "worker ended", "answered"} <= {line["event"] for line in told()})
+    assert {line["caller"] for line in told()} == {f"uid {os.geteuid()}"}
     assert len(daemon.get("/v1/health/live", **{"X-Request-Id": 'a" b'}).headers["X-Request-Id"]) == 16
 
 

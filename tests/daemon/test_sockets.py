@@ -56,6 +56,7 @@ def test_a_stale_socket_is_replaced_and_a_living_one_is_not(path):
         assert os.path.exists(path)
 
 
+@pytest.mark.slow
 def test_two_daemons_do_not_share_a_path(started):
     """The second says so and leaves the first alone."""
     daemon = started()
@@ -107,6 +108,7 @@ def test_a_socket_that_is_not_ours_any_more_is_left(path):
     assert os.path.exists(path)
 
 
+@pytest.mark.slow
 def test_a_removed_socket_is_put_back(started):
     """Also when its folder is gone."""
     daemon = started()

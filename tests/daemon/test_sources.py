@@ -3,6 +3,8 @@
 import json
 import signal
 
+import pytest
+
 from tests.daemon.running import FLOW
 
 
@@ -18,6 +20,7 @@ def found(daemon):
     return {item["location"].rpartition("/")[2]: item for item in daemon.get("/v1/sources").json["sources"]}
 
 
+@pytest.mark.slow
 def test_what_is_watched_is_told_and_outlives_the_daemon(started, place):
     """With its outcome, also the last good one; a folder that is added is watched after a SIGHUP."""
     flows, more = place / "flows", place / "more"

@@ -78,6 +78,17 @@ def test_nothing_is_allowed_unless_the_caller_says_so(block):
 
 
 @pytest.mark.parametrize(
+    "path",
+    ["/kv/other", "/admin%2f..%2fkv/flows", "/kv/flows/..;/..;/admin", "/admin/x%2f..%2f..%2fkv/flows/y"],
+)
+def test_a_servers_path_is_compared_as_it_is_sent(path):
+    """Not as it would be if what stands for a slash were one."""
+    access = Access(storage=("http://h/kv/flows",), hosts=frozenset({"h"}))
+    block = KVServerStorageBlock(api_address=f"http://h{path}")
+    assert "the caller does not allow it" in refusal(store_of, block, access, trusted=False)
+
+
+@pytest.mark.parametrize(
     "base",
     [
         "~/x",
@@ -132,7 +143,9 @@ PRIVATE = [
         base_path="s3://box", options={"client_kwargs": {"endpoint_url": "http://10.0.0.1:9000"}}
     ),
     FileStorageBlock(base_path="gs://box", options={"endpoint_url": "http://10.0.0.1:9000"}),
-    FileStorageBlock(base_path="az://box", options={"account_name": "a", "account_host": "10.0.0.1:9000"}),
+    FileStorageBlock(
+        base_path="az://box", options={"account_name": "a", "anon": True, "account_host": "10.0.0.1:9000"}
+    ),
     FileStorageBlock(
         base_path="az://box", options={"connection_string": "BlobEndpoint=http://10.0.0.1:9000/a;"}
     ),

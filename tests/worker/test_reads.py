@@ -65,6 +65,7 @@ def test_a_script_that_cannot_be_compiled_has_none(run):
     assert run("x = (", fails=True).reply["sources"] == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "script",
     [
