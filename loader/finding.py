@@ -58,7 +58,11 @@ class Finder:
     def run_main(self, script: Script) -> Outcome:
         """What the script that makes the specs holds. It is kept to the end."""
         self.main = script
-        return self.loader.run(script, timeout=self.timeout, wake=self.wake)
+        return self.run(script)
+
+    def run(self, script: Script) -> Outcome:
+        """The outcome of a script; nobody asks what it reads."""
+        return self.loader.run(replace(script, trace=False), timeout=self.timeout, wake=self.wake)
 
     def flow(self, spec: DeploymentSpec) -> Flow:
         """The flow at a spec's location, by name if it gives one.
@@ -72,7 +76,7 @@ class Finder:
         if outcome is None:
             self.check_time(location)
             script = in_project(self.script(spec, location), part)
-            outcome = self.loader.run(script, timeout=self.timeout, wake=self.wake)
+            outcome = self.run(script)
             if outcome.status is Status.LOADED:
                 remember(self.outcomes, KEPT, key, outcome)
             else:

@@ -47,7 +47,7 @@ from .framing import Violation as Violation
 from .framing import encode as encode
 from .framing import unpack
 
-VERSION = 3
+VERSION = 4
 """Both sides must agree on it; it changes when a message does."""
 
 AUTO = "auto"
@@ -230,7 +230,8 @@ class Ready:
 class Load:
     """The script. ``root`` becomes its working directory; without one it runs in its scratch space.
 
-    ``dialect`` is ``auto``, or the one to read it with. ``details`` asks for what deploying its specs needs.
+    ``dialect`` is ``auto``, or the one to read it with. ``details`` asks for what deploying its specs needs,
+    ``trace`` for what it reads.
     ``paths`` are the folders in which its imports are looked for, the first one first, and by default its
     own: a script that lies right in none of them is the module of its name inside of its packages.
     """
@@ -242,6 +243,7 @@ class Load:
     dialect: str
     details: bool = False
     paths: Tuple[str, ...] = ()
+    trace: bool = False
 
 
 @dataclass(frozen=True)
@@ -257,8 +259,8 @@ class Found:
 class Loaded:
     """The script ran to its end. ``details`` has one for each spec, in order, if they were asked for.
 
-    ``sources`` are the files and folders that it read, below its root by their path in it; None if that is
-    not known in full.
+    ``sources`` are the files and folders that it read, below its root by their path in it; None if nobody
+    asked, or that is not known in full.
     """
 
     flows: Tuple[Flow, ...]
