@@ -79,7 +79,7 @@ def close_others(keep: Tuple[int, ...]) -> None:
     os.closerange(low, os.sysconf("SC_OPEN_MAX"))
 
 
-def live(worker: confine.Confinement, pipes: Pipes, parent: int, needed: List[pages.Piece]) -> None:
+def live(worker: confine.Confinement, pipes: Pipes, parent: int, needed: List[pages.Wish]) -> None:
     """Everything after the fork. Never returns."""
     leave, complain = os._exit, traceback.print_exc
     code = EXIT_LOST

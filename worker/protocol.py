@@ -185,12 +185,7 @@ class FolderOpened:
 
 @dataclass(frozen=True)
 class Fork:
-    """Ask for one more idle worker; a ``warm`` one copies ahead of time what its load will write to.
-
-    That makes its load quicker and costs the processor a little more, so not while others wait for it.
-    """
-
-    warm: bool = False
+    """Ask for one more idle worker."""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Zygote:
     program: bytes = b""
     children: Dict[int, Child] = field(default_factory=dict)
     forked: int = 0
-    needed: List[pages.Piece] = field(default_factory=list)
+    needed: List[pages.Wish] = field(default_factory=list)
 
     # --- before the first fork ---
 
@@ -135,13 +135,13 @@ class Zygote:
                     poll.unregister(descriptor)
                     self.reap(self.children.pop(descriptor))
                     continue
-                wanted = protocol.trusted(protocol.Fork, self.channel.receive())
-                child = self.fork(warm=wanted.warm)
+                protocol.trusted(protocol.Fork, self.channel.receive())
+                child = self.fork()
                 if child is not None:
                     self.children[child.pidfd] = child
                     poll.register(child.pidfd, select.POLLIN)
 
-    def fork(self, *, warm: bool) -> Optional[Child]:
+    def fork(self) -> Optional[Child]:
         """One more worker; None, and ``Refused`` is sent, when the host gives none."""
         held: List[int] = []
         init = None
@@ -150,7 +150,7 @@ class Zygote:
             if self.namespace is not None:
                 init = kernel.Init()
                 kernel.setns(init.pidfd, kernel.CLONE_NEWPID, "pid namespace: enter")
-            pid = self.fork_worker(theirs, self.needed if warm else [])
+            pid = self.fork_worker(theirs)
             if self.namespace is not None:
                 kernel.setns(self.namespace, kernel.CLONE_NEWPID, "pid namespace: return")
             self.forked += 1
@@ -182,7 +182,7 @@ class Zygote:
         held += (reading, exit_pipe)
         return [*ours, reading], theirs, exit_pipe
 
-    def fork_worker(self, theirs: List[int], needed: List[pages.Piece]) -> int:
+    def fork_worker(self, theirs: List[int]) -> int:
         """Fork; the child lives a worker's life and never comes back here."""
         parent = os.getpid()
         pid = os.fork()
@@ -197,7 +197,7 @@ class Zygote:
                 self.program,
                 {*self.in_force, confine.EXEC, confine.SUPERVISOR},
             )
-            main.live(worker, main.Pipes(*theirs), parent, needed)
+            main.live(worker, main.Pipes(*theirs), parent, self.needed)
         return pid
 
     def reap(self, child: Child) -> None:
