@@ -109,14 +109,10 @@ class Zygote:
 
     def chores(self) -> Iterator[bool]:
         """What makes the loads of later forks quicker, a little at a time; true while there is more to do."""
-        gc.unfreeze()
-        gc.collect()
         for _ in range(SEASONS):
+            script.season()
             gc.freeze()
             yield True
-            script.season()
-        gc.freeze()
-        yield True
         self.needed = pages.needed_for(script.rehearse_once)
 
     # --- serving ---
