@@ -27,8 +27,8 @@ from .dialects.prefect import installed
 HOST_NAME = b"worker"
 PATH = tuple(entry for entry in sys.path if entry.isprintable())
 """Where the interpreter finds its own, before anything of it is hidden."""
-SEASONS = 8
-"""Loads after which what every one of them runs is specialised."""
+SEASONS = 4
+"""Loads, of two flows each, after which what every flow runs is specialised."""
 IDLE = 10
 """Milliseconds without a wish after which a chore is done."""
 
