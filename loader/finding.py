@@ -59,6 +59,11 @@ class Finder:
     def run_main(self, script: Script) -> Outcome:
         """What the script that makes the specs holds. It is kept to the end."""
         self.main = script
+        return self.run(script)
+
+    def run(self, script: Script) -> Outcome:
+        """The outcome of a script; what it reads is asked by those alone who are told of it."""
+        script = replace(script, trace=self.seen is not None)
         return self.loader.run(script, timeout=self.timeout, wake=self.wake)
 
     def flow(self, spec: DeploymentSpec) -> Flow:
@@ -73,7 +78,7 @@ class Finder:
         if outcome is None:
             self.check_time(location)
             script = in_project(self.script(spec, location), part)
-            outcome = self.loader.run(script, timeout=self.timeout, wake=self.wake)
+            outcome = self.run(script)
             if self.seen is not None:
                 self.seen(script, outcome)
             if outcome.status is Status.LOADED:

@@ -64,10 +64,11 @@ class Script:
 
     ``filename`` is what tracebacks show, ``module`` the name it is imported under. ``folder`` is its
     working directory, an absolute path, and ``root`` what it may read; a script of a ``project`` and text
-    that has no place have neither. ``details`` is whether what deploying needs is wanted, too. ``paths`` are
-    the folders in which its imports are looked for, as ``worker.protocol.Load`` says. ``run_as`` is None for
-    a script by itself; one of a project runs in the root's folder, as the module of that name if it has one.
-    ``reading`` is how many seconds it took to fetch all this, 0 for a text.
+    that has no place have neither. ``details`` is whether what deploying needs is wanted, too, ``trace``
+    whether what it reads is. ``paths`` are the folders in which its imports are looked for, as
+    ``worker.protocol.Load`` says. ``run_as`` is None for a script by itself; one of a project runs in the
+    root's folder, as the module of that name if it has one. ``reading`` is how many seconds it took to fetch
+    all this, 0 for a text.
     """
 
     location: str = field(repr=False)  # a signed URL is a key
@@ -78,6 +79,7 @@ class Script:
     root: Root | None
     project: Project | None = None
     details: bool = False
+    trace: bool = True
     paths: tuple[str, ...] = ()
     run_as: str | None = None
     reading: float = field(default=0.0, compare=False, repr=False)

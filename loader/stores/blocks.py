@@ -25,7 +25,15 @@ from loader.storage import (
 from loader.stores.drivers import Objects, azure_account, azure_options, google_options, s3_options
 from loader.stores.kv import KeyValues
 from loader.stores.local import Folder, PrivateFolder
-from loader.stores.policy import check_hosts, check_kernel, check_options, check_place, writable
+from loader.stores.policy import (
+    check_hosts,
+    check_kernel,
+    check_options,
+    check_place,
+    folder_in,
+    followed,
+    writable,
+)
 from loader.stores.store import KEYS, Store, random_key
 
 
@@ -108,10 +116,8 @@ def of_key_values(held: Mapping[str, Any], access: Access, trusted: bool) -> Sto
 
 def in_folder(location: Location, access: Access, trusted: bool, new_key: Callable[[bytes], str]) -> Store:
     """A store in a folder of this machine."""
-    path = check_kernel(os.path.realpath(location.path))
-    if not trusted:
-        check_place(Location(scheme="file", path=path), access)
-    return Store(Folder(path, access), access, new_key)
+    real = followed(location) if trusted else folder_in(location, access)
+    return Store(Folder(check_kernel(real.path), access), access, new_key)
 
 
 def in_objects(
