@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import platform
+import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from loader.daemon.requests import Asked, Checking, Deploying, Planning
 from loader.daemon.service import Service
 from loader.daemon.shares import Shares
 from loader.daemon.state import Watched
+from loader.daemon.trust import peer_of
 from loader.version import version
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -77,7 +79,7 @@ class Frame:
         request[FORM], request[NUMBER] = bodies.JSON, number
         route = route_of(request)
         with (
-            logs.about(request=number),
+            logs.about(request=number, **asking(request)),
             self.service.tracer.request(f"{request.method} {route or 'other'}", request.headers) as note,
         ):
             note("flow_loader.request", number)
@@ -153,8 +155,19 @@ class Frame:
             route=route or "other",
             status=status,
             seconds=seconds,
-            caller=request[CALLER].name if CALLER in request else None,
+            **({"caller": request[CALLER].name} if CALLER in request else {}),
         )
+
+
+def asking(request: web.Request) -> dict[str, Any]:
+    """Who is at the other end, as every line about the request says it: also of one that is refused."""
+    end = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if end is None:
+        return {}
+    if end.family == socket.AF_UNIX:
+        pid, uid = peer_of(end)
+        return {"caller": f"uid {uid}", "asked_by": pid}
+    return {"caller": "nobody", "asked_from": request.remote}
 
 
 def route_of(request: web.Request) -> str | None:
@@ -183,6 +196,9 @@ def whole(found: Watched) -> dict[str, Any]:
     for name, outcome in (("outcome", found.outcome), ("good", found.good)):
         if outcome is not None:
             told[name]["specs"] = planning.with_runs(outcome, clock)
+    if verdicts := told.pop("verdicts"):
+        for spec, verdict in zip(told["outcome"]["specs"], verdicts, strict=True):
+            spec.update(verdict if verdict["valid"] else {**verdict, "next_runs": []})
     return told
 
 

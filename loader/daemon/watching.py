@@ -1,10 +1,10 @@
-"""Folders and prefixes of scripts, followed for as long as the daemon lives: what changed is loaded again.
+"""Folders and prefixes, followed for as long as the daemon lives: what changed is loaded or judged again.
 
 Theory of operation. For each place there is a task (``following``) that looks at all of it every now and
 then, and as soon as its file system tells of changes at what they may concern. Every script has a
 fingerprint of its bytes and of all that its last load depended on (``traces``): it is loaded again only if
-that is another now. So whatever is told twice, late or never, costs a look and no load, or waits for the
-next look.
+that is another now. A manifest depends on all scripts that it leads to (``judging``). So whatever is told
+twice, late or never, costs a look and no load, or waits for the next look.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from loader.answers import Twice
 from loader.daemon.events import Events
 from loader.daemon.following import Follower, Load
-from loader.daemon.places import Place
+from loader.daemon.places import FILES, Place, Room
 from loader.daemon.state import Seen, State, Watched
 from loader.tally import PLACES, TWICE
 
@@ -37,11 +37,12 @@ class Watch:
         *,
         settle: float = SETTLE,
         jobs: int = JOBS,
+        files: int = FILES,
     ) -> None:
         self.state, self.events = state, events
+        room = Room(files)
         self.followers = [
-            Follower(place, load, state, events, settle=settle, jobs=jobs, changed=self.look_for_twice)
-            for place in places
+            Follower(place, load, state, events, settle, jobs, self.look_for_twice, room) for place in places
         ]
         known = {follower.shown: follower.known for follower in self.followers}
         before = state.all()
