@@ -47,7 +47,7 @@ from worker.protocol import AUTO
 LATER = 0.02
 """Seconds after which what nobody waits for is done."""
 WATCHER = "watching"
-"""The caller on whose behalf watched scripts are loaded."""
+"""The caller on whose behalf watched scripts are loaded: whoever can write them, so not the owner."""
 KEY = "PREFECT_API_KEY"
 UNSHARED = {"priority", "wait"}
 """What may differ between identical requests."""
@@ -242,7 +242,7 @@ class Engine:
     async def watched(self, place: Place, script: Script) -> Outcome:
         """The outcome of a script that is watched, when nobody else waits. Raises as ``answer``."""
         key = (place.profile, place.python, place.dialect)
-        turn = self.admission.turn(WATCHER, Priority.WATCHING)
+        turn = self.admission.turn(WATCHER, Priority.WATCHING, owner=False)
         async with turn, self.engines.loader(key) as loader:
             return await waking.in_thread(
                 self.executor, lambda wake: self.ran(loader, script, wake), lambda: None
