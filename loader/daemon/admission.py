@@ -60,8 +60,8 @@ class QueueFull(Refused):
     def __init__(self, waiting: int, limit: int, option: str, retry_after: int, whose: str = "") -> None:
         allowed = "their share of " * (bool(whose) and option == "limits.queue")
         super().__init__(
-            f"cannot wait for a turn: {waiting} requests {whose}wait already and {allowed}{option} is {limit};"
-            f" ask again in {retry_after} seconds",
+            f"cannot wait for a turn: {waiting} requests {whose}wait already and {allowed}{option} is"
+            f" {limit}; ask again in {retry_after} seconds",
             option,
             retry_after,
         )

@@ -179,7 +179,8 @@ class Engine:
     async def fly(self, flight: Flight, caller: Caller, asked: Asked) -> Answer:
         """Wait for a turn, then do it."""
         turn = self.admission.turn(caller.name, flight.priority, flight.until, owner=caller.owner)
-        async with turn as waited, self.engines.loader(engine_key(asked)) as loader:
+        engine = self.engines.loader(engine_key(asked), owner=caller.owner)
+        async with turn as waited, engine as loader:
             self.engines.observer(TurnCame(seconds=waited))
             flight.began, flight.loader = Moment.now(), loader
             started = time.monotonic()
