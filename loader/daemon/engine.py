@@ -29,7 +29,7 @@ from loader.daemon.config import Config
 from loader.daemon.engines import Engines, Key
 from loader.daemon.freshness import unchanged
 from loader.daemon.grants import Home, home_of_location
-from loader.daemon.kept import Kept
+from loader.daemon.kept import WATCHER, Kept
 from loader.daemon.peers import Caller, Permit
 from loader.daemon.places import Place
 from loader.daemon.problems import Problem
@@ -46,8 +46,6 @@ from worker.protocol import AUTO
 
 LATER = 0.02
 """Seconds after which what nobody waits for is done."""
-WATCHER = "watching"
-"""The caller on whose behalf watched scripts are loaded: whoever can write them, so not the owner."""
 KEY = "PREFECT_API_KEY"
 UNSHARED = {"priority", "wait"}
 """What may differ between identical requests."""
@@ -184,7 +182,7 @@ class Engine:
             self.engines.observer(TurnCame(seconds=waited))
             flight.began, flight.loader = Moment.now(), loader
             started = time.monotonic()
-            work = self.work(loader, asked, flight.permit)
+            work = self.work(loader, asked, flight)
 
             def run(wake: int) -> tuple[Outcome | Verdict | Plan, bytes, Home | None]:
                 home = home_of_location(flight.permit.location) if asked.text is None else None
@@ -201,34 +199,39 @@ class Engine:
             return Answer(kind=kind, model=model, body=body, seconds=seconds, waited=waited, home=home)
 
     def work(
-        self, loader: FlowLoader, asked: Asked, permit: Permit
+        self, loader: FlowLoader, asked: Asked, flight: Flight
     ) -> Callable[[int], Outcome | Verdict | Plan]:
         """What is to be done in a thread, which gets the descriptor that cancels it."""
+        permit = flight.permit
         if isinstance(asked, Checking):
             return lambda wake: self.checked(loader, asked, permit, wake)
         if isinstance(asked, Planning):
             return lambda wake: self.planned(loader, asked, permit, wake)
-        return lambda wake: self.loaded(loader, asked, permit, wake)
+        return lambda wake: self.loaded(loader, asked, flight, wake)
 
-    def loaded(self, loader: FlowLoader, asked: Asked, permit: Permit, wake: int) -> Outcome:
+    def loaded(self, loader: FlowLoader, asked: Asked, flight: Flight, wake: int) -> Outcome:
         """The outcome of a load."""
+        permit, asker = flight.permit, "" if flight.caller.owner else flight.caller.name
         script = text_of(asked) or sources.read(permit.location, permit.root, permit.access)
         script = replace(script, location=asked.shown) if asked.shown is not None else script
-        return self.ran(loader, script, wake, timeout=asked.timeout, fresh=not asked.cache)
+        return self.ran(loader, script, wake, asker=asker, timeout=asked.timeout, fresh=not asked.cache)
 
-    def ran(
+    def ran(  # noqa: PLR0913 - a load's words, and those of keeping
         self,
         loader: FlowLoader,
         script: Script,
         wake: int,
         *,
+        asker: str,
         timeout: float | None = None,
         fresh: bool = False,
     ) -> Outcome:
         """The outcome of a script that was read, kept or not."""
         if self.kept is None:
             return loader.run(script, timeout=timeout, wake=wake)
-        return self.kept.run(loader, script, timeout=timeout, wake=wake, fresh=fresh, later=self.later)
+        return self.kept.run(
+            loader, script, timeout=timeout, wake=wake, fresh=fresh, asker=asker, later=self.later
+        )
 
     def later(self, do: Callable[[], None]) -> None:
         """Do something that nobody waits for, when the answer is on its way."""
@@ -246,7 +249,7 @@ class Engine:
         turn = self.admission.turn(WATCHER, Priority.WATCHING, owner=False)
         async with turn, self.engines.loader(key) as loader:
             return await waking.in_thread(
-                self.executor, lambda wake: self.ran(loader, script, wake), lambda: None
+                self.executor, lambda wake: self.ran(loader, script, wake, asker=WATCHER), lambda: None
             )
 
     def checked(self, loader: FlowLoader, asked: Checking, permit: Permit, wake: int) -> Verdict:
