@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import os
 import platform
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -17,12 +18,14 @@ from loader import doctor, planning
 from loader.daemon import bodies, logs, openapi, page, problems
 from loader.daemon.engine import unhinted
 from loader.daemon.events import GAP, Event, Events
+from loader.daemon.following import TOLD
+from loader.daemon.making import Making
 from loader.daemon.peers import Caller, caller_of, permitted
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Checking, Deploying, Planning
 from loader.daemon.service import Service
 from loader.daemon.shares import Shares
-from loader.daemon.state import Watched
+from loader.daemon.state import Seen, Watched
 from loader.version import version
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -40,6 +43,10 @@ BEAT = 15.0
 """Seconds after which a stream of events says that it is still there."""
 INNER = {"fingerprint", "names", "home", "good_home"}
 """What only the watching itself wants to know of a script."""
+PAGE = 1_000
+"""Sources that are told at once."""
+RECENT = 10
+"""Loads of each of them that are."""
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -121,7 +128,7 @@ class Frame:
         body = bodies.encoded(problem.data(number))
         response = web.Response(
             status=problem.status,
-            body=await bodies.formed(body, kind),
+            body=bodies.formed(body, kind),
             headers={
                 **HEADERS,
                 **problem.headers,
@@ -178,6 +185,20 @@ def of_http(error: web.HTTPException, request: web.Request) -> Problem:
     return Problem("unreadable", f"cannot read the request: {error.reason}")
 
 
+def listed(seen: Iterable[Seen], after: str) -> dict[str, Any]:
+    """As many sources as are told at once behind the id ``after``, and the one after which to go on."""
+    behind = (item for item in seen if item.id > after)
+    page = heapq.nsmallest(PAGE + 1, behind, key=lambda item: item.id)
+    told = [
+        {
+            **item.model_dump(mode="json", include=TOLD),
+            "loads": [past.model_dump() for past in item.loads[-RECENT:]],
+        }
+        for item in page[:PAGE]
+    ]
+    return {"sources": told, "next": page[PAGE - 1].id if len(page) > PAGE else None}
+
+
 def whole(found: Watched, caller: Caller) -> dict[str, Any]:
     """One source as JSON; its specs also say when they would run next."""
     if not caller.owner:
@@ -226,6 +247,7 @@ class Handlers:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.making = Making(service)
         self.examining = asyncio.Lock()
         self.readers = Shares("readers of events", "limits.event_readers")
         self.examined: doctor.Report | None = None
@@ -239,29 +261,39 @@ class Handlers:
             with permitted(caller, asked) as permit:
                 answer = await service.engine.answer(caller, asked, permit)
         service.told(caller, asked, permit, answer)
-        kind = request[FORM]
-        return web.Response(body=await bodies.formed(answer.body, kind), content_type=kind)
+        if request[FORM] == bodies.JSON or len(answer.body) < bodies.LARGE:
+            return self.formed(request, answer.body)
+        return await self.large(request, lambda: answer.body)
 
     async def sources(self, request: web.Request) -> web.Response:
-        """Every source that is watched."""
+        """The sources that are watched, so many at a time."""
         caller, watch = request[CALLER], self.service.watch
         caller.must()
-        seen = [item for item in watch.sources() if caller.sees(item.homes)] if watch is not None else []
-        told: dict[str, Any] = {"sources": [item.model_dump(mode="json", exclude=INNER) for item in seen]}
-        if watch is not None and caller.owner:
-            told["places"] = watch.problems()
-            told["twice"] = [item.model_dump(mode="json") for item in watch.twice()]
-        return await self.plain(request, {"places": {}, "twice": [], **told})
+
+        def make() -> dict[str, Any]:
+            seen = [item for item in watch.sources() if caller.sees(item.homes)] if watch is not None else []
+            told = listed(seen, request.query.get("after", ""))
+            if watch is not None and caller.owner:
+                told["places"] = watch.problems()
+                told["twice"] = [item.model_dump(mode="json") for item in watch.last_twice]
+            return {"places": {}, "twice": [], **told}
+
+        return await self.large(request, make)
 
     async def source(self, request: web.Request) -> web.Response:
         """One source that is watched, with its scripts."""
         caller, watch = request[CALLER], self.service.watch
         caller.must()
-        number = request.match_info["id"]
-        found = await asyncio.to_thread(watch.get, number) if watch is not None else None
-        if found is None or not caller.sees(found.homes):
-            raise Problem("not-found", "cannot find the source: none of that id is watched; see /v1/sources")
-        return await self.plain(request, await asyncio.to_thread(whole, found, caller))
+
+        def make() -> dict[str, Any]:
+            found = watch.get(request.match_info["id"]) if watch is not None else None
+            if found is None or not caller.sees(found.homes):
+                raise Problem(
+                    "not-found", "cannot find the source: none of that id is watched; see /v1/sources"
+                )
+            return whole(found, caller)
+
+        return await self.large(request, make)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """What happens, as it happens. A reader that is too slow is told so and left."""
@@ -294,18 +326,19 @@ class Handlers:
 
     async def live(self, request: web.Request) -> web.Response:
         """Whether the daemon answers: it does."""
-        return await self.plain(request, {"status": "live"})
+        return self.plain(request, {"status": "live"})
 
     async def ready(self, request: web.Request) -> web.Response:
         """Whether it can load. Raises Problem."""
         if self.service.trouble is not None:
             raise self.service.trouble
-        return await self.plain(request, {"status": "ready"})
+        return self.plain(request, {"status": "ready"})
 
     async def metrics(self, request: web.Request) -> web.Response:
         """What is counted."""
         request[CALLER].must()
-        text, content_type = self.service.metrics.text(request.headers.get("Accept", ""))
+        metrics, accept = self.service.metrics, request.headers.get("Accept", "")
+        text, content_type = await self.making.made(request[CALLER], lambda: metrics.text(accept))
         return web.Response(body=text, headers={"Content-Type": content_type})
 
     async def sandbox(self, request: web.Request) -> web.Response:
@@ -314,20 +347,36 @@ class Handlers:
         async with self.examining:
             if self.examined is None or request.query.get("fresh") == "1":
                 self.examined = await asyncio.to_thread(doctor.examine)
-        return await self.plain(request, self.examined)
+            report = self.examined
+        return await self.large(request, lambda: report)
 
     async def version(self, request: web.Request) -> web.Response:
         """What runs here."""
         request[CALLER].must()
         told = {"version": version(), "api": "v1", "python": platform.python_version()}
-        return await self.plain(request, {**told, "kernel": os.uname().release})
+        return self.plain(request, {**told, "kernel": os.uname().release})
 
     async def openapi(self, request: web.Request) -> web.Response:
         """What can be asked, for programs."""
         request[CALLER].must()
-        return await self.plain(request, openapi.document(version()))
+        return await self.large(request, lambda: openapi.document(version()))
 
-    async def plain(self, request: web.Request, data: BaseModel | Mapping[str, Any]) -> web.Response:
-        """An answer of plain data."""
-        body = await bodies.formed(bodies.encoded(data), request[FORM])
-        return web.Response(body=body, content_type=request[FORM])
+    async def large(
+        self, request: web.Request, make: Callable[[], bytes | BaseModel | Mapping[str, Any]]
+    ) -> web.Response:
+        """An answer of data, or its JSON, that may be large: made in a thread, in its turn."""
+
+        def formed() -> web.Response:
+            found = make()
+            return self.formed(request, found if isinstance(found, bytes) else bodies.encoded(found))
+
+        return await self.making.made(request[CALLER], formed)
+
+    def plain(self, request: web.Request, data: Mapping[str, Any]) -> web.Response:
+        """An answer of little data."""
+        return self.formed(request, bodies.encoded(data))
+
+    def formed(self, request: web.Request, body: bytes) -> web.Response:
+        """An answer of JSON in the form that is wanted."""
+        kind = request[FORM]
+        return web.Response(body=bodies.formed(body, kind), content_type=kind)

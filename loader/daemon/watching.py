@@ -62,8 +62,8 @@ class Watch:
         return {follower.shown: follower.problem for follower in self.followers}
 
     def sources(self) -> list[Seen]:
-        """Every script, without its outcomes."""
-        return [seen for follower in self.followers for seen in follower.known.values()]
+        """Every script, without its outcomes; from any thread."""
+        return [seen for follower in self.followers for seen in [*follower.known.values()]]
 
     def get(self, number: str) -> Watched | None:
         """One script, with its outcomes."""
