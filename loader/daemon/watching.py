@@ -49,7 +49,7 @@ class Watch:
         for seen in before:
             if seen.place in known:
                 known[seen.place][seen.location] = seen
-        self.last_twice = self.twice()
+        self.last_twice, self.looking = self.twice(), asyncio.Lock()
 
     async def run(self) -> None:
         """Follow every place until it is cancelled."""
@@ -80,9 +80,10 @@ class Watch:
             Twice(kind=kind, name=name, places=tuple(held[:PLACES])) for (kind, name), held in several[:TWICE]
         )
 
-    def look_for_twice(self) -> None:
+    async def look_for_twice(self) -> None:
         """Tell of names that are used twice, when they are others than before."""
-        now = self.twice()
-        if now != self.last_twice:
-            self.last_twice = now
-            self.events.publish("twice", {"names": [item.model_dump(mode="json") for item in now]})
+        async with self.looking:
+            now = await asyncio.to_thread(self.twice)
+            if now != self.last_twice:
+                self.last_twice = now
+                self.events.publish("twice", {"names": [item.model_dump(mode="json") for item in now]})
