@@ -347,7 +347,7 @@ def test_a_place_that_is_gone_loses_nothing(watching, tmp_path, way):
 
 
 def test_the_event_loop_does_not_go_through_what_scripts_claim(watching, monkeypatch):
-    """There may be much of it: what a change concerns, and names that are used twice, are found in threads."""
+    """There may be much of it: what a change concerns, and what is used twice, is found in threads."""
     threads = {"twice": [], "concerned": []}
 
     def noted(kind, name):
