@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
-from loader import selection, sources
+from loader import lineage, selection, sources
 from loader.access import DEFAULT, Access
 from loader.claimed import specs_of
 from loader.errors import FlowLoaderError, MissingFlowError, ScriptError, SelectionError, SourceError
@@ -280,11 +280,15 @@ async def _flow_name_at_async(location: str, specs: Iterable[D], options: Option
 
 
 def _linked(location: str, specs: Iterable[D], options: Options) -> Options:
-    """How the script is loaded that specs name, which may be somebody else's. Raises SourceError."""
+    """How the script is loaded that specs name, which may be somebody else's. Raises SourceError.
+
+    Only a ``DeploymentSpec`` without an origin is the caller's own: other specs are claims.
+    """
     root, access = sources.pinned(options.get("root")), options.get("access", DEFAULT)
     for spec in specs:
-        if isinstance(spec, SpecBase) and spec.flow_location == location and spec.origin is not None:
-            below, narrowed = permitted(location, access, root, spec.origin, author(spec))
+        origin = spec.origin if isinstance(spec, SpecBase) else lineage.home_of(spec)
+        if spec.flow_location == location and origin is not None:
+            below, narrowed = permitted(location, access, root, origin, author(spec))
             options = {**options, "root": below, "access": narrowed}
     return options
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from loader import lineage
 from loader.interpreters import ORION
 from loader.models import Outcome
 from loader.schedules import CLAIMED
@@ -67,7 +68,7 @@ def told(spec: DeploymentSpec) -> Spec:
     """A spec as an outcome lists it: plain, and its secrets masked, those in its location too."""
     runner = spec.flow_runner.settings() if hasattr(spec.flow_runner, "settings") else dict(spec.flow_runner)
     storage, part = spec.flow_storage, spec.prefect
-    return Spec(
+    listed = Spec(
         name=spec.name,
         flow_name=spec.flow_name,
         flow_location=spec.flow_location and shown(spec.flow_location),
@@ -84,3 +85,4 @@ def told(spec: DeploymentSpec) -> Spec:
         line=spec.line,
         prefect=None if part is None else part.listed(),
     )
+    return lineage.found_in(listed, spec.origin or lineage.NOWHERE)

@@ -160,6 +160,7 @@ class Conversation:
             self.dialect,
             script.details,
             script.paths,
+            script.trace,
         )
         self.outgoing = memoryview(encode(load))
         session.send_script(time.monotonic())

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from loader import packing, packing_prefect
 from loader.access import DEFAULT, Access
 from loader.client import documents
 from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import BlockRecord, Client, Created, DeploymentRecord
-from loader.errors import ClientError, ObjectAlreadyExists, ObjectNotFound
+from loader.errors import ObjectNotFound
 from loader.finding import Finder
 from loader.prefect_part import PrefectPart
 from loader.shared import loader_for
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-NAMES_TRIED = 10_000
-"""Numbers that are tried for the name of a storage block."""
+NUMBERS = 8
+"""Names of storage blocks for one deployment that end in a number; later ones end in a random id."""
 
 
 def validate(spec: DeploymentSpec, client: Client | None = None, **options: Any) -> DeploymentSpec:
@@ -78,6 +78,11 @@ def at(client: Client | None, access: Access = DEFAULT) -> Iterator[Client]:
         return
     with EmbeddedRegistry(access=access) as opened:
         yield opened
+
+
+def is_wanted(record: BlockRecord, valid: ValidSpec) -> bool:
+    """Whether a block is of the very storage that a spec is to have."""
+    return (record.type, dict(record.config)) == (valid.storage.block_name, valid.storage.plain())
 
 
 def project_of(valid: ValidSpec) -> str:
@@ -171,7 +176,7 @@ class Deployer:
         before = self.existing(valid)
         with store.kept(content) as kept, self.client.transaction() as kept.by:
             flow = self.client.create_flow(valid.flow.name)
-            block = valid.block_id or self.same_block(valid, before) or self.new_block(valid)
+            block = valid.block_id or self.same_block(valid, before) or self.named_block(valid)
             data = documents.blockstorage(kept.key, block)
             return self.client.create_deployment(packing.request(valid, flow.id, flow_data=data))
 
@@ -184,18 +189,21 @@ class Deployer:
             record = self.client.read_block(block_id)
         except ObjectNotFound:
             return None
-        same = (record.type, dict(record.config)) == (valid.storage.block_name, valid.storage.plain())
-        return block_id if same else None
+        return block_id if is_wanted(record, valid) else None
 
-    def new_block(self, valid: ValidSpec) -> UUID:
-        """Register the spec's storage block under the first name that is free."""
+    def named_block(self, valid: ValidSpec) -> UUID:
+        """The spec's storage block: one that is registered for its like, or a new one under a free name."""
         stem = f"{valid.flow.name}-{valid.spec.name}-{valid.flow.version}"
-        for number in range(NAMES_TRIED):
-            with contextlib.suppress(ObjectAlreadyExists):
-                return self.client.create_block(
-                    f"{stem}-{number}", valid.storage.block_name, valid.storage.plain()
-                )
-        raise ClientError(f"cannot register storage for {stem!r}: too many blocks have such names")
+        name = f"{stem}-{uuid4()}"
+        for number in range(NUMBERS):
+            try:
+                record = self.client.read_block_by_name(f"{stem}-{number}")
+            except ObjectNotFound:
+                name = f"{stem}-{number}"
+                break
+            if is_wanted(record, valid):
+                return record.id
+        return self.client.create_block(name, valid.storage.block_name, valid.storage.plain())
 
     def pointed_to(self, valid: ValidSpec, content: bytes) -> Created:
         """The client is told how a worker gets the script: from where it is, or from where it is put."""

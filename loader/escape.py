@@ -16,6 +16,8 @@ BLOCK, LINES = 16_000, 120
 """Characters and lines kept of a text that keeps its lines."""
 TAB = 4
 SPACES = "Zs"
+REMEMBERED = 0x10000
+"""Numbers of characters that may come often in one text: higher ones are few, for they take four bytes."""
 TO_THE_LEFT = frozenset({"R", "AL", "AN"})
 """Directions that reorder what stands beside them."""
 UNSEEN = re.compile(
@@ -24,16 +26,27 @@ UNSEEN = re.compile(
 """What is printable and nobody sees: Unicode's Default_Ignorable_Code_Point, and the blank of braille."""
 
 
+class Written(dict[int, str]):
+    """What each character becomes: judged once for a whole text, which may be of millions."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        written = char if is_shown(char) else number(char)
+        if code < REMEMBERED:
+            self[code] = written
+        return written
+
+
 def visible(text: str) -> str:
     """``text`` with every character written as its number that a terminal does not just draw in its place."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if is_shown(char) else number(char) for char in text)
+    return text.translate(Written())
 
 
 def kept_lines(text: str) -> str:
     """The same, but the ends of lines are kept and tabs become spaces."""
-    return "\n".join(visible(item) for item in text.expandtabs(TAB).split("\n"))
+    return text.expandtabs(TAB).translate(Written({ord("\n"): "\n"}))
 
 
 def is_shown(char: str) -> bool:

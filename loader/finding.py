@@ -8,7 +8,7 @@ where it is needed, and must be the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -20,7 +20,7 @@ from loader.flow_loader import FlowLoader
 from loader.models import Error, Frame, Outcome, Status
 from loader.prefect_part import PrefectPart
 from loader.raising import MESSAGE, checked
-from loader.selection import select_flow
+from loader.selection import Deployment, select_flow
 from loader.sources import Origin, Project, Script
 from loader.specs import DeploymentSpec
 from worker.protocol import Flow
@@ -40,7 +40,7 @@ class Finder:
     """Reads and runs scripts for one call: ``root``, ``timeout`` and ``access`` are those of its loads.
 
     Once it is later than ``until`` on the monotonic clock no more are run. ``wake`` is a descriptor whose
-    readability cancels the loads.
+    readability cancels the loads. ``seen`` is told of every script that a spec led to, and what became of it.
     """
 
     loader: FlowLoader
@@ -54,10 +54,16 @@ class Finder:
     failures: dict[Key, Outcome] = field(default_factory=dict)
     wake: int | None = None
     until: float = field(default_factory=lambda: time.monotonic() + BATCH_SECONDS)
+    seen: Callable[[Script, Outcome], object] | None = None
 
     def run_main(self, script: Script) -> Outcome:
         """What the script that makes the specs holds. It is kept to the end."""
         self.main = script
+        return self.run(script)
+
+    def run(self, script: Script) -> Outcome:
+        """The outcome of a script; what it reads is asked by those alone who are told of it."""
+        script = replace(script, trace=self.seen is not None)
         return self.loader.run(script, timeout=self.timeout, wake=self.wake)
 
     def flow(self, spec: DeploymentSpec) -> Flow:
@@ -72,7 +78,9 @@ class Finder:
         if outcome is None:
             self.check_time(location)
             script = in_project(self.script(spec, location), part)
-            outcome = self.loader.run(script, timeout=self.timeout, wake=self.wake)
+            outcome = self.run(script)
+            if self.seen is not None:
+                self.seen(script, outcome)
             if outcome.status is Status.LOADED:
                 remember(self.outcomes, KEPT, key, outcome)
             else:
@@ -106,7 +114,9 @@ class Finder:
         held = self.scripts.get(same)
         if held is not None:
             return held
+        self.check_time(location)
         root, access = permitted(location, self.access, self.root, *namer(spec, location))
+        access = replace(access, seconds=min(access.seconds, max(1.0, self.until - time.monotonic())))
         script = self.of_project(location) or sources.read(location, root, access)
         if self.digests.setdefault(same, script.digest) != script.digest:
             raise SourceError(
@@ -249,6 +259,6 @@ def namer(spec: DeploymentSpec, location: str) -> tuple[Origin | None, str]:
     return spec.origin, author(spec)
 
 
-def author(spec: DeploymentSpec) -> str:
+def author(spec: Deployment) -> str:
     """Who names a spec's location."""
     return f"{line(spec.file)}:{spec.line}" if spec.file else "the deployment spec"

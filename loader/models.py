@@ -104,8 +104,8 @@ class Outcome(Model):
     """One load, whatever became of it. ``model_dump(mode="json")`` is the JSON of the contract.
 
     ``sources`` are the files and folders that the script read, listed or looked for in vain: by their paths
-    in its root, in full where they lie elsewhere; null when not all are known. ``kept`` is that this is the
-    outcome of an earlier load of the same, whose facts it tells.
+    in its root, in full where they lie elsewhere; null when nobody asked, or not all are known. ``kept`` is
+    that this is the outcome of an earlier load of the same, whose facts it tells.
     """
 
     status: Status

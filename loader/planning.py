@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from loader import batches, deploying, sources
 from loader.access import DEFAULT, Access
 from loader.answers import Plan, Planned
-from loader.batches import Verdict
+from loader.batches import Batch, Verdict
 from loader.claimed import specs_of
 from loader.client.interface import Client
 from loader.deploying import Deployer
@@ -88,21 +89,29 @@ def plan(
                 batch = batches.judge(asked.location, deployer)
         except SandboxUnavailable as unavailable:
             return Plan(outcome=unavailable.outcome)
-        clock, specs = Clock(), []
-        for verdict in batch.verdicts:
-            done = became(verdict, deployer, dry_run=dry_run) if deploy else {}
-            specs.append(
-                Planned(
-                    spec=verdict.listed,
-                    valid=verdict.valid is not None,
-                    problems=verdict.problems,
-                    warnings=verdict.warnings,
-                    next_runs=clock.upcoming(schedules_of(verdict)),
-                    **done,
-                )
+        if not deploy:
+            return of_batch(batch)
+        done = partial(became, deployer=deployer, dry_run=dry_run)
+        return of_batch(batch, done).model_copy(update={"api": client.address})
+
+
+def of_batch(batch: Batch, done: Callable[[Verdict], dict[str, Any]] = lambda _: {}) -> Plan:
+    """What there is to say of judged specs; ``done`` does with each what is to be done, and says it."""
+    clock, specs = Clock(), []
+    for verdict in batch.verdicts:
+        result = done(verdict)
+        specs.append(
+            Planned(
+                spec=verdict.listed,
+                valid=verdict.valid is not None,
+                problems=verdict.problems,
+                warnings=verdict.warnings,
+                next_runs=clock.upcoming(schedules_of(verdict)),
+                **result,
             )
-        outcome = batch.outcome.model_copy(update={"specs": tuple(item.spec for item in specs)})
-        return Plan(outcome=outcome, specs=tuple(specs), api=client.address if deploy else None)
+        )
+    outcome = batch.outcome.model_copy(update={"specs": tuple(item.spec for item in specs)})
+    return Plan(outcome=outcome, specs=tuple(specs))
 
 
 class Clock:

@@ -356,9 +356,9 @@ class Zygote:
         self.broker.receive(protocol.FolderOpened, FOLDER_SECONDS)
         return self.broker.receive_descriptors(1, FOLDER_SECONDS)[0]
 
-    def ask(self, *, warm: bool) -> None:
+    def ask(self) -> None:
         """Ask for one more worker, as ``Fork`` says. Raises ZygoteLost."""
-        self.channel.send(protocol.Fork(warm))
+        self.channel.send(protocol.Fork())
 
     def take(self) -> Worker:
         """A worker that was asked for. Raises HostFailure, ZygoteLost."""

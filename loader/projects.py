@@ -27,6 +27,8 @@ from loader.sources import Project, Root, Script
 T = TypeVar("T")
 GROWTH = 4 << 20
 """Characters by which an outcome may become longer when the files in it get their names."""
+PATHS, LONGEST = 1000, 4096
+"""Paths in one outcome that get their names, each time they are told, and characters that a path may have."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class Namer:
 
     def __init__(self, folder: str, project: Project) -> None:
         self.project, self.left = project, GROWTH
+        self.named: dict[str, str | None] = {"": project.url}
         self.pattern = re.compile(re.escape(folder) + r"(?:/([^\s\"'<>|:,;()\[\]{}]*))?")
 
     def rename(self, value: T) -> T:
@@ -135,11 +138,20 @@ class Namer:
 
     def name(self, found: re.Match[str]) -> str:
         """One file's own location; of what is none, the folder's and what follows."""
-        path = (found[1] or "").rstrip(".")
-        rest = (found[1] or "")[len(path) :]
-        try:
-            name = (self.project.display(path) if path else self.project.url) + rest
-        except SourceError:  # no file of the project has such a name
+        if self.left < 0:
             return found[0]
+        path = (found[1] or "").rstrip(".")
+        if self.left <= 0 or (name := self.name_of(path)) is None:
+            return found[0]
+        name += (found[1] or "")[len(path) :]
         self.left -= max(0, len(name) - len(found[0]))
         return name if self.left >= 0 else found[0]
+
+    def name_of(self, path: str) -> str | None:
+        """What a path of the project is called; None where no file has such a name, or too many are told."""
+        if path not in self.named and len(path) <= LONGEST and len(self.named) <= PATHS:
+            try:
+                self.named[path] = self.project.display(path)
+            except SourceError:
+                self.named[path] = None
+        return self.named.get(path)

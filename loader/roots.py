@@ -11,7 +11,7 @@ from loader.models import Error
 from loader.sources import Script
 from loader.sources.script import SOURCES
 
-MISSING = re.compile(r"No module named '([^\W\d]\w{0,99})[.\w]*'")
+MISSING = re.compile(r"No module named '([^\W\d]\w{0,99})(?:\.[.\w]*)?'")
 MARKS = ("pyproject.toml", "prefect.yaml", "setup.py", "setup.cfg", ".git")
 """What the folder of a project holds."""
 ABOVE = 20

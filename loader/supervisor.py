@@ -60,7 +60,6 @@ class Supervisor:
         self.started = False
         self.packages = ""
         self.closed = False
-        self.under_way = 0
 
     # --- zygote and workers ---
 
@@ -129,11 +128,10 @@ class Supervisor:
                 if root is not None:
                     zygote.ask_folder(root, temporary=temporary)
                 if not self.pool.asked:
-                    zygote.ask(warm=False)
+                    zygote.ask()
                     self.pool = self.pool.asking(1)
                 folder = zygote.take_folder() if root is not None else None
                 worker = self.receive(zygote, folder)
-                self.under_way += 1
                 return worker, folder
             except HostFailure as failure:
                 if isinstance(failure, ZygoteLost):
@@ -226,12 +224,11 @@ class Supervisor:
     def replenish(self) -> None:
         """After a load: ask for the workers that shall wait, now that it does not wait for the processor."""
         with self.lock, contextlib.suppress(ZygoteLost):
-            self.under_way -= 1
             zygote = self.zygote
             if zygote is None or zygote.owner != os.getpid():
                 return
             for _ in range(self.pool.to_ask(0)):
-                zygote.ask(warm=not self.under_way)
+                zygote.ask()
                 self.pool = self.pool.asking(1)
 
     def configure(self, worker: Worker, root: str | None, folder: int | None) -> None:

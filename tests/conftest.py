@@ -1,5 +1,7 @@
 """What all tests share: skips that count as failures, and an interpreter that every user can reach."""
 
+import compileall
+import gc
 import hashlib
 import os
 import shutil
@@ -30,11 +32,39 @@ PACKAGES = ("loader", "worker", "sandbox_profiles")
 NOBODY = 65534
 NO_SKIP = "FLOW_LOADER_TESTS_NO_SKIP"
 """Environment variable: when it is 1, a test that is skipped has failed."""
+INSTALLED = {"agent_python", "installed", "prefect2_python", "prefect_python", "prefect_url"}
+"""Fixtures for which packages are installed."""
 
 
 def pytest_configure():
-    """Who runs tests in the background may ignore Ctrl-C, and so would every command that is tested."""
+    """Who runs tests in the background may ignore Ctrl-C, and so would every command that is tested.
+
+    Nor does each of the thousand processes that are started compile the packages again: what is installed
+    is compiled, too.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in PACKAGES:
+        compileall.compile_dir(ROOT / name, quiet=2)
+    gc.disable()  # what is collected stays to the end
+
+
+def pytest_collection_finish():
+    """What is made from here on is collected as ever; what is there already is not looked at each time."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_collection_modifyitems(items):
+    """Of a test that is marked as sampled, the first case is in the everyday subset; Prefect is in none."""
+    seen = set()
+    for item in items:
+        if INSTALLED & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("sampled"):
+            test = (item.path, item.originalname)
+            if test in seen:
+                item.add_marker(pytest.mark.slow)
+            seen.add(test)
 
 
 def refuse_skip(report):
@@ -129,7 +159,7 @@ def open_code():
     folder = Path(tempfile.mkdtemp(prefix="flow-loader-code-"))
     folder.chmod(0o755)
     for name in PACKAGES:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     yield folder

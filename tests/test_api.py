@@ -18,6 +18,7 @@ import pytest
 
 import loader
 from loader import (
+    DeploymentSpec,
     Flow,
     LoaderClosed,
     LoadError,
@@ -335,6 +336,7 @@ FAILING = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("status", FAILING)
 def test_each_failure_has_an_exception_of_its_own(status):
     """It names the location and carries the outcome; whoever catches ScriptError catches them all."""
@@ -502,6 +504,7 @@ def test_one_warm_loader_serves_every_call_of_a_profile(script):
     assert shared.loader_for("network") not in held
 
 
+@pytest.mark.slow
 def test_a_profile_file_that_changed_is_used_as_it_is_now(script, tmp_path):
     """The caller's file is not remembered from the first load."""
     profile = tmp_path / "own.yaml"
@@ -537,6 +540,7 @@ def test_a_caller_without_a_main_guard_loads_and_leaves_nothing_behind(script):
     assert not Path(f"/proc/{said[1]}").exists()
 
 
+@pytest.mark.slow
 def test_a_fork_of_the_caller_loads_with_workers_of_its_own(script):
     """Also one that used an event loop and was forked while a thread loaded; the caller's go on."""
     said = in_a_process(
@@ -584,7 +588,7 @@ def test_each_function_of_a_script_has_a_twin_for_event_loops(script, name):
 def test_text_and_selection_have_twins_for_event_loops(script):
     """The same answers."""
     located = script(FLOW, "located.py")
-    specs = [Spec("a", flow_name="x"), Spec("b", flow_location=str(located))]
+    specs = [Spec("a", flow_name="x"), DeploymentSpec(name="b", flow_location=str(located))]
 
     async def work():
         flow = await loader.load_flow_from_text_async(FLOW)
@@ -604,11 +608,12 @@ TWINS = {
     "deployment_specs_from_script": loader.deployment_specs_from_script_async,
     "deployment_specs_and_flows_from_script": loader.deployment_specs_and_flows_from_script_async,
     "select_deployment": lambda path: loader.select_deployment_async(
-        [Spec("a", flow_location=str(path))], flow_name="answer"
+        [DeploymentSpec(name="a", flow_location=str(path))], flow_name="answer"
     ),
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", TWINS)
 def test_an_event_loop_goes_on_while_a_script_loads(script, name):
     """Loading is elsewhere."""
@@ -642,6 +647,7 @@ def test_a_profile_that_leaves_the_host_open_warns_at_every_use(tmp_path):
             loader.load_flow_from_script(script, profile="development")
 
 
+@pytest.mark.slow
 def test_cancelled_loads_leave_no_descriptor(script):
     """Also where the event loop is closed before their workers are dead."""
     path = script("import time; time.sleep(20)\n")

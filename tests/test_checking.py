@@ -169,6 +169,7 @@ def test_a_location_beside_a_function_is_no_entrypoint(loader, tmp_path):
         loader.check(tmp_path / "a.py:g", function="f")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
@@ -390,9 +391,9 @@ def test_a_schema_that_judges_nothing_is_refused(name, monkeypatch):
         "properties": {"x": UNUSABLE[name], "y": {"type": "integer"}},
         "definitions": {"loop": {"$ref": "#/definitions/loop"}, **BOMB},
     }
-    started = time.monotonic()
+    started = time.process_time()
     reasons, _ = fit(schema, {"x": 1, "y": "wrong"}, seconds=0.5)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
     assert (reasons[0].kind, reasons[0].parameter) == (Kind.UNUSABLE_SCHEMA, "x")
     assert reasons[1].parameter == "y"
 
@@ -407,9 +408,9 @@ def test_a_schema_that_judges_nothing_is_refused(name, monkeypatch):
 )
 def test_regular_expressions_are_not_tried(schema):
     """They can take for ever; that they were left out is told, whatever draft a part says it is of."""
-    started = time.monotonic()
+    started = time.process_time()
     reasons, warnings = fit({"properties": {"x": schema}}, {"x": "a" * 40 + "!"})
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert (reasons, warnings) == ([], ("pattern of parameter x was not tried",))
 
 
@@ -449,6 +450,7 @@ ALIKE = [place * (2**61 - 1) for place in range(100_000)]
 """Integers that all have one hash."""
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("schema", "value", "told", "seconds"),
     [

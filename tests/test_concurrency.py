@@ -140,12 +140,12 @@ def metadata(outcome):
     ).encode()
 
 
+@pytest.mark.slow
 def test_a_load_waits_only_as_long_as_its_own_script(loader):
     """A neighbour that hangs holds nobody up."""
-    hanging = threading.Thread(target=loader.load_text, args=(script("hangs", 1),), kwargs={"timeout": 3})
+    hanging = threading.Thread(target=loader.load_text, args=(script("hangs", 1),), kwargs={"timeout": 4})
     hanging.start()
-    started = time.monotonic()
     for number in range(5):
         check("loaded", number, loader.load_text(script("loaded", number)))
-    assert time.monotonic() - started < 2.5
+    assert hanging.is_alive()
     hanging.join()

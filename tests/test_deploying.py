@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import re
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import warnings
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID
 
@@ -141,6 +144,33 @@ def test_storage_blocks_are_named_after_what_they_are_for(script, registry):
     record = created(only_spec(script()), registry)
     _, block = documents.parse_blockstorage(record.flow_data)
     assert registry.read_block(block).name == "greet-often-7-1"
+
+
+def block_names(registry):
+    with closing(sqlite3.connect(registry.address)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM blocks ORDER BY name")]
+
+
+@pytest.mark.filterwarnings("ignore:.*only be usable from the current machine")
+def test_storage_that_changes_back_and_forth_leaves_no_more_blocks(script, registry):
+    """What is registered for a deployment is taken again."""
+    for kind in ("Local Storage", "Temporary Local Storage") * 3:
+        only_spec(script()).with_values(flow_storage={"type": kind}).create_deployment(registry)
+    assert block_names(registry) == ["greet-often-7-0", "greet-often-7-1"]
+
+
+def test_a_new_storage_block_does_not_ask_for_all_that_are_there(script, registry, tmp_path, monkeypatch):
+    """However often a deployment's storage has changed, the next change takes no longer."""
+    for number in range(30):
+        registry.create_block(f"greet-often-7-{number}", "Local Storage", {"storage_path": f"/{number}"})
+    asked = []
+    for name in ("read_block_by_name", "create_block"):
+        ask = getattr(registry, name)
+        monkeypatch.setattr(registry, name, lambda *given, ask=ask: [asked.append(given), ask(*given)][1])
+    record = created(only_spec(script()), registry)
+    _, block = documents.parse_blockstorage(record.flow_data)
+    assert re.fullmatch("greet-often-7-[-0-9a-f]{36}", registry.read_block(block).name)
+    assert len(asked) < 20
 
 
 def test_a_default_storage_serves_every_runner(script, registry, tmp_path):
@@ -317,6 +347,7 @@ WRITER = """\
 """
 
 
+@pytest.mark.slow
 def test_two_processes_deploy_at_once(script, registry, tmp_path):
     """The same flow, the same storage, the same file: everything is there once."""
     writer = tmp_path / "writer.py"

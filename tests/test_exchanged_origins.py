@@ -81,6 +81,7 @@ NAMED = [
 ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("name", "root"), NAMED)
 def test_the_folder_is_the_same_while_specs_are_judged(project, registry, monkeypatch, name, root):
     """Whatever it is called, and whether the script or the caller names it."""

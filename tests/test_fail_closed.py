@@ -65,6 +65,7 @@ def refused(found, guarantee, *words):
         assert word in message + found["error"]["hint"]
 
 
+@pytest.mark.slow
 def test_a_container_that_forbids_namespaces_is_refused():
     """As default container filters do; the remedy names the profile that needs none."""
     refused(outcome("forbid('unshare', 'clone3')"), "filesystem", "seccomp filter", "no-namespaces")
@@ -75,6 +76,7 @@ def test_a_kernel_without_landlock_is_refused():
     refused(outcome("forbid('landlock_create_ruleset', errno=38)"), "filesystem", "landlock")
 
 
+@pytest.mark.slow
 def test_a_kernel_without_landlock_at_boot_is_refused():
     """Built in but not enabled answers EOPNOTSUPP, and the boot parameter is the remedy."""
     refused(outcome("forbid('landlock_create_ruleset', errno=95)"), "filesystem", "boot", "lsm=")
@@ -87,11 +89,13 @@ def test_a_host_without_seccomp_filters_is_refused():
     assert "network" in found["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_host_that_lets_no_mount_be_made_is_refused():
     """A private root is what hides the host."""
     refused(outcome("forbid('open_tree', 'fsopen')"), "filesystem", "seccomp filter")
 
 
+@pytest.mark.slow
 def test_used_up_user_namespaces_are_refused(open_python, open_code):
     """The limit of namespaces is named, with the setting that raises it."""
     host = f"""
@@ -121,6 +125,7 @@ def test_a_script_that_could_not_be_confined_was_never_sent(tmp_path):
             listener.accept()
 
 
+@pytest.mark.slow
 def test_best_effort_goes_on_and_says_so(tmp_path):
     """A guarantee that is not required may be missing; the outcome's facts show it."""
     profile = tmp_path / "own.yaml"
@@ -134,6 +139,7 @@ def test_best_effort_goes_on_and_says_so(tmp_path):
     assert levels["syscalls"] == "full"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("profile", ["strict", "no-namespaces", "network", "development"])
 def test_every_profile_of_ours_holds_here(profile):
     """On this host each built-in profile gives every guarantee at the level it demands."""

@@ -249,6 +249,17 @@ def test_what_is_left_when_the_time_is_over_is_not_run(finder, home, loads):
     assert loads == [str(home / "flow.py")]
 
 
+def test_what_was_forgotten_is_not_read_when_the_time_is_over(finder, home):
+    """What is held is still given."""
+    found = finder()
+    found.flow(spec(str(home / "flow.py")))
+    found.until = 0.0
+    assert found.content(spec(str(home / "flow.py"))) == (home / "flow.py").read_bytes()
+    found.scripts.clear()
+    with pytest.raises(SourceError, match="the batch's time is over"):
+        found.content(spec(str(home / "flow.py")))
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers with a script whose flow is named after the query."""
 
@@ -273,7 +284,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def web():
     """The URL of a small server."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

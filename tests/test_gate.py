@@ -271,6 +271,7 @@ def test_a_chain_of_causes_is_bounded_like_any_depth():
 MANY = 1 << 18
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "data",
     [
@@ -301,6 +302,7 @@ def test_a_frame_that_wants_to_be_large_in_memory_is_refused_cheaply(data):
     assert isinstance(judged(data), Violation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("item", "weight"), [(b"\x90", gate.CONTAINER), (b"\x80", gate.CONTAINER), (b"\x01", 1)]
 )
@@ -317,6 +319,7 @@ def test_parts_are_bounded_to_the_last_one(item, weight):
     assert "too many parts" in str(answer)
 
 
+@pytest.mark.slow
 def test_a_map_of_many_keys_is_refused():
     """Each costs a hundred bytes in memory, whatever it is on the wire."""
     keys = b"".join(b"\xa4" + b"%04x" % number + b"\x01" for number in range(1 << 16))

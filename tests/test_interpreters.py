@@ -82,6 +82,7 @@ def test_place_without_a_python_is_refused_by_name(tmp_path):
             interpreter(given)
 
 
+@pytest.mark.slow
 def test_outcome_says_which_interpreter_ran_the_script(script, prefect2_python):
     """Its path and version are facts; the script sees that environment."""
     with FlowLoader(python=prefect2_python) as loader:
@@ -92,6 +93,7 @@ def test_outcome_says_which_interpreter_ran_the_script(script, prefect2_python):
     assert flow.name == str(tuple(map(int, version.split(".")[:2])))
 
 
+@pytest.mark.slow
 def test_command_takes_an_interpreter_and_a_dialect(capsys, script, prefect_python):
     """The seed API can be asked for where Prefect is installed."""
     words = ["load", str(script), "--python", prefect_python, "--format", "json"]
@@ -138,6 +140,7 @@ def environment(tmp_path_factory):
     return folder, packages
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
@@ -167,6 +170,7 @@ def test_broken_prefect_is_named_and_not_passed_over(script, environment, monkey
         assert loader.load(script).status == "loaded"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", ["exec sleep 1000", "exec yes", "exit 3"])
 def test_program_that_is_asked_what_it_is_leaves_nothing(tmp_path, monkeypatch, last):
     """Whatever it starts ends with it, and no more is kept of what it says than a pipe holds."""
@@ -181,6 +185,7 @@ def test_program_that_is_asked_what_it_is_leaves_nothing(tmp_path, monkeypatch, 
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_environment_that_hangs_is_named_and_ends_without_its_supervisor(script, environment, monkeypatch):
     """Before any code of ours runs in it, nobody else would end it."""
     folder, packages = environment

@@ -2,9 +2,8 @@
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LOADER = sorted((ROOT / "loader").rglob("*.py"))
@@ -31,6 +30,7 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes(), filename=name(path))
 
@@ -56,86 +56,100 @@ def within(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-@pytest.mark.parametrize("path", LOADER, ids=name)
-def test_loader_imports_only_the_protocol_from_worker(path):
+def test_loader_imports_only_the_protocol_from_worker():
     """The trusted side shares one module with the code that runs beside foreign code."""
     assert not {
-        module
+        (name(path), module)
+        for path in LOADER
         for module in imports(path)
         if within(module, "worker") and not within(module, "worker.protocol")
     }
 
 
-@pytest.mark.parametrize("path", WORKER, ids=name)
-def test_worker_imports_only_the_standard_library_and_itself(path):
+def test_worker_imports_only_the_standard_library_and_itself():
     """A worker runs in any environment, and nothing trusted can be reached from it."""
-    allowed = {*sys.stdlib_module_names, "worker"} | (
-        {"msgpack"} if name(path) == "worker/framing.py" else set()
-    )
-    if name(path) == "worker/preload.py":
-        allowed.add("<computed>")  # what the profile says
-    if name(path) == "worker/dialects/prefect/installed.py":
-        allowed |= {"prefect", "<computed>"}  # the Prefect that the script's own interpreter has
-    strangers = {module for module in imports(path) if module.split(".")[0] not in allowed}
-    assert not strangers
+    more = {
+        "worker/framing.py": {"msgpack"},
+        "worker/preload.py": {"<computed>"},  # what the profile says
+        # The Prefect that the script's own interpreter has.
+        "worker/dialects/prefect/installed.py": {"prefect", "<computed>"},
+    }
+    allowed = {*sys.stdlib_module_names, "worker"}
+    assert not {
+        (name(path), module)
+        for path in WORKER
+        for module in imports(path)
+        if module.split(".")[0] not in allowed | more.get(name(path), set())
+    }
 
 
-@pytest.mark.parametrize("path", [path for path in LOADER if name(path) != "loader/process.py"], ids=name)
-def test_only_one_file_of_the_loader_starts_processes(path):
+def starts_a_process(node: ast.AST) -> bool:
+    """Whether it is a function of the standard library that starts one."""
+    if not isinstance(node, ast.Attribute):
+        return False
+    owner = ast.unparse(node.value).split(".")[-1]
+    return node.attr in SPAWNS.get(owner, ()) or (owner == "os" and node.attr.startswith(("exec", "spawn")))
+
+
+def test_only_one_file_of_the_loader_starts_processes():
     """Who spawns, kills and reaps is one file."""
     taken = {f"{owner}.{function}" for owner, functions in SPAWNS.items() for function in functions}
-    for module in imports(path):
-        assert module not in taken
-        assert not any(within(module, spawner) for spawner in SPAWNERS)
-    for node in ast.walk(parse(path)):
-        if isinstance(node, ast.Attribute):
-            owner = ast.unparse(node.value).split(".")[-1]
-            starts = node.attr in SPAWNS.get(owner, ()) or (
-                owner == "os" and node.attr.startswith(("exec", "spawn"))
-            )
-            assert not starts, f"{name(path)}:{node.lineno}: {ast.unparse(node)}"
+    others = [path for path in LOADER if name(path) != "loader/process.py"]
+    assert not {
+        (name(path), module)
+        for path in others
+        for module in imports(path)
+        if module in taken or any(within(module, spawner) for spawner in SPAWNERS)
+    }
+    assert not {
+        f"{name(path)}:{node.lineno}: {ast.unparse(node)}"
+        for path in others
+        for node in ast.walk(parse(path))
+        if starts_a_process(node)
+    }
 
 
-@pytest.mark.parametrize("path", [*LOADER, *WORKER], ids=name)
-def test_no_file_is_too_long_to_be_read_at_once(path):
+def test_no_file_is_too_long_to_be_read_at_once():
     """A file has one purpose; one that is longer has two."""
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES_CAP
+    lines = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in (*LOADER, *WORKER)}
+    assert not {file: count for file, count in lines.items() if count > LINES_CAP}
 
 
-@pytest.mark.parametrize("path", [*LOADER, *WORKER], ids=name)
-def test_every_module_says_what_it_is_for(path):
+def test_every_module_says_what_it_is_for():
     """A module begins with a docstring."""
-    assert ast.get_docstring(parse(path))
+    assert not {name(path) for path in (*LOADER, *WORKER) if not ast.get_docstring(parse(path))}
 
 
-@pytest.mark.parametrize("path", WORKER, ids=name)
-def test_every_worker_module_says_what_it_runs_beside(path):
+def test_every_worker_module_says_what_it_runs_beside():
     """Whoever edits it must know who may have changed everything around it."""
-    assert "foreign code" in " ".join((ast.get_docstring(parse(path)) or "").split())
+    said = {name(path): " ".join((ast.get_docstring(parse(path)) or "").split()) for path in WORKER}
+    assert not {file for file, docstring in said.items() if "foreign code" not in docstring}
 
 
-@pytest.mark.parametrize("path", [path for path in LOADER if path.name == "__init__.py"], ids=name)
-def test_packages_of_the_loader_only_name_what_is_public(path):
-    """An `__init__` re-exports and holds nothing else."""
+def more_than_names(path: Path) -> set[str]:
+    """What a module has besides a docstring, imports and a list of its names."""
     docstring, *rest = parse(path).body
-    assert isinstance(docstring, ast.Expr)
-    for node in rest:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            rest += node.body
-            rest.remove(node)
-    for node in rest:
-        listing = isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [
-            "__all__"
-        ]
-        assert listing or isinstance(node, ast.Import | ast.ImportFrom), f"{name(path)}:{node.lineno}"
+    assert isinstance(docstring, ast.Expr), name(path)
+    typed = [node for node in rest if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    rest = [*(node for node in rest if node not in typed), *(node for part in typed for node in part.body)]
+    return {
+        f"{name(path)}:{node.lineno}"
+        for node in rest
+        if not isinstance(node, ast.Import | ast.ImportFrom)
+        and not (
+            isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]
+        )
+    }
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in (*LOADER, *WORKER) if path.name != "__init__.py"], ids=name
-)
-def test_every_module_is_in_a_package_that_ships(path):
+def test_packages_of_the_loader_only_name_what_is_public():
+    """An `__init__` re-exports and holds nothing else."""
+    assert not set().union(*(more_than_names(path) for path in LOADER if path.name == "__init__.py"))
+
+
+def test_every_module_is_in_a_package_that_ships():
     """A folder without an `__init__` would be missing from what is installed."""
-    assert (path.parent / "__init__.py").exists()
+    assert not {name(path) for path in (*LOADER, *WORKER) if not (path.parent / "__init__.py").exists()}
 
 
 def test_there_is_something_to_read():

@@ -89,6 +89,7 @@ def test_a_killed_supervisor_leaves_no_process_and_no_mount():
     assert mounts() == before
 
 
+@pytest.mark.slow
 def test_a_supervisor_killed_while_it_starts_its_first_zygote_leaves_nothing():
     """There is no moment at which the zygote's processes do not depend on their supervisor."""
     for delay in (0.15, 0.25, 0.3, 0.35, 0.4, 0.45):

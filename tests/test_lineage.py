@@ -10,12 +10,15 @@ from loader import (
     EmbeddedRegistry,
     Flow,
     FlowLoader,
+    SelectionError,
     SourceError,
     deployment_specs_and_flows_from_script,
     deployment_specs_from_script,
+    lineage,
     load_flow_from_deployment,
     load_flow_from_script,
     load_flow_from_text,
+    select_deployment,
 )
 from loader.client import documents
 
@@ -129,6 +132,35 @@ def test_a_link_or_another_folder_in_its_place_leads_nowhere(folder, registry, t
     shutil.copytree(tmp_path / "away", folder, symlinks=True)
     with pytest.raises(SourceError):
         deployed(flow, registry)
+
+
+NAMELESS = """\
+from prefect.deployments import DeploymentSpec
+DeploymentSpec(name="inside", flow_location={inside!r})
+DeploymentSpec(name="outside", flow_location={outside!r})
+"""
+
+
+def test_claims_lead_no_further_when_a_deployment_is_selected(folder, tmp_path):
+    """Those of a load, and those of a plan: a flow's name is found out below the folder alone."""
+    inside, outside = script(folder), script(tmp_path, "outside.py")
+    path = folder / "deployments.py"
+    path.write_text(NAMELESS.format(inside=str(inside), outside=str(outside)))
+    manifest = folder / "m.yaml"
+    manifest.write_text(
+        f"- {{name: inside, flow_location: {inside}}}\n- {{name: outside, flow_location: {outside}}}\n"
+    )
+    with FlowLoader() as loader:
+        found = [loader.load(path).specs, [item.spec for item in loader.specs(manifest).specs]]
+    for specs in found:
+        unnamed = [dataclasses.replace(spec, flow_name=None) for spec in specs]
+        for spec, claim in zip(unnamed, specs, strict=True):
+            lineage.found_in(spec, lineage.home_of(claim))
+        assert select_deployment(unnamed, "inside", "answer").name == "inside"
+        with pytest.raises(SelectionError) as caught:
+            select_deployment(unnamed, "outside", "answer")
+        assert "names it, and it lies outside" in str(caught.value.__notes__)
+        assert select_deployment(unnamed, "outside", "answer", root=tmp_path).name == "outside"
 
 
 def test_where_a_flow_was_found_is_no_fact_of_it(folder):

@@ -212,6 +212,7 @@ def test_what_is_not_utf8_is_refused_with_its_place():
     assert said(SPEC.encode("utf-16-le")) == ["line 1: the character '\\x00' is not allowed"]
 
 
+@pytest.mark.slow
 def test_more_specs_than_the_cap_are_refused():
     """The first of them are still read."""
     entries = parse("- flow_location: f.py\n" * (ENTRY_CAP + 1), PLACE)

@@ -41,12 +41,14 @@ def test_a_script_without_a_main_guard_is_not_run_again(tmp_path):
     assert done.stdout.split() == ["once", "loaded"]
 
 
+@pytest.mark.slow
 def test_a_repl_can_load():
     """What is typed at a prompt has no file."""
     typed = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom loader import FlowLoader\nprint({LOAD})\n"
     assert run("", "-i", "-q", stdin=typed)[-1] == "loaded"
 
 
+@pytest.mark.slow
 def test_a_thread_that_ends_does_not_take_the_workers_with_it():
     """The zygote is started by one thread and used by others after it."""
     code = f"""
@@ -60,6 +62,7 @@ def test_a_thread_that_ends_does_not_take_the_workers_with_it():
     assert run(code) == ["loaded"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("library", ["multiprocessing", "multiprocess"])
 def test_a_daemonic_process_can_load(library):
     """Daemonic processes, such as a Dask worker's, may not have children of those libraries."""
@@ -78,6 +81,7 @@ def test_a_daemonic_process_can_load(library):
     assert run(code) == ["loaded"]
 
 
+@pytest.mark.slow
 def test_a_forked_child_gets_a_zygote_of_its_own():
     """A loader that is used on both sides of a fork mixes up no answers and kills nothing of the parent's."""
     code = f"""
@@ -94,6 +98,7 @@ def test_a_forked_child_gets_a_zygote_of_its_own():
     assert run(code) == ["0", "loaded", "loaded"]
 
 
+@pytest.mark.slow
 def test_closed_standard_streams_are_no_hindrance():
     """A daemon may have closed descriptors 0 to 2 before it loads."""
     code = f"""
@@ -108,6 +113,7 @@ def test_closed_standard_streams_are_no_hindrance():
     assert run(code) == ["loaded"]
 
 
+@pytest.mark.slow
 def test_the_callers_folder_arguments_and_path_stay_as_they_were(tmp_path):
     """A load changes nothing of the caller's process."""
     (tmp_path / "flows.py").write_text(FLOW)

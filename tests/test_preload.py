@@ -72,6 +72,7 @@ def test_script_beside_a_module_of_a_preloaded_name_gets_its_own(profile, enviro
         assert [flow.name for flow in loader.load(alone).flows] == ["the environment"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -99,6 +100,7 @@ def test_module_that_cannot_be_preloaded_is_refused_by_its_own_name(profile, env
     assert reason in message
 
 
+@pytest.mark.slow
 def test_module_that_does_not_come_to_an_end_is_refused_by_its_name(profile, environment, monkeypatch):
     """A start has a time limit, and who used it up is known."""
     monkeypatch.setattr("loader.process.START_SECONDS", 3.0)

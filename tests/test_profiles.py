@@ -256,9 +256,9 @@ def test_all_mistakes_of_a_file_are_listed_at_once_in_order(mistakes):
 )
 def test_bombs_and_odd_yaml_are_refused_with_a_line_in_bounded_time(mistakes, text):
     """Nothing but strict YAML is looked at."""
-    started = time.monotonic()
+    started = time.process_time()
     assert all(re.match(r"line \d+: ", line) for line in mistakes(text))
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_profile_that_is_nowhere_is_refused_with_the_likely_name():

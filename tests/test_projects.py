@@ -16,7 +16,7 @@ import pytest
 
 from loader import FlowLoader, SourceError, Status
 from loader.process import FIXED_ENVIRONMENT
-from loader.projects import GROWTH, Namer, placed
+from loader.projects import GROWTH, PATHS, Namer, placed
 from loader.sources import Project, read
 
 ROOT = Path(__file__).parents[1]
@@ -98,6 +98,7 @@ def test_a_remote_folder_is_a_project(loader, temporary):
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("code", "status"),
     [
@@ -203,6 +204,35 @@ def test_long_locations_do_not_make_outcomes_without_end():
     assert len(told) <= len(said) + GROWTH
     assert told.startswith("memory://")
     assert told.endswith("/tmp/x/m.py ")
+
+
+class Counting(Project):
+    """A project that counts how often it is asked for a file's name."""
+
+    asked = 0
+
+    def display(self, name):
+        Counting.asked += 1
+        return super().display(name)
+
+
+@pytest.mark.parametrize(
+    ("said", "most"),
+    [
+        ("/tmp/x/m.py " * 300_000, 1),
+        ("/tmp/x/m.py/" + "a" * (4 << 20), 0),
+        (" ".join(f"/tmp/x/{number}" for number in range(300_000)), PATHS),
+        (" ".join(f"/tmp/x/{'a' * 1000}{number}" for number in range(4000)), PATHS),
+    ],
+    ids=["same", "long", "many", "many and long"],
+)
+def test_names_are_made_a_bounded_number_of_times(monkeypatch, said, most):
+    """However often a script says its folder: what it says is read when its time is over."""
+    monkeypatch.setattr(Counting, "asked", 0)
+    project = Counting(url="memory://" + "a" * 20, entry="m.py", files={"m.py": b""})
+    told = Namer("/tmp/x", project).rename(said)
+    assert Counting.asked <= most
+    assert told.startswith("memory://") == bool(most)
 
 
 def descriptors():

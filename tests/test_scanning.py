@@ -220,6 +220,7 @@ def test_who_stops_asking_ends_it(registry, tmp_path):
         assert descriptors() <= before
 
 
+@pytest.mark.slow
 def test_asynchronously(loader, registry, tmp_path):
     """The event loop goes on meanwhile, and a scan that is cancelled ends at once."""
     made(tmp_path, a_dot_py=FLOW.format(name="a"), b_dot_py=FLOW.format(name="b"))
@@ -405,12 +406,13 @@ def test_rules_mean_what_they_mean_to_git(tmp_path):
 def test_no_pattern_takes_for_ever(pattern):
     """What is scanned is somebody else's folder, and its ignore files are theirs, too."""
     rules = ignoring.parse(f"{pattern}\n".encode() * 20, 0, ignoring.Budget(10_000_000))
-    started = time.monotonic()
+    started = time.process_time()
     ignoring.is_left_out((rules,), ("a" * 250,), folder=False)
     ignoring.is_left_out((rules,), ("a",) * 1000, folder=False)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
+@pytest.mark.slow
 def test_rules_that_take_too_long_are_a_problem(tmp_path):
     """Of their folder: what lies beside it is found."""
     made(tmp_path, hostile___dot_gitignore=f"*{'a' * 100}b?\n" * 2_000, other__a_dot_py="")
@@ -471,6 +473,6 @@ def test_ignore_files_of_any_size(tmp_path):
     """Their beginning counts."""
     (tmp_path / ".gitignore").write_bytes(b"\xff\n*.tmp\r\nb.py\r\n" + b"x\n" * 1_000_000)
     made(tmp_path, a_dot_py="", b_dot_py="")
-    started = time.monotonic()
+    started = time.process_time()
     assert walked(tmp_path)[0] == ["a.py"]
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2

@@ -150,11 +150,11 @@ def test_a_rule_must_be_one(rule, reason):
 @given(st.text(max_size=300) | st.text(alphabet="FREQ=DAILY;:,\nBYMOTH0123456789+-TZ", max_size=300))
 def test_no_text_of_a_rule_breaks_or_delays_the_check(text):
     """Whatever is written is taken or refused, at once."""
-    started = time.monotonic()
+    started = time.process_time()
     for rule in (text, f"FREQ=DAILY;{text}", f"DTSTART:{text}\nFREQ=DAILY", f"RDATE:{text}"):
         with contextlib.suppress(ValidationError):
             RRuleSchedule(rrule=rule)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("line", ["\n".join(["FREQ=DAILY;BYHOUR={h};BYMINUTE={s}"] * 4), "RDATE:{dates}"])
@@ -165,9 +165,9 @@ def test_the_largest_texts_are_checked_at_once(line):
         s=",".join(map(str, range(60))),
         dates=",".join(["20200101T000000"] * 100),
     )
-    started = time.monotonic()
+    started = time.process_time()
     RRuleSchedule(rrule=text)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 # --- both sides ----------------------------------------------------------------------------------

@@ -25,10 +25,10 @@ BOUND = 2.0
 
 
 def problems(text: str) -> list[str]:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(StrictYamlError) as caught:
         read(text)
-    assert time.monotonic() - started < BOUND
+    assert time.process_time() - started < BOUND
     return [str(problem) for problem in caught.value.problems]
 
 

@@ -266,6 +266,7 @@ rules = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(rules, st.datetimes(wall(2020), wall(2020, 2)), st.integers(-3, 70))
 def test_rules_that_are_entered_late_are_the_same(text, start, days):

@@ -79,7 +79,7 @@ def close_others(keep: Tuple[int, ...]) -> None:
     os.closerange(low, os.sysconf("SC_OPEN_MAX"))
 
 
-def live(worker: confine.Confinement, pipes: Pipes, parent: int, needed: List[pages.Piece]) -> None:
+def live(worker: confine.Confinement, pipes: Pipes, parent: int, needed: List[pages.Wish]) -> None:
     """Everything after the fork. Never returns."""
     leave, complain = os._exit, traceback.print_exc
     code = EXIT_LOST
@@ -149,9 +149,7 @@ def reply(worker: confine.Confinement, replies: Replies, load: protocol.Load) ->
     streams = (sys.stdout, sys.stderr)
     ballast = mmap.mmap(-1, BALLAST)
     gc.enable()
-    folder = worker.folder
-    way = None if folder is None else closed.by_descriptor(folder)
-    places = reads.places(None if folder is None else folder.path, way, worker.policy.read)
+    places = told_of(worker) if load.trace else None
     outcome = script.execute(load, tell, forbids=forbidden(worker.policy), places=places)
     ballast.close()
     for stream in streams:
@@ -163,6 +161,13 @@ def reply(worker: confine.Confinement, replies: Replies, load: protocol.Load) ->
         frame = encode(too_large(outcome, len(frame) - protocol.HEADER.size, worker.policy.result))
     deliver(frame)
     return True
+
+
+def told_of(worker: confine.Confinement) -> reads.Places:
+    """The places of which it is told what the script reads there."""
+    folder = worker.folder
+    way = None if folder is None else closed.by_descriptor(folder)
+    return reads.places(None if folder is None else folder.path, way, worker.policy.read)
 
 
 def forbidden(policy: protocol.Policy) -> FrozenSet[str]:

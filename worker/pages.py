@@ -11,25 +11,31 @@ import array
 import contextlib
 import ctypes
 import itertools
+import operator
 import os
 import traceback
-from typing import Callable, Iterator, List, Tuple
+from typing import Any, Callable, Iterable, Iterator, List, Tuple
 
 from .confine import kernel
 
 Piece = Tuple[int, int, int]
 """Address, length and what to ask of the kernel."""
+Wish = Tuple[Any, int]
+"""The addresses and lengths of several pieces, one after the other, and what to ask of the kernel for all."""
+MANY = 1024
+"""Pieces that the kernel takes at once."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 PRESENT, OF_FILE, ALONE = 1 << 63, 1 << 61, 1 << 56
 """What the kernel says of a page: it is there, it is a file's, no other process has it."""
 POPULATE_READ, POPULATE_WRITE = 22, 23
 ENTRY = 8
 """Bytes in which the kernel tells of a page."""
+ADVICE = operator.itemgetter(2)
 madvise = kernel.libc.madvise
 madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
-def needed_for(rehearse: Callable[[], None]) -> List[Piece]:
+def needed_for(rehearse: Callable[[], None]) -> List[Wish]:
     """What a fork of this process needs for ``rehearse``; nothing where the kernel does not tell."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     scout = os.fork()
@@ -46,7 +52,15 @@ def needed_for(rehearse: Callable[[], None]) -> List[Piece]:
     with os.fdopen(reading, "rb") as end:
         told = array.array("Q", end.read())
     os.waitpid(scout, 0)
-    return list(zip(told[::3], told[1::3], told[2::3]))
+    return list(wishes(list(zip(told[::3], told[1::3], told[2::3]))))
+
+
+def wishes(needed: Iterable[Piece]) -> Iterator[Wish]:
+    """Many pieces at a time, in the form that the kernel takes."""
+    for asked, same in itertools.groupby(sorted(needed, key=ADVICE), ADVICE):
+        while some := list(itertools.islice(same, MANY)):
+            numbers = [number for piece in some for number in piece[:2]]
+            yield (ctypes.c_size_t * len(numbers))(*numbers), asked
 
 
 def own() -> Iterator[Piece]:
@@ -87,7 +101,13 @@ def wanted(entry: int) -> int:
     return POPULATE_WRITE if entry & ALONE else 0
 
 
-def take(needed: List[Piece]) -> None:
+def take(needed: List[Wish]) -> None:
     """Have them now. What cannot be had is had when it is needed."""
-    for address, length, advice in needed:
-        madvise(address, length, advice)
+    own = os.pidfd_open(os.getpid())
+    for places, advice in needed:
+        try:
+            kernel.syscall("process_madvise", "pages: take", own, places, len(places) // 2, advice, 0)
+        except kernel.StepFailed:  # older kernels take one piece at a time
+            for address, length in zip(places[::2], places[1::2]):
+                madvise(address, length, advice)
+    os.close(own)

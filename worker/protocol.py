@@ -47,7 +47,7 @@ from .framing import Violation as Violation
 from .framing import encode as encode
 from .framing import unpack
 
-VERSION = 3
+VERSION = 4
 """Both sides must agree on it; it changes when a message does."""
 
 AUTO = "auto"
@@ -185,12 +185,7 @@ class FolderOpened:
 
 @dataclass(frozen=True)
 class Fork:
-    """Ask for one more idle worker; a ``warm`` one copies ahead of time what its load will write to.
-
-    That makes its load quicker and costs the processor a little more, so not while others wait for it.
-    """
-
-    warm: bool = False
+    """Ask for one more idle worker."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +225,8 @@ class Ready:
 class Load:
     """The script. ``root`` becomes its working directory; without one it runs in its scratch space.
 
-    ``dialect`` is ``auto``, or the one to read it with. ``details`` asks for what deploying its specs needs.
+    ``dialect`` is ``auto``, or the one to read it with. ``details`` asks for what deploying its specs needs,
+    ``trace`` for what it reads.
     ``paths`` are the folders in which its imports are looked for, the first one first, and by default its
     own: a script that lies right in none of them is the module of its name inside of its packages.
     """
@@ -242,6 +238,7 @@ class Load:
     dialect: str
     details: bool = False
     paths: Tuple[str, ...] = ()
+    trace: bool = False
 
 
 @dataclass(frozen=True)
@@ -257,8 +254,8 @@ class Found:
 class Loaded:
     """The script ran to its end. ``details`` has one for each spec, in order, if they were asked for.
 
-    ``sources`` are the files and folders that it read, below its root by their path in it; None if that is
-    not known in full.
+    ``sources`` are the files and folders that it read, below its root by their path in it; None if nobody
+    asked, or that is not known in full.
     """
 
     flows: Tuple[Flow, ...]

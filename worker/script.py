@@ -48,24 +48,24 @@ def execute(
     emit: Emit,
     *,
     forbids: FrozenSet[str] = frozenset(),
-    places: reads.Places = (),
+    places: Optional[reads.Places] = None,
 ) -> Reply:
     """Run a script; returns what it defined or how it failed, and never raises for what it does.
 
     ``emit`` is given each flow, spec and notice at once, so that they outlive a crash. ``forbids`` names
     the guarantees (``network``, ``processes``) of which a forbidden act is noted though the script
-    swallows its error, ``places`` are those of which it is told what the script read. The interpreter is left
-    as the script left it: one process, one script.
+    swallows its error, ``places`` are those of which it is told what the script read, if that is asked. The
+    interpreter is left as the script left it: one process, one script.
     """
     reply = Run(load, emit, forbids, places).reply()
-    return changed(reply, sources=watch.has_read())
+    return reply if places is None else changed(reply, sources=watch.has_read())
 
 
 class Run:
     """One script, from its bytes to the reply."""
 
     def __init__(
-        self, load: protocol.Load, emit: Emit, forbids: FrozenSet[str], places: reads.Places
+        self, load: protocol.Load, emit: Emit, forbids: FrozenSet[str], places: Optional[reads.Places]
     ) -> None:
         self.load = load
         self.forbids, self.places = forbids, places
@@ -96,7 +96,8 @@ class Run:
     def run(self, code: CodeType) -> None:
         """Run the compiled script as a module of its own, with its surroundings as it expects them."""
         module = self.surround(code)
-        watch.reading(reads.Reads(self.load.filename, self.places))
+        if self.places is not None:
+            watch.reading(reads.Reads(self.load.filename, self.places))
         try:
             if type(module) is str:
                 self.namespace = vars(imports.bring(module))

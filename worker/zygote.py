@@ -27,8 +27,8 @@ from .dialects.prefect import installed
 HOST_NAME = b"worker"
 PATH = tuple(entry for entry in sys.path if entry.isprintable())
 """Where the interpreter finds its own, before anything of it is hidden."""
-SEASONS = 8
-"""Loads after which what every one of them runs is specialised."""
+SEASONS = 4
+"""Loads, of two flows each, after which what every flow runs is specialised."""
 IDLE = 10
 """Milliseconds without a wish after which a chore is done."""
 
@@ -59,7 +59,7 @@ class Zygote:
     program: bytes = b""
     children: Dict[int, Child] = field(default_factory=dict)
     forked: int = 0
-    needed: List[pages.Piece] = field(default_factory=list)
+    needed: List[pages.Wish] = field(default_factory=list)
 
     # --- before the first fork ---
 
@@ -109,14 +109,10 @@ class Zygote:
 
     def chores(self) -> Iterator[bool]:
         """What makes the loads of later forks quicker, a little at a time; true while there is more to do."""
-        gc.unfreeze()
-        gc.collect()
         for _ in range(SEASONS):
+            script.season()
             gc.freeze()
             yield True
-            script.season()
-        gc.freeze()
-        yield True
         self.needed = pages.needed_for(script.rehearse_once)
 
     # --- serving ---
@@ -135,13 +131,13 @@ class Zygote:
                     poll.unregister(descriptor)
                     self.reap(self.children.pop(descriptor))
                     continue
-                wanted = protocol.trusted(protocol.Fork, self.channel.receive())
-                child = self.fork(warm=wanted.warm)
+                protocol.trusted(protocol.Fork, self.channel.receive())
+                child = self.fork()
                 if child is not None:
                     self.children[child.pidfd] = child
                     poll.register(child.pidfd, select.POLLIN)
 
-    def fork(self, *, warm: bool) -> Optional[Child]:
+    def fork(self) -> Optional[Child]:
         """One more worker; None, and ``Refused`` is sent, when the host gives none."""
         held: List[int] = []
         init = None
@@ -150,7 +146,7 @@ class Zygote:
             if self.namespace is not None:
                 init = kernel.Init()
                 kernel.setns(init.pidfd, kernel.CLONE_NEWPID, "pid namespace: enter")
-            pid = self.fork_worker(theirs, self.needed if warm else [])
+            pid = self.fork_worker(theirs)
             if self.namespace is not None:
                 kernel.setns(self.namespace, kernel.CLONE_NEWPID, "pid namespace: return")
             self.forked += 1
@@ -182,7 +178,7 @@ class Zygote:
         held += (reading, exit_pipe)
         return [*ours, reading], theirs, exit_pipe
 
-    def fork_worker(self, theirs: List[int], needed: List[pages.Piece]) -> int:
+    def fork_worker(self, theirs: List[int]) -> int:
         """Fork; the child lives a worker's life and never comes back here."""
         parent = os.getpid()
         pid = os.fork()
@@ -197,7 +193,7 @@ class Zygote:
                 self.program,
                 {*self.in_force, confine.EXEC, confine.SUPERVISOR},
             )
-            main.live(worker, main.Pipes(*theirs), parent, needed)
+            main.live(worker, main.Pipes(*theirs), parent, self.needed)
         return pid
 
     def reap(self, child: Child) -> None:

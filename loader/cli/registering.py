@@ -11,7 +11,6 @@ from loader.cli import load, options
 from loader.cli.arguments import UsageError
 from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import Client
-from loader.client.prefect import PrefectServer
 from loader.flow_loader import PlanOptions
 from loader.sources import redacted
 from loader.storage import KINDS, StorageBlock
@@ -25,6 +24,8 @@ def client(values: argparse.Namespace) -> Client:
     """Where deployments are. Raises ClientError."""
     if values.api is None:
         return EmbeddedRegistry(values.registry, access=options.access(values))
+    from loader.client.prefect import PrefectServer  # noqa: PLC0415 - others need not wait for it
+
     return PrefectServer(values.api, api_key=os.environ.get(KEY) or None)
 
 

@@ -23,6 +23,8 @@ from worker.protocol import AUTO, DIALECTS
 DAY = 86_400.0
 TOKEN = "token"  # noqa: S105 - it is the word for whoever bears the token
 LARGE_UID = (1 << 32) - 2
+WORKERS = 65534
+"""The user that workers of root become."""
 
 
 def path(value: Any) -> str:
@@ -205,6 +207,12 @@ class Config(Section):
         for index, user in enumerate(users):
             if user in users[:index]:
                 raise layers.mistake(("peers", index, "uid"), f"there is an entry for {user!r} already")
+        if WORKERS in users and os.geteuid() == 0:
+            raise layers.mistake(
+                ("peers", users.index(WORKERS), "uid"),
+                "must not be the user that workers of root become: a script could ask as that peer; let who"
+                " asks be another user, or the daemon",
+            )
         if TOKEN in users and self.listen is None:
             raise layers.mistake(("peers", users.index(TOKEN), "uid"), "needs 'listen', which has the token")
         if self.limits.bodies < self.limits.body:

@@ -1,18 +1,34 @@
-"""How many connections are open: one more is told so and closed, and one that ends is not waited for."""
+"""Who is let in: no more connections than may be open, and one that ends is not waited for.
+
+One more is told so and closed. Some descriptors are left to loads; where there are none to be had at all
+nobody is let in for a while, and whoever came waits.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import resource
 import socket
+import ssl
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
 
 from loader.daemon.config import Config
 from loader.daemon.peers import Caller
 from loader.daemon.problems import Problem
 from loader.daemon.shares import Shares
 from loader.daemon.trust import uid_of
+
+LEFT = 128
+"""Descriptors that connections leave to all else."""
+AGAIN = 0.5
+"""Seconds after which it is tried again to let somebody in."""
+HANDSHAKE_SECONDS = 10.0
 
 
 class Connections:
@@ -22,6 +38,14 @@ class Connections:
         self.config = config
         self.open: dict[Guarded, Caller] = {}
         self.shares = Shares("connections", "limits.connections")
+
+    def take(self, caller: Caller) -> None:
+        """Count one more. Raises Problem when this process may hold no more, or the configuration says so."""
+        most = self.config.limits.connections
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        room = max(1, files - LEFT)
+        option = f"the limit of open files (ulimit -n), less {LEFT}," if room < most else None
+        self.shares.take(caller, min(most, room), option=option)
 
     def sweep(self) -> None:
         """Cut off whoever does not take the last of an answer."""
@@ -49,7 +73,7 @@ class Guarded(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         caller = at_the_end_of(transport)
         try:
-            self.connections.shares.take(caller, self.connections.config.limits.connections)
+            self.connections.take(caller)
         except Problem as problem:
             transport.write(answer(problem))
             transport.close()
@@ -83,6 +107,39 @@ class Guarded(asyncio.Protocol):
         """The reader has caught up."""
         if self.transport is not None:
             self.inner.resume_writing()
+
+
+async def accept(
+    end: socket.socket,
+    make: Callable[[], asyncio.Protocol],
+    tls: ssl.SSLContext | None,
+    start: Callable[[Coroutine[Any, Any, None]], object],
+    log: FilteringBoundLogger,
+) -> None:
+    """Let in whoever connects to a socket, until it is cancelled. ``start`` does what nobody waits for."""
+    loop = asyncio.get_running_loop()
+    end.setblocking(False)
+
+    async def let_in(connection: socket.socket) -> None:
+        try:
+            await loop.connect_accepted_socket(
+                make, connection, ssl=tls, ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None
+            )
+        except OSError:  # no TLS, or gone
+            connection.close()
+
+    trouble = None
+    while True:
+        try:
+            connection, _ = await loop.sock_accept(end)
+        except OSError as error:
+            if trouble != error.errno:
+                log.warning("cannot let anybody in", reason=error.strerror)
+            trouble = error.errno
+            await asyncio.sleep(AGAIN)
+        else:
+            trouble = None
+            start(let_in(connection))
 
 
 def at_the_end_of(transport: asyncio.Transport) -> Caller:

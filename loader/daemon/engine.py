@@ -20,10 +20,11 @@ from pydantic import ValidationError
 
 from loader import checking, planning, sources, waking
 from loader.answers import Plan, Verdict
+from loader.batches import is_manifest
 from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import Client
 from loader.client.prefect import PrefectServer
-from loader.daemon import bodies, problems
+from loader.daemon import bodies, judging, problems
 from loader.daemon.admission import RANK, Admission, Priority, TooLate
 from loader.daemon.config import Config
 from loader.daemon.engines import Engines, Key
@@ -243,14 +244,19 @@ class Engine:
         with contextlib.suppress(RuntimeError):
             self.executor.submit(do)
 
-    async def watched(self, place: Place, script: Script) -> Outcome:
-        """The outcome of a script that is watched, when nobody else waits. Raises as ``answer``."""
+    async def watched(self, place: Place, script: Script) -> Outcome | Plan:
+        """What is known of a watched script or manifest, when nobody else waits. Raises as ``answer``."""
         key = (place.profile, place.python, place.dialect)
         turn = self.admission.turn(WATCHER, Priority.WATCHING, owner=False)
         async with turn, self.engines.loader(key) as loader:
-            return await waking.in_thread(
-                self.executor, lambda wake: self.ran(loader, script, wake, asker=WATCHER), lambda: None
-            )
+
+            def run(wake: int) -> Outcome | Plan:
+                if not is_manifest(script.location):
+                    return self.ran(loader, script, wake, asker=WATCHER)
+                with EmbeddedRegistry(self.config.registry, access=place.access) as client:
+                    return judging.judge(loader, place, script, client, wake)
+
+            return await waking.in_thread(self.executor, run, lambda: None)
 
     def checked(self, loader: FlowLoader, asked: Checking, permit: Permit, wake: int) -> Verdict:
         """The verdict of a check."""

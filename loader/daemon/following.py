@@ -10,10 +10,11 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from loader.answers import Plan
 from loader.daemon.events import Events
 from loader.daemon.grants import Home, home_of_script
 from loader.daemon.listening import Listener, tells
-from loader.daemon.places import SUFFIX, Found, Identity, Place, Site
+from loader.daemon.places import SUFFIXES, Found, Identity, Place, Room, Site
 from loader.daemon.state import Seen, State, after_load, after_trouble
 from loader.daemon.traces import Moment, guessed, imported, plausible, trace
 from loader.models import Outcome, Status
@@ -30,8 +31,11 @@ AGAIN = 5.0
 """Seconds after which a script that nobody would load is tried again."""
 TOLD = {"id", "place", "location", "status", "ok", "stale", "problem", "flows", "specs"}
 """What an event tells of a script."""
-Load = Callable[[Place, Script], Awaitable[Outcome]]
-"""Loads a script that was read already. What it raises is the script's problem until that is tried again."""
+Load = Callable[[Place, Script], Awaitable[Outcome | Plan]]
+"""Loads a script that was read already, or judges a manifest.
+
+What it raises is the file's problem until that is tried again.
+"""
 
 
 @dataclass
@@ -53,11 +57,12 @@ class Follower:
     settle: float
     jobs: int
     changed: Callable[[], Awaitable[None]]
+    room: Room
     known: dict[str, Seen] = field(default_factory=dict)
     problem: str | None = None
 
     def __post_init__(self) -> None:
-        self.site, self.shown, self.stamp = Site(self.place), self.place.shown, self.place.stamp
+        self.site, self.shown, self.stamp = Site(self.place, self.room), self.place.shown, self.place.stamp
         self.due: dict[str, Due] = {}
         self.uncertain: set[str] = set()
         self.wake = asyncio.Event()
@@ -95,7 +100,6 @@ class Follower:
 
     async def wait(self, identity: Identity | None) -> None:
         """Look at what changes until it is time to look at everything, or the folder is another."""
-        self.whole = False
         end = time.monotonic() + self.place.every
         while (now := time.monotonic()) < end and not self.whole:
             soonest = min((due.at for due in self.due.values()), default=end)
@@ -130,6 +134,7 @@ class Follower:
 
     async def look_at_all(self) -> None:
         """Look at every script."""
+        self.whole = False  # what is told from now on may be of what was looked at already
         found = await self.what_is_there()
         if found is not None:
             await self.look_at(found.scripts)
@@ -163,7 +168,7 @@ class Follower:
         """The scripts that may depend on a changed file or folder."""
         parents = {os.path.dirname(path) for path in paths}
         news = {os.path.dirname(path) for path in paths if path not in self.known}
-        within = tuple(f"{path}/" for path in paths if not path.endswith(SUFFIX))
+        within = tuple(f"{path}/" for path in paths if not path.endswith(SUFFIXES))
         found = set()
         for location, seen in self.known.items():
             files = self.reach(seen)
@@ -219,11 +224,12 @@ class Follower:
         """Load a script and remember what came of it."""
         began, home = Moment.now(), await asyncio.to_thread(home_of_script, script)
         try:
-            outcome = await self.load(self.place, script)
+            found = await self.load(self.place, script)
         except Exception as error:  # a full queue, a closed loader, a lost fetch
             self.put_off(location, AGAIN)
             await self.say_trouble(location, str(error) or type(error).__name__)
             return
+        outcome, specs = (found, ()) if isinstance(found, Outcome) else (found.outcome, found.specs)
         if outcome.status is Status.SANDBOX_UNAVAILABLE:
             message = outcome.error.message if outcome.error is not None else ""
             await self.say_trouble(location, message, outcome.status)
@@ -237,9 +243,8 @@ class Follower:
             # What it read may have changed before we saw it: one more load decides.
             self.uncertain.add(location)
             self.put_off(location, self.settle)
-        await self.remember(
-            lambda: after_load(self.state, self.shown, location, outcome, fingerprint, tuple(read), home)
-        )
+        what = outcome, fingerprint, tuple(read), home, specs
+        await self.remember(lambda: after_load(self.state, self.shown, location, *what))
 
     async def say_trouble(self, location: str, problem: str, status: str = USAGE) -> None:
         """A script could not be read or loaded by no fault of its own: the next look tries again."""

@@ -1,4 +1,4 @@
-"""What is watched: a folder, a script, or a URL's prefix; which scripts are there, and what they are now."""
+"""What is watched: a folder, a file, or a URL's prefix; which scripts and manifests are there now."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from loader import sources
 from loader.access import DEFAULT, LOCAL_SCHEMES, Access
 from loader.daemon.kept import release
 from loader.errors import SourceError
-from loader.scanning import mentions
+from loader.scanning import MENTIONS, mentions, place_of
 from loader.sources import Script
 from loader.sources.trees import scripts_of
 from loader.sources.walking import Walk
 
-SUFFIX = ".py"
-SCRIPTS = 20_000
-"""Files of one place that are looked at."""
+SUFFIXES = tuple(MENTIONS)
+"""How the names of scripts and of manifests end."""
+FILES = 50_000
+"""Files of all places together that are watched, unless told."""
 EVERY = 60.0
 """Seconds between two looks at all of a place, unless told."""
 Identity = tuple[int, int]
@@ -78,7 +80,7 @@ class Place:
             path = sources.local_path(self.location)
         except SourceError:
             return None
-        return os.path.dirname(path) if path.endswith(SUFFIX) else path
+        return os.path.dirname(path) if path.endswith(SUFFIXES) else path
 
     @property
     def folders(self) -> list[str]:
@@ -96,51 +98,81 @@ class Place:
 
 
 @dataclass
+class Room:
+    """How many files may be watched, and how many each place has of them."""
+
+    most: int = FILES
+    held: dict[str, int] = field(default_factory=dict)
+
+    def left(self, place: str) -> int:
+        """How many a place may have."""
+        others = sum(held for name, held in self.held.copy().items() if name != place)
+        return max(0, self.most - others)
+
+
+@dataclass
 class Site:
     """Looks at a place. ``plain`` are the files that mention no flow, as they were when they did not."""
 
     place: Place
+    room: Room = field(default_factory=Room)
     plain: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def found(self) -> Found:
         """What is there. Raises SourceError."""
         place = self.place
         if place.folder is None:
-            alone = sources.basename_of(place.location).endswith(SUFFIX)
+            alone = sources.basename_of(place.location).endswith(SUFFIXES)
             one = [sources.read(place.location, place.root, place.access)] if alone else None
-            fetched = one or scripts_of(place.location, place.access, (SUFFIX,))
-            return Found({script.location: script for script in fetched}, {})
+            held = list(one or scripts_of(place.location, place.access, SUFFIXES))
+            some = self.within_room(len(held))
+            many = {} if some == len(held) else {place.shown: self.too_many()}
+            return Found({script.location: script for script in islice(held, some)}, many)
         scripts: dict[str, None] = {}
         closed: dict[str, str] = {}
         for path, problem in self.files():
             if problem is not None or not path.isprintable():
                 closed[path] = problem or f"cannot load {path!a}: its name is no plain text; rename it"
-            elif len(scripts) < SCRIPTS:
+            elif self.within_room(len(scripts) + 1) > len(scripts):
                 scripts[path] = None
             else:
-                many = f"it holds more than {SCRIPTS} scripts; watch its folders one by one"
-                closed[place.folder] = f"cannot look at all of {place.shown}: {many}"
+                closed[place.folder] = self.too_many()
                 break
+        self.room.held[place.shown] = len(scripts)
         self.plain = {path: signature for path, signature in self.plain.items() if path in scripts}
         return Found(scripts, closed)
+
+    def within_room(self, wanted: int) -> int:
+        """How many files of those that are there are watched."""
+        shown = self.place.shown
+        some = min(wanted, self.room.left(shown))
+        self.room.held[shown] = max(some, self.room.held.get(shown, 0))
+        return some
+
+    def too_many(self) -> str:
+        """Why not all of it is looked at."""
+        return (
+            f"cannot look at all of {self.place.shown}: all sources together hold more than the"
+            f" {self.room.most} files of limits.watched_files; raise that, or watch fewer folders"
+        )
 
     def files(self) -> Iterator[tuple[str, str | None]]:
         """The files that may be scripts, and what cannot be looked into, and why. Raises SourceError."""
         path = sources.local_path(self.place.location)
-        if path.endswith(SUFFIX):
+        if path.endswith(SUFFIXES):
             if os.path.lexists(path):
                 yield path, None
             return
         walk = Walk(path)
         walk.check()
         for found in walk.files():
-            if found.problem is not None or found.path.endswith(SUFFIX):
+            if found.problem is not None or found.path.endswith(SUFFIXES):
                 yield found.path, found.problem
 
     def read(self, location: str, fetched: Script | None) -> Script | None:
         """The script; None for a file that is gone, or mentions no flow. Raises SourceError."""
         if fetched is not None:
-            return fetched if mentions(SUFFIX, fetched.content) else None
+            return fetched if mentions(place_of(fetched)[1], fetched.content) else None
         try:
             status = os.stat(location)
         except FileNotFoundError:
@@ -149,7 +181,7 @@ class Site:
         if self.plain.get(location) == signature:
             return None
         script = sources.read(location, self.place.root, self.place.access)
-        if mentions(SUFFIX, script.content):
+        if mentions(os.path.splitext(location)[1], script.content):
             self.plain.pop(location, None)
             return script
         self.plain[location] = signature

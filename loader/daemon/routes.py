@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import os
 import platform
+import socket
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -18,14 +18,15 @@ from loader import doctor, planning
 from loader.daemon import bodies, logs, openapi, page, problems
 from loader.daemon.engine import unhinted
 from loader.daemon.events import GAP, Event, Events
-from loader.daemon.following import TOLD
 from loader.daemon.making import Making
 from loader.daemon.peers import Caller, caller_of, permitted
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Checking, Deploying, Planning
 from loader.daemon.service import Service
 from loader.daemon.shares import Shares
-from loader.daemon.state import Seen, Watched
+from loader.daemon.state import Watched
+from loader.daemon.trust import peer_of
+from loader.daemon.watching import listed
 from loader.version import version
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -43,10 +44,6 @@ BEAT = 15.0
 """Seconds after which a stream of events says that it is still there."""
 INNER = {"fingerprint", "names", "home", "good_home"}
 """What only the watching itself wants to know of a script."""
-PAGE = 1_000
-"""Sources that are told at once."""
-RECENT = 10
-"""Loads of each of them that are."""
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -85,7 +82,7 @@ class Frame:
         request[FORM], request[NUMBER] = bodies.JSON, number
         route = route_of(request)
         with (
-            logs.about(request=number),
+            logs.about(request=number, **asking(request)),
             self.service.tracer.request(f"{request.method} {route or 'other'}", request.headers) as note,
         ):
             note("flow_loader.request", number)
@@ -161,8 +158,19 @@ class Frame:
             route=route or "other",
             status=status,
             seconds=seconds,
-            caller=request[CALLER].name if CALLER in request else None,
+            **({"caller": request[CALLER].name} if CALLER in request else {}),
         )
+
+
+def asking(request: web.Request) -> dict[str, Any]:
+    """Who is at the other end, as every line about the request says it: also of one that is refused."""
+    end = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if end is None:
+        return {}
+    if end.family == socket.AF_UNIX:
+        pid, uid = peer_of(end)
+        return {"caller": f"uid {uid}", "asked_by": pid}
+    return {"caller": "nobody", "asked_from": request.remote}
 
 
 def route_of(request: web.Request) -> str | None:
@@ -185,20 +193,6 @@ def of_http(error: web.HTTPException, request: web.Request) -> Problem:
     return Problem("unreadable", f"cannot read the request: {error.reason}")
 
 
-def listed(seen: Iterable[Seen], after: str) -> dict[str, Any]:
-    """As many sources as are told at once behind the id ``after``, and the one after which to go on."""
-    behind = (item for item in seen if item.id > after)
-    page = heapq.nsmallest(PAGE + 1, behind, key=lambda item: item.id)
-    told = [
-        {
-            **item.model_dump(mode="json", include=TOLD),
-            "loads": [past.model_dump() for past in item.loads[-RECENT:]],
-        }
-        for item in page[:PAGE]
-    ]
-    return {"sources": told, "next": page[PAGE - 1].id if len(page) > PAGE else None}
-
-
 def whole(found: Watched, caller: Caller) -> dict[str, Any]:
     """One source as JSON; its specs also say when they would run next."""
     if not caller.owner:
@@ -208,6 +202,9 @@ def whole(found: Watched, caller: Caller) -> dict[str, Any]:
     for name, outcome in (("outcome", found.outcome), ("good", found.good)):
         if outcome is not None:
             told[name]["specs"] = planning.with_runs(outcome, clock)
+    if verdicts := told.pop("verdicts"):
+        for spec, verdict in zip(told["outcome"]["specs"], verdicts, strict=True):
+            spec.update(verdict if verdict["valid"] else {**verdict, "next_runs": []})
     return told
 
 

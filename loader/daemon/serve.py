@@ -24,11 +24,12 @@ from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from loader.access import Access
+from loader.answers import Plan
 from loader.daemon import notify, sockets
 from loader.daemon.admission import Admission
 from loader.daemon.bodies import Budget
 from loader.daemon.config import Config, Watched
-from loader.daemon.connections import Connections, Guarded
+from loader.daemon.connections import Connections, Guarded, accept
 from loader.daemon.engine import Engine
 from loader.daemon.engines import Engines
 from loader.daemon.events import Events
@@ -53,6 +54,8 @@ SWITCH = 0.0005
 """Seconds after which a thread makes room for the event loop: answers must not wait for loads."""
 LOOK = 1.0
 """Seconds between two looks at whether everything is as it should be."""
+AGAIN = 15.0
+"""Seconds between two tries to load anything, while nothing can be loaded."""
 LAST = 3.0
 """Seconds for which the last answers may be taken, twice."""
 FIXED = ("socket", "socket_access", "listen", "state", "cache", "tracing")
@@ -94,7 +97,7 @@ class Daemon:
         self.state: State | None = None
         self.watching: asyncio.Task[None] | None = None
         self.connections = Connections(self.config)
-        self.servers: list[asyncio.Server] = []
+        self.listening: dict[socket.socket, asyncio.Task[None]] = {}
         self.bound: sockets.Bound | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
 
@@ -122,7 +125,7 @@ class Daemon:
         try:
             self.signals()
             await self.listen(runner, handed, tls)
-            self.start(self.warm())
+            self.start(self.keep_able())
             self.watch()
             self.start(self.look(runner))
             self.start(self.manager.watchdog())
@@ -130,8 +133,7 @@ class Daemon:
             await self.ending.wait()
             await self.drain()
         finally:
-            for server in self.servers:
-                server.close()
+            self.deafen()
             for task in self.tasks:
                 task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -152,15 +154,16 @@ class Daemon:
         if places and self.state is None:
             self.state = State(os.path.join(self.config.state, "watched.db"))
         if self.state is not None:
-            watch = Watch(places, self.load_watched, self.state, self.service.events)
+            files = self.config.limits.watched_files
+            watch = Watch(places, self.load_watched, self.state, self.service.events, files=files)
             self.service.watch = watch
             self.watching = self.start(watch.run())
 
-    async def load_watched(self, place: Place, script: Script) -> Outcome:
-        """Load a watched script, and count it."""
-        outcome = await self.engine.watched(place, script)
-        self.metrics.loaded(outcome.status)
-        return outcome
+    async def load_watched(self, place: Place, script: Script) -> Outcome | Plan:
+        """Load a watched script or judge a manifest, and count it."""
+        found = await self.engine.watched(place, script)
+        self.metrics.loaded(found.status if isinstance(found, Outcome) else found.outcome.status)
+        return found
 
     def signals(self) -> None:
         """What signals do."""
@@ -194,24 +197,33 @@ class Daemon:
             unix = end.family == socket.AF_UNIX
             if not unix and self.token is None:
                 raise ConfigError("cannot listen at TCP without a token: say listen.token_file")
-            await self.serve(runner, end, None if unix else tls)
+            self.serve(runner, end, None if unix else tls)
             name = end.getsockname()
             shown = self.config.socket if unix else f"{name[0]}:{name[1]}"
             self.log.info("listening", at=shown, tls=tls is not None and not unix)
 
-    async def serve(self, runner: web.AppRunner, end: socket.socket, tls: ssl.SSLContext | None) -> None:
+    def serve(self, runner: web.AppRunner, end: socket.socket, tls: ssl.SSLContext | None) -> None:
         """Answer whoever connects to a socket."""
         server = runner.server
         assert server is not None
-        self.servers.append(
-            await asyncio.get_running_loop().create_server(
-                lambda: Guarded(self.connections, server()),
-                sock=end,
-                ssl=tls,
-                backlog=sockets.BACKLOG,
-                ssl_handshake_timeout=10 if tls else None,
-            )
+        self.listening[end] = self.start(
+            accept(end, lambda: Guarded(self.connections, server()), tls, self.start, self.log)
         )
+
+    def deafen(self) -> None:
+        """Listen no longer."""
+        while self.listening:
+            end, task = self.listening.popitem()
+            task.cancel()
+            end.close()
+
+    async def keep_able(self) -> None:
+        """Start the usual loader; as long as nothing can be loaded, anew every now and then."""
+        await self.warm()
+        while True:
+            await asyncio.sleep(AGAIN)
+            if self.service.trouble is not None:
+                await self.warm(renew=True)
 
     async def warm(self, *, renew: bool = False) -> None:
         """Start the usual loader, and say whether anything can be loaded."""
@@ -234,22 +246,20 @@ class Daemon:
             try:
                 await self.engines.close_idle()
                 if self.bound is not None and not self.bound.is_there():
-                    await self.put_back(runner, self.bound)
+                    self.put_back(runner, self.bound)
             except Exception:
                 self.log.exception("mistake")
 
-    async def put_back(self, runner: web.AppRunner, bound: sockets.Bound) -> None:
+    def put_back(self, runner: web.AppRunner, bound: sockets.Bound) -> None:
         """Listen again at a path from which the socket was removed."""
-        for server in list(self.servers):
-            if any(end.fileno() == bound.listening.fileno() for end in server.sockets):
-                server.close()
-                self.servers.remove(server)
+        if bound.listening in self.listening:
+            self.listening.pop(bound.listening).cancel()
         try:
             bound.again()
         except ConfigError as error:
             self.log.warning("cannot put back the socket", reason=str(error))
             return
-        await self.serve(runner, bound.listening, None)
+        self.serve(runner, bound.listening, None)
         self.log.warning("the socket was removed and is back", at=bound.path)
 
     async def reload(self) -> None:
@@ -265,10 +275,10 @@ class Daemon:
             changed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
             if changed:
                 self.log.warning("some keys are read at the start only", keys=", ".join(changed))
-            same = config.sources == self.config.sources
+            watched = [(one.sources, one.limits.watched_files) for one in (config, self.config)]
             self.service.grants = grants
             self.apply(config.model_copy(update={name: getattr(self.config, name) for name in FIXED}), token)
-            if not same:
+            if watched[0] != watched[1]:
                 self.watch()
             await self.warm(renew=True)
             self.log.info("the configuration was read again")
@@ -287,8 +297,7 @@ class Daemon:
         """Let what is under way come to its end, for as long as it may take and nobody is impatient."""
         self.manager.stopping()
         self.log.info("ending", under_way=self.admission.inside)
-        for server in self.servers:
-            server.close()
+        self.deafen()
         draining = asyncio.create_task(self.admission.drain(self.config.drain_seconds))
         impatient = asyncio.create_task(self.now.wait())
         await asyncio.wait([draining, impatient], return_when=asyncio.FIRST_COMPLETED)

@@ -21,8 +21,9 @@ class Shares:
         self.held = 0
         self.by: Counter[tuple[str, bool]] = Counter()
 
-    def take(self, caller: Caller, limit: int, size: int = 1) -> None:
-        """Hold so many more. Raises Problem."""
+    def take(self, caller: Caller, limit: int, size: int = 1, option: str | None = None) -> None:
+        """Hold so many more; ``option`` is what limits them for once. Raises Problem."""
+        option = option or self.option
         with self.lock:
             others = sum(held for (_, owner), held in self.by.items() if not owner)
             counted = [("", self.held, limit)]
@@ -36,10 +37,10 @@ class Shares:
                     raise Problem(
                         "overloaded",
                         f"cannot hold {size} more {self.what}: {held} are held{by}, where {most} may be:"
-                        f" {self.option} is {limit}; ask again in 1 second, or raise it",
+                        f" {option} is {limit}; ask again in 1 second, or raise it",
                         limit=most,
                         size=held + size,
-                        option=self.option,
+                        option=option,
                         retry_after=1,
                     )
             self.held += size

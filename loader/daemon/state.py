@@ -16,8 +16,9 @@ import time
 from collections.abc import Iterable
 from itertools import islice
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from loader.answers import Judged
 from loader.daemon.grants import Home
 from loader.models import Model, Outcome, Status
 from loader.raising import holds_nothing
@@ -27,11 +28,11 @@ NAMES = 1_000
 """Names of each script that are looked at for those that others use."""
 LOADS = 50
 """Loads of each script that are remembered."""
-FORMAT = 1
+FORMAT = 2
 """A file of another is not read."""
 TABLE = """
 CREATE TABLE IF NOT EXISTS watched
-    (id TEXT PRIMARY KEY, seen TEXT NOT NULL, outcome TEXT, good TEXT) WITHOUT ROWID
+    (id TEXT PRIMARY KEY, seen TEXT NOT NULL, outcome TEXT, good TEXT, verdicts TEXT) WITHOUT ROWID
 """
 
 
@@ -86,14 +87,27 @@ class Seen(Model):
         return known if len(known) == len(found) else ()
 
 
+class Judgement(Model):
+    """Whether a deployment can be made of a spec of a manifest, and what is wrong with it."""
+
+    valid: bool
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 class Watched(Seen):
-    """The same with its last outcome, and the last good one if that is another."""
+    """The same with its last outcome, and the last good one if that is another.
+
+    ``verdicts`` are those on each spec of a manifest's outcome; a script has none.
+    """
 
     outcome: Outcome | None = None
     good: Outcome | None = None
+    verdicts: tuple[Judgement, ...] = ()
 
 
 SMALL = frozenset(Seen.model_fields)
+VERDICTS = TypeAdapter(tuple[Judgement, ...])
 
 
 class State:
@@ -137,15 +151,16 @@ class State:
         """One script, with its outcomes."""
         with self.lock:
             held = self.unsaved.get(number)
-            rows = self.rows("SELECT seen, outcome, good FROM watched WHERE id = ?", number)
+            rows = self.rows("SELECT seen, outcome, good, verdicts FROM watched WHERE id = ?", number)
         if held is not None or not rows:
             return held
         with contextlib.suppress(ValidationError):
-            seen, outcome, good = rows[0]
+            seen, outcome, good, verdicts = rows[0]
             return Watched(
                 **dict(Seen.model_validate_json(seen)),
                 outcome=Outcome.model_validate_json(outcome) if outcome else None,
                 good=Outcome.model_validate_json(good) if good else None,
+                verdicts=VERDICTS.validate_json(verdicts),
             )
         return None
 
@@ -166,12 +181,12 @@ class State:
         """Write what is not written yet; call with the lock held."""
         for number, item in list(self.unsaved.items()):
             outcomes = [None if one is None else one.model_dump_json() for one in (item.outcome, item.good)]
-            seen = small(item).model_dump_json()
-            if not self.write("INSERT OR REPLACE INTO watched VALUES (?, ?, ?, ?)", number, seen, *outcomes):
+            values = number, small(item).model_dump_json(), *outcomes, VERDICTS.dump_json(item.verdicts)
+            if not self.write("INSERT OR REPLACE INTO watched VALUES (?, ?, ?, ?, ?)", *values):
                 return
             del self.unsaved[number]
 
-    def write(self, statement: str, *values: str | None) -> bool:
+    def write(self, statement: str, *values: str | bytes | None) -> bool:
         """Change the file, and say whether that went well."""
         try:
             self.database.execute(statement, values)
@@ -272,12 +287,17 @@ def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
     fingerprint: str | None,
     read: tuple[str, ...],
     home: Home | None = None,
+    specs: Iterable[Judged] = (),
 ) -> Seen:
     """Remember the outcome of a load; what was good before is kept beside one that is not."""
     number = number_of(place, location)
     before = state.get(number)
-    ok = outcome.status is Status.LOADED or holds_nothing(outcome)
-    good = None if ok else last_good(before)
+    verdicts = tuple(
+        Judgement(**{name: getattr(one, name) for name in Judgement.model_fields}) for one in specs
+    )
+    loads = outcome.status is Status.LOADED or holds_nothing(outcome)
+    ok = loads and all(one.valid for one in verdicts)
+    good = None if loads else last_good(before)
     told = good or outcome
     past = Past(at=time.time(), status=outcome.status, seconds=outcome.usage.wall_seconds)
     item = Watched(
@@ -300,6 +320,7 @@ def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
         good_home=good_home(before) if good is not None else None,
         outcome=outcome,
         good=good,
+        verdicts=verdicts,
     )
     state.put(item)
     return small(item)

@@ -14,10 +14,16 @@ CONNECTED = "connection.connect_unix_socket.complete"
 """What the library of connections calls the instant before anything is sent."""
 
 
-def uid_of(end: socket.socket) -> int:
-    """The user at the other end of a Unix socket: who connected, or who listens there."""
+def peer_of(end: socket.socket) -> tuple[int, int]:
+    """The process and the user at the other end of a Unix socket: who connected, or who listens there."""
     packed = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    return int(CREDENTIALS.unpack(packed)[1])
+    pid, uid, _ = CREDENTIALS.unpack(packed)
+    return pid, uid
+
+
+def uid_of(end: socket.socket) -> int:
+    """The user at the other end."""
+    return peer_of(end)[1]
 
 
 def usual() -> str:

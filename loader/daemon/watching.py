@@ -1,21 +1,23 @@
-"""Folders and prefixes of scripts, followed for as long as the daemon lives: what changed is loaded again.
+"""Folders and prefixes, followed for as long as the daemon lives: what changed is loaded or judged again.
 
 Theory of operation. For each place there is a task (``following``) that looks at all of it every now and
 then, and as soon as its file system tells of changes at what they may concern. Every script has a
 fingerprint of its bytes and of all that its last load depended on (``traces``): it is loaded again only if
-that is another now. So whatever is told twice, late or never, costs a look and no load, or waits for the
-next look.
+that is another now. A manifest depends on all scripts that it leads to (``judging``). So whatever is told
+twice, late or never, costs a look and no load, or waits for the next look.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Iterable
+from typing import Any
 
 from loader.answers import Twice
 from loader.daemon.events import Events
-from loader.daemon.following import Follower, Load
-from loader.daemon.places import Place
+from loader.daemon.following import TOLD, Follower, Load
+from loader.daemon.places import FILES, Place, Room
 from loader.daemon.state import Seen, State, Watched
 from loader.tally import PLACES, TWICE
 
@@ -23,6 +25,12 @@ SETTLE = 0.5
 """Seconds for which a file must not change before it is loaded, unless told."""
 JOBS = 2
 """Scripts of one place that are loaded at a time, unless told."""
+
+
+PAGE = 1_000
+"""Sources that are told at once."""
+RECENT = 10
+"""Loads of each of them that are."""
 
 
 class Watch:
@@ -37,11 +45,12 @@ class Watch:
         *,
         settle: float = SETTLE,
         jobs: int = JOBS,
+        files: int = FILES,
     ) -> None:
         self.state, self.events = state, events
+        room = Room(files)
         self.followers = [
-            Follower(place, load, state, events, settle=settle, jobs=jobs, changed=self.look_for_twice)
-            for place in places
+            Follower(place, load, state, events, settle, jobs, self.look_for_twice, room) for place in places
         ]
         known = {follower.shown: follower.known for follower in self.followers}
         before = state.all()
@@ -87,3 +96,17 @@ class Watch:
             if now != self.last_twice:
                 self.last_twice = now
                 self.events.publish("twice", {"names": [item.model_dump(mode="json") for item in now]})
+
+
+def listed(seen: Iterable[Seen], after: str) -> dict[str, Any]:
+    """As many sources as are told at once behind the id ``after``, and the one after which to go on."""
+    behind = (item for item in seen if item.id > after)
+    page = heapq.nsmallest(PAGE + 1, behind, key=lambda item: item.id)
+    told = [
+        {
+            **item.model_dump(mode="json", include=TOLD),
+            "loads": [past.model_dump() for past in item.loads[-RECENT:]],
+        }
+        for item in page[:PAGE]
+    ]
+    return {"sources": told, "next": page[PAGE - 1].id if len(page) > PAGE else None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
@@ -70,6 +71,16 @@ class Location:
         return tuple(path.split("/")) if path else ()
 
     @property
+    def is_plain(self) -> bool:
+        """Whether no server can read its path as another, by decoding or trimming once more than we do."""
+        if self.scheme not in PORTS:
+            return True
+        path = unicodedata.normalize("NFKC", self.decoded)
+        odd = SUSPECT.search(self.path) or SUSPECT.search(path) or path.count("/") != self.path.count("/")
+        dots = any(not name.partition(";")[0].strip(". ") for name in path.split("/")) and path
+        return not (odd or dots) and self.decoded.isprintable()
+
+    @property
     def schemes(self) -> frozenset[str]:
         """Its scheme, and that of its archive's location."""
         return frozenset({self.scheme}) | (self.archive.schemes if self.archive else frozenset())
@@ -84,8 +95,7 @@ class Location:
         """Whether it lies below the folder ``root``."""
         if (self.kind, self.place) != (root.kind, root.place) or self.archive != root.archive or root.query:
             return False
-        odd = SUSPECT.search(self.decoded) or not self.decoded.isprintable()
-        if self.scheme in PORTS and odd:
+        if not self.is_plain:
             return False
         top = root.parts
         return len(self.parts) > len(top) and self.parts[: len(top)] == top

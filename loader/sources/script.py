@@ -6,9 +6,11 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 
 from loader.errors import SourceError
+from loader.sources.locations import Location
 from loader.sources.parsing import parse
 
 SIZE_CAP = 8 << 20
@@ -48,8 +50,12 @@ class Project:
 
     def display(self, name: str) -> str:
         """What the file ``name`` of the project is called: its own location."""
-        url = parse(self.url)
-        return url.at("/".join((*url.parts, name))).shown
+        return self.place.at("/".join((*self.place.parts, name))).shown
+
+    @cached_property
+    def place(self) -> Location:
+        """Where ``url`` leads."""
+        return parse(self.url)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +64,11 @@ class Script:
 
     ``filename`` is what tracebacks show, ``module`` the name it is imported under. ``folder`` is its
     working directory, an absolute path, and ``root`` what it may read; a script of a ``project`` and text
-    that has no place have neither. ``details`` is whether what deploying needs is wanted, too. ``paths`` are
-    the folders in which its imports are looked for, as ``worker.protocol.Load`` says. ``run_as`` is None for
-    a script by itself; one of a project runs in the root's folder, as the module of that name if it has one.
-    ``reading`` is how many seconds it took to fetch all this, 0 for a text.
+    that has no place have neither. ``details`` is whether what deploying needs is wanted, too, ``trace``
+    whether what it reads is. ``paths`` are the folders in which its imports are looked for, as
+    ``worker.protocol.Load`` says. ``run_as`` is None for a script by itself; one of a project runs in the
+    root's folder, as the module of that name if it has one. ``reading`` is how many seconds it took to fetch
+    all this, 0 for a text.
     """
 
     location: str = field(repr=False)  # a signed URL is a key
@@ -72,6 +79,7 @@ class Script:
     root: Root | None
     project: Project | None = None
     details: bool = False
+    trace: bool = True
     paths: tuple[str, ...] = ()
     run_as: str | None = None
     reading: float = field(default=0.0, compare=False, repr=False)

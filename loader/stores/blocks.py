@@ -25,7 +25,15 @@ from loader.storage import (
 from loader.stores.drivers import Objects, azure_account, azure_options, google_options, s3_options
 from loader.stores.kv import KeyValues
 from loader.stores.local import Folder, PrivateFolder
-from loader.stores.policy import check_hosts, check_kernel, check_options, check_place, writable
+from loader.stores.policy import (
+    check_hosts,
+    check_kernel,
+    check_options,
+    check_place,
+    folder_in,
+    followed,
+    writable,
+)
 from loader.stores.store import KEYS, Store, random_key
 
 
@@ -66,8 +74,8 @@ def of_files(held: Mapping[str, Any], access: Access, trusted: bool) -> Store:
     new_key = KEYS[held["key_type"]]
     if not trusted or location.scheme != "file":
         check_options(location, options, trusted=trusted)
-    if location.kind == "az" and options and not trusted:
-        options = azure_options(azure_account(location, options), any_host=False)
+    if location.kind == "az" and options:
+        options = azure_options(azure_account(location, options), any_host=trusted)
     if location.scheme == "file":
         return in_folder(location, access, trusted, new_key)
     return in_objects(location, options, access, trusted, new_key)
@@ -108,10 +116,8 @@ def of_key_values(held: Mapping[str, Any], access: Access, trusted: bool) -> Sto
 
 def in_folder(location: Location, access: Access, trusted: bool, new_key: Callable[[bytes], str]) -> Store:
     """A store in a folder of this machine."""
-    path = check_kernel(os.path.realpath(location.path))
-    if not trusted:
-        check_place(Location(scheme="file", path=path), access)
-    return Store(Folder(path, access), access, new_key)
+    real = followed(location) if trusted else folder_in(location, access)
+    return Store(Folder(check_kernel(real.path), access), access, new_key)
 
 
 def in_objects(

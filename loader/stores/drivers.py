@@ -202,19 +202,23 @@ def google_options(held: Mapping[str, Any], *, trusted: bool) -> dict[str, Any]:
 
 
 def azure_account(location: Location, options: Mapping[str, Any]) -> dict[str, str]:
-    """The account that a spec names, as a connection string: the driver asks its surroundings for nothing.
+    """The account that a block names, as a connection string: the driver asks its surroundings for nothing.
 
     Otherwise it would send that account whatever keys and tokens of the caller it finds. Raises StorageError.
     """
+    if isinstance(options.get("connection_string"), str):
+        return {"connection_string": options["connection_string"]}
     keys = {"AccountKey": options.get("account_key"), "SharedAccessSignature": options.get("sas_token")}
     given = {name: value.removeprefix("?") for name, value in keys.items() if isinstance(value, str)}
     whole = "account_name" in options and len(given) + (options.get("anon") is True) == 1
     if not whole or any(";" in str(value) for value in options.values()):
         raise StorageError(
-            f"cannot use {location.shown} as storage: a spec that says who asks gives its account_name and"
+            f"cannot use {location.shown} as storage: a block that says who asks gives its account_name and"
             f" either its account_key, its sas_token or anon: true; give both, or leave its options out"
         )
     pairs = {"AccountName": options["account_name"], **given}
+    if "account_host" in options:
+        pairs["BlobEndpoint"] = f"https://{options['account_host']}"
     return {"connection_string": ";".join(f"{name}={value}" for name, value in pairs.items())}
 
 

@@ -59,31 +59,52 @@ def writable(base: str) -> Location:
     return location
 
 
+def folder_in(place: Location, access: Access) -> Location:
+    """A path, with its links followed, which lies where a spec may lead; no other is walked at all.
+
+    Raises StorageError.
+    """
+    if not any(lies_in(place, allowed(prefix)) for prefix in access.storage):
+        check_place(place, access)
+    real = followed(place)
+    if not any(lies_in(real, followed(allowed(prefix))) for prefix in access.storage):
+        raise StorageError(
+            f"cannot use {place.shown} as storage: the spec names it, and a link in it leads out of what the"
+            f" caller allows; allow with --allow-storage where it leads"
+        )
+    return real
+
+
 def check_place(place: Location, access: Access) -> None:
     """Raise StorageError unless a place is one of ``access.storage``, or lies below one.
 
-    A path must have been resolved: what it is compared with is.
+    A path is followed only on the caller's side.
     """
-    for prefix in access.storage:
-        allowed = resolved(prefix)
-        same = (place.kind, place.place, place.parts) == (allowed.kind, allowed.place, allowed.parts)
-        if place.below(allowed) or (same and not allowed.query):
-            return
+    if any(lies_in(place, followed(allowed(prefix))) for prefix in access.storage):
+        return
     raise StorageError(
         f"cannot use {place.shown} as storage: the spec names it, and the caller does not allow it;"
         f" allow it with --allow-storage {place.shown}"
     )
 
 
-def resolved(prefix: str) -> Location:
-    """What the caller allows, with symbolic links followed. Raises StorageError."""
+def lies_in(place: Location, top: Location) -> bool:
+    """Whether a place is another, or lies below it."""
+    same = (place.kind, place.place, place.parts) == (top.kind, top.place, top.parts)
+    return place.below(top) or (same and place.is_plain and not top.query)
+
+
+def allowed(prefix: str) -> Location:
+    """What the caller allows. Raises StorageError."""
     try:
-        location = parse(prefix)
+        return parse(prefix)
     except SourceError as error:
         raise StorageError(f"cannot allow the storage {redacted(prefix)}: {error}") from None
-    if location.scheme == "file":
-        return location.at(os.path.realpath(location.path))
-    return location
+
+
+def followed(place: Location) -> Location:
+    """A place, with the symbolic links of a path followed."""
+    return place.at(os.path.realpath(place.path)) if place.scheme == "file" else place
 
 
 def check_options(location: Location, options: Mapping[str, Any], *, trusted: bool) -> None:

@@ -40,6 +40,7 @@ def kinds(told):
     return [reason["kind"] for reason in told["reasons"]]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
@@ -62,12 +63,14 @@ def test_each_answer_has_its_exit_code(anyone, script, words, code, expected):
     assert set(told) == {"status", "ok", "flow", "spec", "reasons", "warnings", "outcome"}
 
 
+@pytest.mark.slow
 def test_an_entrypoint(anyone, script):
     """`file.py:function`."""
     code, told = anyone.json("check", f"{script}:other")
     assert (code, told["flow"]["name"]) == (0, "other")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("name", "code"), [("syntax_error", 1), ("segfault", 1), ("exits", 1)])
 def test_a_script_that_does_not_load(anyone, name, code):
     """The status is the load's, and so is the reason."""
@@ -76,6 +79,7 @@ def test_a_script_that_does_not_load(anyone, name, code):
     assert told["outcome"]["error"]["frames"]
 
 
+@pytest.mark.slow
 def test_drift_against_a_registry(command, script, tmp_path):
     """What was deployed is compared with what the script says now."""
     where = ["--registry", tmp_path / "registry.db"]
@@ -104,6 +108,7 @@ def test_drift_against_a_registry(command, script, tmp_path):
     assert (code, kinds(told)) == (4, ["flow_missing"])
 
 
+@pytest.mark.slow
 def test_a_manifest(anyone, tmp_path):
     """A spec of it by name."""
     code, told = anyone.json(
@@ -112,6 +117,7 @@ def test_a_manifest(anyone, tmp_path):
     assert (code, told["spec"]["name"], kinds(told)) == (2, "nightly", ["wrong_parameter"])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "parameters", ["", "{", "[]", "5", "null", '{"a": NaN}', '{"a": 1, "a": 2}', "[" * 100_000]
 )
@@ -122,12 +128,14 @@ def test_parameters_that_are_no_object_are_the_callers_mistake(command, paramete
     assert told["error"]["message"].startswith("cannot ")
 
 
+@pytest.mark.slow
 def test_a_script_on_standard_input(command):
     """As for `load`."""
     done = command("check", "-", "--flow", "greet", "--parameters", "{}", "--format", "json", input=SCRIPT)
     assert (done.returncode, kinds(json.loads(done.stdout))) == (2, ["missing_parameter"])
 
 
+@pytest.mark.slow
 def test_the_verdict_for_reading(command):
     """The flow, the reasons, and a last line; names cannot act on the terminal."""
     text = "from prefect import flow\n@flow(name='a\\x1b[31mb')\ndef f(x: int): pass\n"

@@ -41,6 +41,7 @@ def test_deployments_of_a_script_are_created_and_then_updated(command, place, re
     assert sorted(str(item.id) for item in registry.read_deployments()) == sorted(ids[0])
 
 
+@pytest.mark.slow
 def test_a_dry_run_does_nothing(command, place, tmp_path):
     """It says what would be done."""
     code, told = command.json("deploy", "deployments.py", *place, "--dry-run")
@@ -52,6 +53,7 @@ def test_a_dry_run_does_nothing(command, place, tmp_path):
     assert (code, {word for _, word in results(told)}) == (0, {"would update"})
 
 
+@pytest.mark.slow
 def test_a_batch_with_bad_specs_creates_the_others_and_says_so(command, place, registry):
     """And its exit code is the author's fault."""
     code, told = command.json("deploy", "manifests/mistakes.yaml", *place)
@@ -65,6 +67,7 @@ def test_a_batch_with_bad_specs_creates_the_others_and_says_so(command, place, r
     assert [item.name for item in registry.read_deployments()] == ["fine"]
 
 
+@pytest.mark.slow
 def test_a_failed_script_deploys_nothing(command, place, registry, tmp_path):
     path = tmp_path / "fails.py"
     path.write_text(
@@ -76,6 +79,7 @@ def test_a_failed_script_deploys_nothing(command, place, registry, tmp_path):
     assert registry.read_deployments() == ()
 
 
+@pytest.mark.slow
 def test_nothing_is_half_made_where_nothing_can_be_kept(command, place, registry, tmp_path):
     """Storage that is no folder: told for each spec, and the registry stays empty."""
     (tmp_path / "kept").write_text("a file")
@@ -85,6 +89,7 @@ def test_nothing_is_half_made_where_nothing_can_be_kept(command, place, registry
     assert (registry.read_flows(), registry.read_deployments()) == ((), ())
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_told(command):
     """For each valid spec, with the remedy."""
     code, told = command.json("deploy", "manifests/deployments.yaml", "--api", "http://127.0.0.1:9/api")
@@ -92,6 +97,7 @@ def test_a_server_that_is_not_there_is_told(command):
     assert "nothing listens there" in told["specs"][0]["failure"]
 
 
+@pytest.mark.slow
 def test_a_schedule_that_never_comes_stops_nothing(command, place, tmp_path):
     """A spec with one is deployed like the others, and says that it never runs."""
     (tmp_path / "report.py").write_text("from prefect import flow\n@flow\ndef report(): pass\n")
@@ -112,6 +118,7 @@ def test_a_schedule_that_never_comes_stops_nothing(command, place, tmp_path):
     assert "never, or not to be found in time" in command("specs", path, *place).stdout
 
 
+@pytest.mark.slow
 def test_a_storage_block_that_a_server_cannot_know_is_its_specs_own_mistake(command, tmp_path):
     """The others have their verdicts."""
     (tmp_path / "report.py").write_text("from prefect import flow\n@flow\ndef report(): pass\n")
@@ -125,6 +132,7 @@ def test_a_storage_block_that_a_server_cannot_know_is_its_specs_own_mistake(comm
     assert "keeps no scripts" in told["specs"][0]["problems"][0]
 
 
+@pytest.mark.slow
 def test_the_table_says_it_all(command, place):
     """Results, places and ids; the last line counts, and says where."""
     done = command("deploy", "manifests/deployments.yaml", *place)
@@ -135,6 +143,7 @@ def test_the_table_says_it_all(command, place):
     assert lines[-1] == f"deployed: 2 deployment specs: 2 created; {place[1]}"
 
 
+@pytest.mark.slow
 def test_an_ordinary_user_deploys_into_a_registry_of_ones_own(unprivileged, tmp_path_factory):
     """Nothing to start, nothing to name: everything lies in the user's home."""
     home = tmp_path_factory.mktemp("home")
@@ -147,6 +156,7 @@ def test_an_ordinary_user_deploys_into_a_registry_of_ones_own(unprivileged, tmp_
     assert (home / ".local/share/flow-loader/registry.db").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("words", [["-"], ["deployments.py", "--api", "x", "--registry", "y"], ["none.py"]])
 def test_the_callers_mistakes_are_told(command, words):
     done = command("deploy", *words)

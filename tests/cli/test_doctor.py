@@ -2,6 +2,8 @@
 
 import subprocess
 
+import pytest
+
 from loader import doctor, host
 from loader.cli.doctor import rendered
 from loader.cli.terminal import Style
@@ -20,6 +22,7 @@ HOST = HostFacts(
 )
 
 
+@pytest.mark.sampled
 def test_everything_holds_here(anyone):
     """On the hosts where this suite runs, every profile can be given, as root and as anyone."""
     code, report = anyone.json("doctor")
@@ -32,6 +35,7 @@ def test_everything_holds_here(anyone):
     assert next(item for item in report["profiles"] if item["name"] == "strict")["weaker"] == []
 
 
+@pytest.mark.slow
 def test_text_names_each_mechanism_and_profile(command):
     """A person sees what holds, and the verdict last."""
     done = command("doctor")
@@ -41,6 +45,7 @@ def test_text_names_each_mechanism_and_profile(command):
     assert done.stdout.endswith("\nprofile strict can be given on this host\n")
 
 
+@pytest.mark.slow
 def test_report_fits_the_terminal():
     """Text is wrapped by us, below its own column; no mechanism is named without saying what it is for."""
     report = doctor.examine()
@@ -49,6 +54,7 @@ def test_report_fits_the_terminal():
         assert max(map(len, rendered(report, Style(width=width)).splitlines())) <= width
 
 
+@pytest.mark.slow
 def test_host_without_user_namespaces(unprivileged):
     """Strict is refused before the script is sent, and the doctor says what to do."""
     off = "echo 0 > /proc/sys/user/max_user_namespaces && exec"

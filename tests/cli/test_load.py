@@ -30,6 +30,7 @@ ERROR = "stage type message frames traceback cause hint".split()
 FRAME = "file line function source".split()
 
 
+@pytest.mark.sampled
 def test_json_has_every_key_of_the_contract_in_its_order(anyone):
     """Callers rely on the shape, and on its order where they compare text."""
     code, outcome = anyone.json("load", "deployments.py")
@@ -46,6 +47,7 @@ def test_json_has_every_key_of_the_contract_in_its_order(anyone):
     assert outcome["error"] is None
 
 
+@pytest.mark.sampled
 def test_json_of_a_failure_has_every_key_of_the_contract(anyone):
     """Errors are read by programs too, causes like the error itself."""
     _, outcome = anyone.json("load", "failing/cause_chain.py")
@@ -56,6 +58,7 @@ def test_json_of_a_failure_has_every_key_of_the_contract(anyone):
     assert outcome["error"]["cause"]["cause"] is None
 
 
+@pytest.mark.sampled
 def test_strict_gives_every_guarantee_in_full(anyone):
     """The default profile holds here as root and as anyone else."""
     _, outcome = anyone.json("load", "single_flow.py")
@@ -63,6 +66,7 @@ def test_strict_gives_every_guarantee_in_full(anyone):
     assert {item["level"] for item in outcome["sandbox"]["guarantees"]} == {"full"}
 
 
+@pytest.mark.slow
 def test_two_loads_of_one_script_find_the_same(command):
     """Metadata has no addresses and no order of chance."""
     first, second = (command.json("load", "deployments.py")[1] for _ in range(2))
@@ -71,6 +75,7 @@ def test_two_loads_of_one_script_find_the_same(command):
     assert json.dumps(first) == json.dumps(second)
 
 
+@pytest.mark.slow
 def test_text_lists_flows_and_deployments(anyone):
     """The whole listing, as a reader sees it at 80 columns."""
     done = anyone("load", "deployments.py")
@@ -107,6 +112,7 @@ deployment monthly  deployments.py:33
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("sample", "lines"),
     [
@@ -133,6 +139,7 @@ def test_text_says_what_a_script_holds(anyone, sample, lines):
         assert line in done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_msgpack_is_one_map_equal_to_the_json(command):
     """Formats differ in their writing only."""
     done = command("load", "parameters.py", "--format", "msgpack", text=False)
@@ -141,6 +148,7 @@ def test_msgpack_is_one_map_equal_to_the_json(command):
     assert {**outcome, "usage": None} == {**same, "usage": None}
 
 
+@pytest.mark.sampled
 def test_standard_input_is_a_script(anyone, samples):
     """A script needs no file."""
     done = anyone("load", "-", input=(samples / "single_flow.py").read_text())
@@ -148,6 +156,7 @@ def test_standard_input_is_a_script(anyone, samples):
     assert "flow hello  <stdin>:11" in done.stdout
 
 
+@pytest.mark.slow
 def test_traceback_of_standard_input_shows_its_lines(anyone):
     """Source lines come from the text that was sent."""
     done = anyone("load", "-", input="def fail():\n    return 1 / 0\n\nfail()\n")
@@ -156,12 +165,14 @@ def test_traceback_of_standard_input_shows_its_lines(anyone):
     assert "    <stdin>:4, in <module>\n      fail()\n" in done.stdout
 
 
+@pytest.mark.slow
 def test_file_url_is_a_path(command, samples):
     """Both name the same script."""
     _, outcome = command.json("load", f"file://{samples}/single_flow.py")
     assert [flow["name"] for flow in outcome["flows"]] == ["hello"]
 
 
+@pytest.mark.slow
 def test_root_is_what_a_script_may_read(command, tmp_path):
     """A script that needs its neighbours' folder is shown it, and without the option is told how."""
     script = tmp_path / "scripts" / "reads.py"
@@ -177,6 +188,7 @@ def test_root_is_what_a_script_may_read(command, tmp_path):
     assert [flow["name"] for flow in outcome["flows"]] == ["42"]
 
 
+@pytest.mark.slow
 def test_users_of_the_host_are_not_seen(anyone):
     """A worker's /etc/passwd is its own."""
     _, outcome = anyone.json("load", "users.py")
@@ -184,6 +196,7 @@ def test_users_of_the_host_are_not_seen(anyone):
     assert not {"daemon", "bin", "sync", "games"} & set(names)
 
 
+@pytest.mark.slow
 def test_development_warns_at_every_use(command):
     """Whoever opens the host to a script is told so, and the answer stays clean."""
     done = command("load", "single_flow.py", "--profile", "development", "--format", "json")
@@ -196,6 +209,7 @@ def test_development_warns_at_every_use(command):
     )
 
 
+@pytest.mark.slow
 def test_profile_file_of_ones_own(command, tmp_path):
     """A profile may be a file."""
     profile = tmp_path / "short.yaml"

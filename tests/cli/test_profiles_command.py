@@ -5,6 +5,7 @@ import pytest
 from worker.protocol import GUARANTEES
 
 
+@pytest.mark.sampled
 def test_profiles_are_listed_with_their_descriptions(anyone):
     """Each built-in profile says in a line what it is for."""
     code, answer = anyone.json("profiles")
@@ -20,6 +21,7 @@ def test_profiles_are_listed_with_their_descriptions(anyone):
     assert "strict         The script can compute and nothing else. The default.\n" in shown
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["development", "network", "no-namespaces", "strict"])
 def test_profile_is_explained_guarantee_by_guarantee(command, name):
     """Nothing is left out of what a profile means, also what it does not ask for."""

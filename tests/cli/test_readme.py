@@ -18,6 +18,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 EXAMPLES = [body for language, body in BLOCKS if language == "python"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_library_example_runs(number, tmp_path):
     """As it stands, from the project's folder, without a guard for `__main__`."""

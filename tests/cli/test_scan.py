@@ -43,6 +43,7 @@ def lines(done):
     return {os.path.basename(item["location"]): item for item in files}, summary
 
 
+@pytest.mark.sampled
 def test_a_line_for_each_file_and_a_summary(anyone, folder):
     """Each an outcome; the exit code is the worst."""
     write(folder, a=FLOW.format("a"), b=FLOW.format("b"), util="x = 1")
@@ -56,6 +57,7 @@ def test_a_line_for_each_file_and_a_summary(anyone, folder):
     assert (summary["ok"], summary["failed"], summary["skipped"]) == (2, 0, {"no_flow": 1})
 
 
+@pytest.mark.slow
 def test_the_worst_exit_code(anyone, folder):
     """A script's fault is told beside the others."""
     write(folder, a=FLOW.format("a"), fails=FLOW.format("b") + "1 / 0")
@@ -66,6 +68,7 @@ def test_the_worst_exit_code(anyone, folder):
     assert files["fails.py"]["flows"][0]["name"] == "b"
 
 
+@pytest.mark.slow
 def test_what_may_not_be_read(unprivileged, folder):
     """A file and a folder of somebody else's: the rest is looked at, and the exit code is 2."""
     write(folder, a=FLOW.format("a"), shut=FLOW.format("b"))
@@ -86,6 +89,7 @@ def test_what_may_not_be_read(unprivileged, folder):
     assert "may not read it" in files["closed"]["error"]["message"]
 
 
+@pytest.mark.slow
 def test_reading(anyone, folder):
     """A line for each file, what is wrong below it, and a summary; nothing acts on the terminal."""
     write(folder, a=FLOW.format("same"), b=FLOW.format("same"), fails="# prefect flow\n1 / 0")
@@ -101,6 +105,7 @@ def test_reading(anyone, folder):
     assert "\u202e" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_interrupt_reports_what_was_done(anyone, folder, form):
     """Ctrl-C: exit code 130, the files and a summary up to there, and no process of ours is left."""
@@ -127,9 +132,10 @@ def test_interrupt_reports_what_was_done(anyone, folder, form):
         assert (told["status"], told["complete"], told["ok"]) == ("interrupted", False, 1)
     else:
         assert last.startswith("interrupted: 1 file ok")
-    assert wait_until(lambda: not any(is_alive(*item) for item in below), 2.0)
+    assert wait_until(lambda: not any(is_alive(*item) for item in below), 5.0)
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_ends_it(command, folder):
     """Who reads only the first line (`| head`) has what they wanted, and nothing is left."""
     write(folder, a=FLOW.format("a"), z=HANGS)
@@ -141,6 +147,7 @@ def test_a_reader_that_leaves_ends_it(command, folder):
     assert (process.returncode, stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_progress_is_for_terminals(command, folder):
     """On standard error, and gone at the end."""
     write(folder, a=FLOW.format("a"), b=FLOW.format("b"))
@@ -154,6 +161,7 @@ def test_progress_is_for_terminals(command, folder):
     assert shown.endswith(b"\r\x1b[K")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "words", [["-"], ["nowhere"], ["single_flow.py"], [".", "--jobs", "0"], [".", "--jobs", "many"]]
 )
@@ -164,6 +172,7 @@ def test_the_callers_mistakes(command, words):
     assert done.stderr.startswith("flow-loader: cannot ")
 
 
+@pytest.mark.slow
 def test_an_empty_folder(command, folder):
     """Nothing is wrong with it."""
     done = command("scan", folder)
@@ -171,6 +180,7 @@ def test_an_empty_folder(command, folder):
     assert done.stdout.startswith("ok: 0 files ok")
 
 
+@pytest.mark.slow
 def test_msgpack(command, folder):
     """One map after the other."""
     import msgpack

@@ -19,6 +19,7 @@ def elsewhere(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
+@pytest.mark.sampled
 def test_a_manifest_is_judged(anyone):
     """Every spec with file and line, and when it runs."""
     code, told = anyone.json("specs", "manifests/deployments.yaml")
@@ -36,6 +37,7 @@ def test_a_manifest_is_judged(anyone):
         assert runs[0] > dt.datetime.now(dt.UTC)
 
 
+@pytest.mark.slow
 def test_one_bad_spec_hides_no_other(anyone):
     """Each has its own verdict, with line and reason."""
     code, told = anyone.json("specs", "manifests/mistakes.yaml")
@@ -48,6 +50,7 @@ def test_one_bad_spec_hides_no_other(anyone):
     assert "there is no such file" in problems[3][0]
 
 
+@pytest.mark.slow
 def test_a_script_is_judged(anyone):
     """The rest of the outcome is that of a load."""
     code, told = anyone.json("specs", "deployments.py")
@@ -59,6 +62,7 @@ def test_a_script_is_judged(anyone):
     assert told["sandbox"]["guarantees"]
 
 
+@pytest.mark.slow
 def test_storage_for_specs_that_name_none(anyone, tmp_path):
     """Nothing is written there: judging is only looking."""
     code, told = anyone.json("specs", "deployments.py", "--storage", tmp_path / "kept")
@@ -66,6 +70,7 @@ def test_storage_for_specs_that_name_none(anyone, tmp_path):
     assert not (tmp_path / "kept").exists()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
@@ -87,6 +92,7 @@ def test_what_is_no_manifest_is_its_authors_mistake(command, tmp_path, text, lin
     assert said in error["message"]
 
 
+@pytest.mark.slow
 def test_a_failed_script_keeps_its_specs_and_none_is_valid(command, tmp_path):
     """What was found before the error is told beside it."""
     path = tmp_path / "fails.py"
@@ -99,6 +105,7 @@ def test_a_failed_script_keeps_its_specs_and_none_is_valid(command, tmp_path):
     assert "ZeroDivisionError" in told["specs"][0]["problems"][0]
 
 
+@pytest.mark.slow
 def test_secrets_are_masked(command, tmp_path):
     """In every format."""
     path = tmp_path / "secret.py"
@@ -115,6 +122,7 @@ def test_secrets_are_masked(command, tmp_path):
     assert told["specs"][0]["flow_storage"]["config"]["aws_secret_access_key"] == "**********"
 
 
+@pytest.mark.slow
 def test_the_table_says_it_all(command):
     """Names, places, reasons; the last line counts."""
     done = command("specs", "manifests/mistakes.yaml")
@@ -127,6 +135,7 @@ def test_the_table_says_it_all(command):
     assert max(map(len, lines)) <= 80
 
 
+@pytest.mark.slow
 def test_a_script_on_standard_input_is_judged(command):
     """Its specs have no file to be deployed from, and say so."""
     text = (
@@ -138,6 +147,7 @@ def test_a_script_on_standard_input_is_judged(command):
     assert (done.returncode, judged(told)) == (1, [("d", False)])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("words", [["none.yaml"], ["deployments.py", "--allow-scheme", "gopher"]])
 def test_the_callers_mistakes_are_told(command, words):
     """Exit code 2, and the reason on standard error."""

@@ -46,6 +46,7 @@ def wait_until(condition, seconds=10.0):
     return False
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_interrupt_ends_the_worker(anyone, form):
     """Ctrl-C: exit code 130, one object if JSON was asked for, and no process of ours is left."""
@@ -67,9 +68,10 @@ def test_interrupt_ends_the_worker(anyone, form):
     assert process.returncode == 130
     assert stderr == "flow-loader: cannot finish: interrupted\n"
     assert json.loads(stdout)["status"] == "interrupted" if form == "json" else stdout == ""
-    assert wait_until(lambda: not any(is_alive(*item) for item in below), 2.0)
+    assert wait_until(lambda: not any(is_alive(*item) for item in below), 5.0)
 
 
+@pytest.mark.sampled
 def test_killed_command_leaves_no_process(anyone):
     """SIGKILL leaves no time to tidy up: the processes below notice by themselves."""
     process = anyone.start("load", "failing/infinite_loop.py", stdout=subprocess.DEVNULL)
@@ -78,9 +80,10 @@ def test_killed_command_leaves_no_process(anyone):
     below = descendants(process.pid)
     process.kill()
     process.wait()
-    assert wait_until(lambda: not any(is_alive(*item) for item in below), 2.0)
+    assert wait_until(lambda: not any(is_alive(*item) for item in below), 5.0)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("words", "code"),
     [(["load", "single_flow.py"], 0), (["load", "failing/exits.py"], 1), (["--help"], 0), (["profiles"], 0)],
@@ -95,6 +98,7 @@ def test_closed_pipe_is_no_error(command, words, code):
     assert (process.returncode, stderr) == (code, "")
 
 
+@pytest.mark.slow
 def test_full_disk_is_told(command):
     """An answer that could not be written is no success."""
     with open("/dev/full", "w") as full:
@@ -104,6 +108,7 @@ def test_full_disk_is_told(command):
     assert stderr == "flow-loader: cannot write the answer: No space left on device\n"
 
 
+@pytest.mark.slow
 def test_output_that_is_closed(command):
     """There may be no standard output at all."""
     shell = '"$0" -m loader load single_flow.py >&-'
@@ -142,6 +147,7 @@ def on_terminal(command, *words, **environment):
     return process.wait(), shown.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.slow
 def test_colours_are_for_terminals_that_want_them(command):
     """Colour only where a person looks, and never against their wish."""
     _, shown = on_terminal(command, "load", "failing/cause_chain.py")

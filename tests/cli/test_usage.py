@@ -45,6 +45,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistake_is_named_with_its_remedy(command, name):
     """Standard output stays empty; the message says what and the hint what instead."""
@@ -57,6 +58,7 @@ def test_mistake_is_named_with_its_remedy(command, name):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", [name for name in MISTAKES if name != "format"])
 def test_mistake_is_one_object_too(command, name):
     """Who asked for JSON gets JSON, with the keys of an outcome's error."""
@@ -80,6 +82,7 @@ def test_profile_mistakes_come_with_their_lines(command, tmp_path):
     assert "line 6" in done.stderr
 
 
+@pytest.mark.slow
 def test_script_that_is_too_large_is_refused(command, tmp_path):
     """Standard input is bounded as files are."""
     script = tmp_path / "large.py"
@@ -92,6 +95,7 @@ def test_script_that_is_too_large_is_refused(command, tmp_path):
     assert command("load", script).returncode == 2
 
 
+@pytest.mark.slow
 def test_standard_input_that_cannot_be_read(command):
     """Input that only can be written, or nothing at all, is the caller's mistake."""
     with open("/dev/null", "w") as unreadable:
@@ -109,6 +113,7 @@ def test_standard_input_that_cannot_be_read(command):
     assert "cannot read standard input: it is closed" in closed.stderr
 
 
+@pytest.mark.slow
 def test_file_name_that_is_no_text(command, tmp_path):
     """A name of bytes that are not UTF-8 is refused by name, in each format, without spoiling a terminal."""
     script = os.fsencode(tmp_path) + b"/\xff\xe2\x80\xae.py"
@@ -121,6 +126,7 @@ def test_file_name_that_is_no_text(command, tmp_path):
     assert command("load", name, "--format", "msgpack", text=False).returncode == 2
 
 
+@pytest.mark.slow
 def test_file_name_that_acts_on_a_terminal(command, tmp_path):
     """What turns the reading order is shown without effect; control characters are refused."""
     script = tmp_path / "\u202eyp.py"

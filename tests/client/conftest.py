@@ -49,6 +49,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers what ``server.answers`` says for a path: status, headers and body, or a callable."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # an answer is written in two pieces
 
     def do_GET(self):
         length = int(self.headers.get("Content-Length") or 0)

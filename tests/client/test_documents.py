@@ -57,6 +57,7 @@ def refused(encoding, blob):
     return str(caught.value)
 
 
+@pytest.mark.slow
 @given(data)
 def test_data_comes_back(value):
     """Types included."""

@@ -3,14 +3,16 @@
 import os
 import sqlite3
 import stat
+import struct
 import time
 import traceback
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from loader.client.embedded import EmbeddedRegistry, migrations, opening, place
+from loader.client.embedded import EmbeddedRegistry, migrations, opening, place, statements
 from loader.client.interface import DeploymentRequest
 from loader.errors import ClientError
 
@@ -295,16 +297,16 @@ def test_a_registry_with_other_tables_is_refused_and_left_alone(path, refused, s
         "PRAGMA foreign_keys = OFF",
         *statements.split("; ") if "BEGIN" not in statements else [statements],
     )
-    content, began = path.read_bytes(), time.monotonic()
+    content, began = path.read_bytes(), time.process_time()
     assert "its tables are not a registry's own" in refused()
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert path.read_bytes() == content
 
 
 def test_a_search_without_an_end_is_given_up(path, monkeypatch):
     """A tampered file can make even a plain table endless."""
     fill(path)
-    monkeypatch.setattr(opening, "STATEMENT_SECONDS", 0.2)
+    monkeypatch.setattr(statements, "SECONDS", 0.2)
     with EmbeddedRegistry(path) as registry:
         look(registry)
         change(
@@ -315,6 +317,64 @@ def test_a_search_without_an_end_is_given_up(path, monkeypatch):
         )
         with pytest.raises(ClientError, match=r"a search in it took more than .*; put a copy of it back"):
             registry.read_flows()
+
+
+@pytest.mark.parametrize(("number", "size"), [(5, 300_000), (2000, 1)])
+def test_a_search_that_finds_too_much_is_given_up(path, monkeypatch, number, size):
+    """Large rows and many rows alike: no answer is longer than memory has room for."""
+    fill(path)
+    monkeypatch.setattr(statements, "FOUND_CAP", 1 << 20)
+    found = f"SELECT x id, printf('%.*c', {size}, 'x') name, '' created FROM c"
+    view = f"CREATE VIEW flows AS {ENDLESS[:-1]} LIMIT {number}) {found}"
+    with EmbeddedRegistry(path) as registry:
+        look(registry)
+        change(path, "PRAGMA foreign_keys = OFF", "DROP TABLE flows", view)
+        with pytest.raises(ClientError, match=r"a search in it took more than .*; put a copy of it back"):
+            registry.read_flows()
+
+
+def test_pages_that_repeat_others_are_read_once(path):
+    """Of what there is one at most, one is taken, however many a tampered file pretends to have."""
+    with EmbeddedRegistry(path) as registry:
+        block_id = registry.create_block("b", "Local Storage", {"x": "z" * (1 << 16)})
+        registry.set_default_storage_block(block_id)
+    change(path, "PRAGMA journal_mode = DELETE")
+    repeat(path, "default_storage", 60)
+    with EmbeddedRegistry(path) as registry:
+        tracemalloc.start()
+        try:
+            assert registry.get_default_storage_block().id == block_id
+            assert tracemalloc.get_traced_memory()[1] < 32 << 20
+        finally:
+            tracemalloc.stop()
+
+
+def repeat(path, table, times):
+    """Give a table of one page two more levels, in each of which the same page stands many times."""
+    with closing(sqlite3.connect(path)) as connection:
+        asked = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        [[number]] = connection.execute(asked, [table]).fetchall()
+    content = bytearray(path.read_bytes())
+    [size] = struct.unpack(">H", content[16:18])
+    root, last = (number - 1) * size, len(content) // size
+    leaf = content[root : root + size]
+    leaf[3:5] = struct.pack(">H", times)
+    leaf[8 : 8 + 2 * times] = leaf[8:10] * times
+    content[root : root + size] = parent(size, times, last + 2)
+    content += leaf + parent(size, times, last + 1)
+    content[28:32] = struct.pack(">I", last + 2)
+    content[92:96] = content[24:28]
+    path.write_bytes(content)
+
+
+def parent(size, times, child):
+    """A page of a table whose children are all the same one."""
+    page, cell = bytearray(size), size - 8
+    page[0:7] = struct.pack(">BHHH", 5, 0, times, cell)
+    page[8:12] = struct.pack(">I", child)
+    page[12 : 12 + 2 * times] = struct.pack(">H", cell) * times
+    page[cell : cell + 5] = struct.pack(">IB", child, 1)
+    return page
 
 
 def test_a_value_that_is_too_large_is_refused(path, monkeypatch):
@@ -414,6 +474,7 @@ def test_a_damaged_row_is_a_clear_error(path, statement):
     assert caught.value.__context__ is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [30, 4096, 3 * 4096])
 def test_a_damaged_file_is_a_clear_error(path, start):
     """Wherever the damage is; nothing is guessed."""

@@ -144,6 +144,7 @@ def dripping_chunks(connection, stop):
         connection.sendall(b"1\r\n \r\n")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("talk", [silent, dripping_header, dripping_body, dripping_chunks])
 def test_a_server_that_takes_for_ever_is_left(talk):
     """The whole answer must be there in time, however steadily it comes."""
@@ -152,6 +153,7 @@ def test_a_server_that_takes_for_ever_is_left(talk):
     assert "it did not answer in full within 0.4 seconds; check that it runs" in message
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_read_is_left():
     """A request that is not taken must not be waited for either."""
     request = DeploymentRequest(name="d", flow_id=UUID(FLOW["id"]), description="x" * 20_000_000)
@@ -476,6 +478,7 @@ def test_a_server_that_stays_busy_is_left(serve, status):
     assert len(server.requests) == 5
 
 
+@pytest.mark.slow
 def test_a_server_is_given_the_time_it_asks_for(serve):
     """``Retry-After`` is honoured."""
     times = []

@@ -10,7 +10,7 @@ import pytest
 
 from loader import FlowLoader
 from loader.daemon import traces
-from tests.daemon.running import daemon, place, started  # noqa: F401 - fixtures
+from tests.daemon.running import daemon, gate, place, started  # noqa: F401 - fixtures
 
 FLOW = """
 from prefect import flow

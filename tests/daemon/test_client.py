@@ -247,6 +247,7 @@ def test_the_command_prints_the_same(daemon, words, form):
     assert through == without
 
 
+@pytest.mark.slow
 def test_the_command_says_that_there_is_no_daemon(daemon):
     """It is not done without it in silence."""
     code, printed, said = command(

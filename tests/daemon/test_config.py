@@ -9,8 +9,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from loader import process
 from loader.daemon import layers
-from loader.daemon.config import Config, Listen, Peer, Watched, default_socket
+from loader.daemon.config import WORKERS, Config, Listen, Peer, Watched, default_socket
 from loader.errors import ConfigError
 from loader.yaml_places import dotted
 
@@ -291,6 +292,19 @@ def test_what_one_key_needs_of_another(mistakes, text, words):
     """What would be open, or could not work, is refused before anything starts."""
     (found,) = mistakes(text)
     assert found.startswith(f"line 1: {words}")
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_the_workers_of_root_are_no_peers(mistakes, read, monkeypatch, user):
+    """A script that can reach the socket would be granted what that user is."""
+    assert WORKERS == process.NOBODY
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    text = f"peers: [{{uid: {WORKERS}}}]"
+    if user == 0:
+        (found,) = mistakes(text)
+        assert found.startswith("line 1: key 'peers[0].uid': must not be the user that workers of root")
+    else:
+        assert read(text).peers[0].uid == WORKERS
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from loader.daemon.events import Events
 
 async def take(reader, count):
     """The next events of a reader: kinds, and numbers in them."""
-    return [await asyncio.wait_for(anext(reader), 5) for _ in range(count)]
+    return [await asyncio.wait_for(anext(reader), 60) for _ in range(count)]
 
 
 def numbers(events):
@@ -48,7 +48,7 @@ def bus():
 
 
 def run(test):
-    asyncio.run(asyncio.wait_for(test, 20))
+    asyncio.run(asyncio.wait_for(test, 60))
 
 
 def test_every_reader_gets_every_event_in_order(bus):

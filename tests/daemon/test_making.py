@@ -11,8 +11,8 @@ import pytest
 from loader.daemon.admission import TooLate
 from loader.daemon.making import PLACES, Making
 from loader.daemon.peers import Caller
-from loader.daemon.routes import PAGE, RECENT, listed
 from loader.daemon.state import Name, Past, Seen
+from loader.daemon.watching import PAGE, RECENT, listed
 from tests.daemon.running import FLOW
 from tests.daemon.test_sources import configured, found
 

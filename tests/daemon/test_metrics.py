@@ -174,7 +174,7 @@ def test_what_an_engine_does_is_counted(metrics, tmp_path):
         assert found["flow_loader_workers", "busy"] == 0
         for phase in ("fetch", "fork", "confine", "run"):
             assert found["flow_loader_phase_seconds_count", phase] == 2
-        assert 0.04 <= found["flow_loader_phase_seconds_sum", "run"] < 5
+        assert 0.04 <= found["flow_loader_phase_seconds_sum", "run"] < 60
         os.kill(loader.supervisor.zygote.process.pid, signal.SIGKILL)
         for _ in range(10):  # a worker that waited may still serve one load
             loader.load_text("x = 1\n")
@@ -205,5 +205,5 @@ def test_a_cancelled_load_leaves_no_busy_worker(metrics):
             task.cancel()
             await asyncio.wait([task])
 
-    asyncio.run(asyncio.wait_for(test(), 20))
+    asyncio.run(asyncio.wait_for(test(), 60))
     assert samples(metrics)["flow_loader_workers", "busy"] == 0

@@ -1,7 +1,6 @@
 """The service manager: what it is told and hands over, by real sockets and processes; the units."""
 
 import asyncio
-import contextlib
 import os
 import re
 import shutil
@@ -54,7 +53,7 @@ def manager(request, tmp_path):
         else:
             address, given = f"\0flow-loader-{os.getpid()}", f"@flow-loader-{os.getpid()}"
         end.bind(address)
-        end.settimeout(5)
+        end.settimeout(60)
         yield end, {"NOTIFY_SOCKET": given}
 
 
@@ -75,6 +74,7 @@ def test_the_manager_is_told_what_becomes_of_the_daemon(manager):
     assert said[2:] == ["STATUS=loading\\nREADY=1\\x1b", "STOPPING=1"]
 
 
+@pytest.mark.sampled
 def test_the_watchdog_hears_twice_in_each_interval(manager):
     """From the event loop itself: one that hangs is silent."""
     end, environ = manager
@@ -82,16 +82,14 @@ def test_the_watchdog_hears_twice_in_each_interval(manager):
 
     async def live():
         task = asyncio.create_task(told.watchdog())
-        await asyncio.sleep(0.35)
+        began = time.monotonic()
+        heard = [await asyncio.to_thread(end.recv, 4096) for _ in range(4)]
         task.cancel()
+        return heard, time.monotonic() - began
 
-    asyncio.run(live())
-    end.setblocking(False)
-    heard = []
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            heard.append(end.recv(4096))
-    assert heard in ([b"WATCHDOG=1"] * 3, [b"WATCHDOG=1"] * 4)
+    heard, seconds = asyncio.run(live())
+    assert heard == [b"WATCHDOG=1"] * 4
+    assert seconds > 0.29
 
 
 @pytest.mark.parametrize(
@@ -109,7 +107,7 @@ def test_the_watchdog_is_meant_for_one_process(environ, seconds):
     """What is meant for another, or makes no sense, is nothing."""
     assert watchdog_seconds(environ) == seconds
     if seconds is None:
-        asyncio.run(asyncio.wait_for(Manager(environ).watchdog(), 5))
+        asyncio.run(asyncio.wait_for(Manager(environ).watchdog(), 60))
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/nowhere/at/all", "/" + "x" * 200, "@" + "x" * 200])
@@ -125,7 +123,7 @@ def test_a_manager_that_does_not_read_holds_nobody_up(manager):
     began = time.monotonic()
     for _ in range(3000):
         Manager(environ).status("x" * 400)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def start(ends, count=None):
@@ -153,14 +151,14 @@ def test_sockets_are_taken_over(tmp_path):
         unix.bind(str(tmp_path / "api.sock"))
         unix.listen()
         child = start([unix, tcp])
-        first.settimeout(20)
+        first.settimeout(60)
         first.connect(str(tmp_path / "api.sock"))
         first.sendall(b"unix")
         assert first.recv(9) == b"UNIX"
-        with socket.create_connection(tcp.getsockname(), timeout=20) as second:
+        with socket.create_connection(tcp.getsockname(), timeout=60) as second:
             second.sendall(b"tcp")
             assert second.recv(9) == b"TCP"
-        out, err = child.communicate(timeout=20)
+        out, err = child.communicate(timeout=60)
     assert (out, err) == ("2 ['AF_UNIX', 'AF_INET'] [] False False\n", "")
 
 
@@ -173,7 +171,7 @@ def test_what_cannot_be_listened_to_is_refused(tmp_path, kind):
     with one, other, opened, silent, datagram:
         ends = {"datagram": datagram, "silent": silent, "connected": one, "file": opened}.get(kind)
         child = start([ends] if ends else [], count=1)
-        out, err = child.communicate(timeout=20)
+        out, err = child.communicate(timeout=60)
     assert out == ""
     assert err.startswith("refused: cannot use descriptor 3, which the service manager handed over: ")
     assert "ListenStream=" in err

@@ -23,7 +23,7 @@ def manager(tmp_path):
     """What the service manager listens at."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
         end.bind(str(tmp_path / "notify"))
-        end.settimeout(30)
+        end.settimeout(60)
         yield end
 
 
@@ -52,7 +52,7 @@ def daemon(tmp_path, manager, collector):
         yield process, file, log
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def heard(manager):
@@ -67,7 +67,9 @@ def test_a_daemon_is_operated(tmp_path, daemon, manager, collector):
     process, file, log = daemon
     assert heard(manager) == "READY=1"
     with httpx.Client(
-        transport=httpx.HTTPTransport(uds=str(tmp_path / "run/api.sock")), base_url="http://flow-loader"
+        transport=httpx.HTTPTransport(uds=str(tmp_path / "run/api.sock")),
+        base_url="http://flow-loader",
+        timeout=60,
     ) as client:
         while client.get("/v1/health/ready").status_code != 200:
             time.sleep(0.05)
@@ -75,11 +77,14 @@ def test_a_daemon_is_operated(tmp_path, daemon, manager, collector):
             "/v1/load",
             json={"text": "import os; os.abort()\n", "name": "\x1b[2J\nforged"},
             headers={"X-Request-Id": "mine", "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"},
-            timeout=30,
         )
         assert (answer.status_code, answer.json()["status"]) == (200, "crashed")
         assert answer.headers["X-Request-Id"] == "mine"
-        metrics = client.get("/v1/metrics").text
+        # What came of a request is counted when its answer is sent.
+        while 'requests_total{code="200",route="/v1/load"}' not in (
+            metrics := client.get("/v1/metrics").text
+        ):
+            time.sleep(0.05)
         file.write_text("limits: {queue: none}\n")
         process.send_signal(signal.SIGHUP)
         assert [heard(manager), heard(manager)] == ["RELOADING=1", "READY=1"]
@@ -89,7 +94,7 @@ def test_a_daemon_is_operated(tmp_path, daemon, manager, collector):
         assert client.get("/v1/health/live").status_code == 200
     process.terminate()
     assert heard(manager) == "STOPPING=1"
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
 
     events = [json.loads(line) for line in log.read_text().splitlines()]
     mine = [event for event in events if event.get("trace_id") == TRACE]

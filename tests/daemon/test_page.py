@@ -74,6 +74,7 @@ def opened(browser, url):
             context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
             stack.callback(context.close)
             page = context.new_page()
+            page.set_default_timeout(60_000)
             page.on("pageerror", lambda error: mistakes.append(str(error)))
             page.on("console", lambda said: "Policy" in said.text and mistakes.append(said.text))
             page.goto(url)
@@ -137,6 +138,18 @@ def test_changes_are_seen_as_they_come(opened, flows):
     assert "fresh" in card(page, "new.py").inner_text()
     (flows / "new.py").unlink()
     entry(page, "new.py").wait_for(state="detached")
+
+
+def test_a_manifest_is_shown_with_the_verdict_on_each_spec(opened, flows):
+    """What is wrong with one, and when the other runs."""
+    spec = "- {{name: {}, flow_location: ./{}, flow_runner: {{type: subprocess}}}}\n"
+    text = spec.format("sound", "good.py") + spec.format("lost", "no.py")
+    (flows / "deployments.yaml").write_text(text)
+    page = opened()
+    manifest = card(page, "deployments.yaml")
+    manifest.locator("li", has_text="deployment lost").locator(".error", has_text="no such file").wait_for()
+    assert "not valid" in manifest.locator("li", has_text="deployment lost").inner_text()
+    assert "not valid" not in manifest.locator("li", has_text="deployment sound").inner_text()
 
 
 def test_hostile_names_and_tracebacks_stay_text(opened, flows):

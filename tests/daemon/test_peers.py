@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,7 +19,7 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as a
 TOKEN = "a-token-that-nobody-guesses"
 ASK = """
 import http.client, json, os, socket, sys
-os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+os.setgroups([]); os.setresgid(65533, 65533, 65533); os.setresuid(65533, 65533, 65533)
 path, method, url, body = sys.argv[1:]
 end = socket.socket(socket.AF_UNIX)
 try:
@@ -33,7 +34,7 @@ print(json.dumps([answer.status, json.loads(answer.read())]))
 
 
 def as_nobody(daemon, method, url, **asked):
-    """The answer to user 65534."""
+    """The answer to user 65533."""
     body = json.dumps(asked) if asked else ""
     command = ["/usr/bin/env", "python3", "-c", ASK, str(daemon.socket), method, url, body]
     done = subprocess.run(command, capture_output=True, text=True, cwd="/")
@@ -52,7 +53,7 @@ def flows(place):
 
 @pytest.fixture
 def granting(started, place, flows):
-    """A callable: a daemon that grants user 65534 the folder, and more."""
+    """A callable: a daemon that grants user 65533 the folder, and more."""
 
     def make(*flags, **more):
         file = place / "daemon.yaml"
@@ -70,6 +71,7 @@ def test_nobody_else_can_connect_by_default(started):
     assert as_nobody(daemon, "GET", "/v1/health/live")[0] == "PermissionError"
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_who_is_not_granted_anything_gets_health_only(started):
     """Though the socket is open to everyone."""
@@ -85,7 +87,7 @@ def test_who_is_not_granted_anything_gets_health_only(started):
     ):
         status, problem = as_nobody(daemon, method, f"/v1/{url}", text="")
         assert (status, problem["option"]) == (403, "peers"), url
-    assert any(line.get("caller") == "uid 65534" for line in daemon.lines())
+    daemon.until(lambda: daemon.logged("answered", caller=f"uid {NOBODY}", status=403))
 
 
 @ROOT_ONLY
@@ -113,6 +115,7 @@ def test_a_peer_is_kept_to_what_is_granted(granting, flows, place):
     assert as_nobody(daemon, "POST", "/v1/specs", text="", registry="/tmp/x.db")[0] == 403
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_a_peer_gets_no_more_time_than_its_profile(granting):
     """The owner may say more."""
@@ -123,6 +126,7 @@ def test_a_peer_gets_no_more_time_than_its_profile(granting):
     assert daemon.post("load", text="1/0", timeout=31).status == 200
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_a_peer_cannot_lock_the_owner_out(granting):
     """Its urgent loads leave a place, and nobody has to wait in its line for the same load."""
@@ -143,6 +147,7 @@ def test_a_peer_cannot_lock_the_owner_out(granting):
         thread.join()
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_results_kept_for_a_peer_are_its_own(granting):
     """They bear its name, and the owner loads for itself; what the owner had is given to the peer."""
@@ -171,6 +176,7 @@ def test_what_is_not_granted_is_not_told_of(granting, place):
     )
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_links_lead_nowhere_else(granting, flows, place):
     """Of files or of folders, in the location or in the root."""
@@ -182,6 +188,7 @@ def test_links_lead_nowhere_else(granting, flows, place):
         assert (status in (403, 422), "flows" in answer) == (True, False), name
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_a_folder_that_is_exchanged_meanwhile_is_not_followed(granting, flows, place):
     """However often it is tried, the other folder's script is never loaded."""
@@ -210,6 +217,7 @@ def test_a_folder_that_is_exchanged_meanwhile_is_not_followed(granting, flows, p
     assert found <= {"inner"}
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 @pytest.mark.parametrize("way", ["link", "folder", "link in the middle"])
 def test_what_is_put_in_the_place_of_a_granted_folder_is_not_granted(granting, flows, place, way):
@@ -233,7 +241,7 @@ def test_what_is_put_in_the_place_of_a_granted_folder_is_not_granted(granting, f
         assert ask() == 403
         if way == "link":
             daemon.process.send_signal(signal.SIGHUP)
-            daemon.until(lambda: any("read again" in line["event"] for line in daemon.lines()))
+            daemon.until(lambda: daemon.logged("the configuration was read again"))
             assert ask() == 403
             assert any("a link that others may change" in line["event"] for line in daemon.lines())
     finally:
@@ -242,6 +250,7 @@ def test_what_is_put_in_the_place_of_a_granted_folder_is_not_granted(granting, f
             os.rename(f"{place}.away", place)
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_a_refusal_does_not_tell_what_is_there(granting, flows, place):
     """Whether a flow is named behind a path decides nothing before the folder was granted."""
@@ -257,6 +266,7 @@ def test_a_refusal_does_not_tell_what_is_there(granting, flows, place):
     assert (status, answer["ok"]) == (200, True)
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_what_is_watched_is_seen_by_whom_its_real_folder_was_granted(started, place, flows):
     """Not what was put in its place, nor what was last good there."""
@@ -290,7 +300,7 @@ def test_what_is_watched_is_seen_by_whom_its_real_folder_was_granted(started, pl
 
 LISTEN = """
 import http.client, os, socket, sys
-os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+os.setgroups([]); os.setresgid(65533, 65533, 65533); os.setresuid(65533, 65533, 65533)
 end = socket.socket(socket.AF_UNIX); end.connect(sys.argv[1])
 end.sendall(b"GET /v1/events HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
 for line in end.makefile("rb"):
@@ -299,6 +309,7 @@ for line in end.makefile("rb"):
 """
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_events_tell_what_was_loaded_and_by_whom(granting, flows, place):
     """Whatever a text is called; nothing of others, and no more once the configuration is another."""
@@ -311,7 +322,7 @@ def test_events_tell_what_was_loaded_and_by_whom(granting, flows, place):
         daemon.post("load", location=f"{flows}/flow.py", shown="/elsewhere.py")
         as_nobody(daemon, "POST", "/v1/load", text="1/0", name="mine")
         daemon.process.send_signal(signal.SIGHUP)
-        daemon.until(lambda: any("read again" in line["event"] for line in daemon.lines()))
+        daemon.until(lambda: daemon.logged("the configuration was read again"))
         daemon.post("load", location=f"{flows}/flow.py")
         lines = peer.stdout.read().splitlines()
     told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
@@ -321,6 +332,7 @@ def test_events_tell_what_was_loaded_and_by_whom(granting, flows, place):
     ]
 
 
+@pytest.mark.slow
 @ROOT_ONLY
 def test_peers_are_not_told_what_lies_above_their_folders(granting, flows, place):
     """The root that would help is told to who may name it."""
@@ -333,28 +345,23 @@ def test_peers_are_not_told_what_lies_above_their_folders(granting, flows, place
     assert hint(as_nobody(daemon, "POST", "/v1/load", location=f"{flows}/flow.py")[1]) is None
 
 
+@pytest.mark.slow
 @ROOT_ONLY
-def test_callers_take_turns(granting, place):
+def test_callers_take_turns(granting, gate):
     """One that asks for much does not keep the other waiting for all of it."""
-    daemon = granting("--set", "limits.loads=1", "--set", "cache.enabled=false")
-    order = []
-
-    def ask(name, do):
-        do()
-        order.append(name)
-
-    slow = {"text": SLOW.format(seconds=0.3, name="x")}
-    threads = [
-        threading.Thread(target=ask, args=("own", lambda n=n: daemon.post("load", **slow, name=f"n{n}")))
-        for n in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    daemon.until(lambda: daemon.counted("flow_loader_queue_waiting") == 7)
-    ask("other", lambda: as_nobody(daemon, "POST", "/v1/load", **slow))
-    for thread in threads:
-        thread.join()
-    assert order.index("other") <= 3
+    daemon = granting("--set", "limits.loads=1", "--set", "cache.enabled=false", "--log-level", "debug")
+    waiting = lambda: daemon.counted("flow_loader_queue_waiting")  # noqa: E731
+    with ThreadPoolExecutor(10) as pool:
+        pool.submit(daemon.post, "load", **gate.asked())
+        gate.until_waiting()
+        for number in range(8):
+            pool.submit(daemon.post, "load", text="x = 1", name=f"n{number}")
+        daemon.until(lambda: waiting() == 8)
+        pool.submit(as_nobody, daemon, "POST", "/v1/load", text="x = 1")
+        daemon.until(lambda: waiting() == 9)
+        gate.open()
+    order = [line["caller"] for line in daemon.logged("worker taken") if "caller" in line]
+    assert order.index(f"uid {NOBODY}") <= 3
 
 
 @pytest.fixture
@@ -400,6 +407,7 @@ def test_tcp_wants_the_token(listening, flows):
     assert listening("/v1/load", {"location": "/etc/passwd"}, **BEARER)[0] == 403
 
 
+@pytest.mark.slow
 def test_pages_of_others_are_refused(listening):
     """By their origin, and by the name under which they reach this machine."""
     assert listening("/v1/version", **BEARER, Origin="http://evil.example")[0] == 403
@@ -408,6 +416,7 @@ def test_pages_of_others_are_refused(listening):
     assert listening("/v1/version", **BEARER, Host=f"localhost:{listening.port}")[0] == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("headers", "status"),
     [(b"Host: localhost\r\nAuthorization: Bearer \xff\xfe", 401), (b"Host: [::1", 421)],
@@ -419,6 +428,7 @@ def test_headers_that_are_no_text_are_no_mistake_of_ours(listening, headers, sta
         assert int(end.recv(100).split()[1]) == status
 
 
+@pytest.mark.slow
 def test_the_client_asks_over_tcp(listening, flows):
     """With its token."""
     from loader import DaemonClient, DaemonError

@@ -93,6 +93,18 @@ def test_every_answer_has_the_request_id_and_so_have_its_workers_lines(daemon):
     assert len(daemon.get("/v1/health/live", **{"X-Request-Id": 'a" b'}).headers["X-Request-Id"]) == 16
 
 
+def test_lines_about_a_refused_request_say_who_asked(daemon):
+    """Its id, the user and the process, whatever it was refused for."""
+    for number, (path, headers) in enumerate(
+        [("/v1/nothing", {}), ("/v1/version", {"Accept": "text/html"}), ("/v1/load", {})]
+    ):
+        own = f"refused.{number}"
+        assert daemon.get(path, **headers, **{"X-Request-Id": own}).status >= 400
+        daemon.until(lambda own=own: daemon.logged("answered", request=own))
+        [line] = daemon.logged("answered", request=own)
+        assert (line["caller"], line["asked_by"]) == (f"uid {os.geteuid()}", os.getpid())
+
+
 def test_kept_results_are_said_to_be_and_refused_to_who_asks(daemon, tmp_path):
     """`cache` is false for who wants a fresh one."""
     path = tmp_path / "flow.py"

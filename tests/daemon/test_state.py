@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loader.daemon.state import Name, Past, State, Watched, small
+from loader.daemon.state import Judgement, Name, Past, State, Watched, small
 from loader.models import Outcome, Sandbox, Source, Status
 from worker.protocol import Error, Flow, Frame
 
@@ -43,6 +43,7 @@ FULL = watched(
     sources=("helper.py",),
     outcome=BAD,
     good=GOOD,
+    verdicts=(Judgement(valid=False, problems=("p",), warnings=("w",)),),
 )
 
 
@@ -174,7 +175,7 @@ def test_a_full_disk_loses_nothing_while_the_daemon_lives(tmp_path):
     """What could not be written is written when there is room."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=500k", "none", disk], check=True)
     try:
         state = State(str(disk / "state.db"))
         filler = disk / "filler"
@@ -195,4 +196,4 @@ def test_a_full_disk_loses_nothing_while_the_daemon_lives(tmp_path):
         assert len(state.all()) == 21
         state.close()
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", "--lazy", disk], check=True)

@@ -296,19 +296,17 @@ def harmless(kit):
     return "nothing"
 
 
-def pytest_collection_modifyitems(items):
-    """All attempts by all identities take minutes: they are no part of the everyday subset."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.slow)
+def first_of(*names):
+    """Parameters of which the first is in the everyday subset."""
+    return [names[0], *(pytest.param(name, marks=pytest.mark.slow) for name in names[1:])]
 
 
-@pytest.fixture(params=IDENTITIES)
+@pytest.fixture(params=first_of(*IDENTITIES))
 def escape(request, engines):
     return Escape(request.param, engines)
 
 
-@pytest.fixture(params=["strict", "no-namespaces"])
+@pytest.fixture(params=first_of("strict", "no-namespaces"))
 def profile(request):
     """Both ways of confinement; a test that takes it is about what they promise alike."""
     return request.param

@@ -44,6 +44,7 @@ def redirects_the_channel(kit):
     os.dup2(1, kit.channel())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attempt",
     [closes_the_channel, closes_everything, shuts_the_channel, swaps_the_channel, redirects_the_channel],

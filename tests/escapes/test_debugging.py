@@ -31,20 +31,24 @@ def debugs(kit, targets):
     return report
 
 
-def lingers(kit, seconds):
-    """A neighbour that lives for a while."""
+def lingers(kit):
+    """A neighbour that lives until it finds a file beside it."""
+    import os
     import time
 
-    time.sleep(seconds)
+    while not os.path.exists("over"):
+        time.sleep(0.02)
     return "alive"
 
 
 def test_nobody_else_can_be_debugged(escape, profile):
     engine = escape.engine(profile)
-    neighbour = escape.start(lingers, 1, profile=profile)
+    folder = escape.folder(0o755)
+    neighbour = escape.start(lingers, profile=profile, timeout=60, folder=folder)
     time.sleep(0.2)
     report = escape(debugs, engine.family(), profile=profile).report
     assert set(report.values()) <= {"EPERM", "ENOENT", "EACCES"}
+    (folder / "over").touch()
     assert neighbour().report == "alive"
 
 

@@ -1,11 +1,14 @@
 """Under ``development`` nothing is confined but time and memory, and every outcome says so."""
 
+import pytest
+
 
 def reads_a_file(kit, path):
     """What no other profile permits."""
     return open(path).read()
 
 
+@pytest.mark.slow
 def test_every_outcome_warns(escape):
     canary = escape.write(escape.folder(0o755) / "canary", "open")
     seen = escape(reads_a_file, str(canary), profile="development")
@@ -30,5 +33,6 @@ def hangs(kit):
         pass
 
 
+@pytest.mark.slow
 def test_time_is_limited(escape):
     assert escape(hangs, profile="development", timeout=0.5).status == "timed_out"

@@ -52,6 +52,7 @@ CRASHES = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("attempt", CRASHES)
 def test_an_end_without_a_reply_is_a_crash(escape, profile, attempt):
     seen = escape(attempt, profile=profile)
@@ -68,6 +69,7 @@ def stops_itself(kit):
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_is_ended_in_time(escape, profile):
     seen = escape(stops_itself, profile=profile, timeout=1)
     assert seen.status == "timed_out"
@@ -130,6 +132,7 @@ def collects(kit):
     gc.collect()
 
 
+@pytest.mark.slow
 def test_a_collection_without_end_ends_in_time(escape):
     assert escape(collects, timeout=1).status == "timed_out"
 

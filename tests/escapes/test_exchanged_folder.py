@@ -45,6 +45,7 @@ def racing(tmp_path):
     os.waitpid(child, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["strict", "no-namespaces"])
 def test_an_exchanged_folder_is_never_shown(racing, profile):
     """Each load sees the folder that its script was read from, or is refused."""

@@ -1,5 +1,7 @@
 """What a script writes to the fault handler's pipe is a claim too: bounded, and nothing is opened for it."""
 
+import pytest
+
 
 def forges_a_dump(kit, megabytes, canary):
     """Say that it hung in another's file, at length, and then hang."""
@@ -21,6 +23,7 @@ def forges_a_dump(kit, megabytes, canary):
     time.sleep(1000)
 
 
+@pytest.mark.slow
 def test_a_forged_dump_is_bounded_and_reads_no_file(escape, profile):
     canary = escape.write(escape.folder() / "canary", "secret of the canary")
     engine = escape.engine(profile)

@@ -2,6 +2,8 @@
 
 import pytest
 
+COSTLY = [pytest.param(how, marks=pytest.mark.slow) for how in ("hangs", "grows")]
+
 
 def lies_in_a_flow(kit, how):
     """Flows whose names, defaults, annotations and descriptions are traps."""
@@ -47,7 +49,7 @@ def lies_in_a_flow(kit, how):
     globals().update({f"found{number}": item for number, item in enumerate(found)}, trap=trap, value=value)
 
 
-@pytest.mark.parametrize("how", ["raises", "recurses", "exits", "hangs", "grows", "lies", "nones"])
+@pytest.mark.parametrize("how", ["raises", "recurses", "exits", *COSTLY, "lies", "nones"])
 def test_traps_in_flows_stay_in_the_worker(escape, how):
     seen = escape(lies_in_a_flow, how, timeout=3)
     allowed = {"loaded", "script_failed", "crashed", "timed_out", "out_of_memory", "output_exceeded"}
@@ -82,7 +84,7 @@ def raises_a_trap(kit, how):
     raise Trap
 
 
-@pytest.mark.parametrize("how", ["raises", "exits", "hangs", "grows", "lies"])
+@pytest.mark.parametrize("how", ["raises", "exits", *COSTLY, "lies"])
 def test_traps_in_exceptions_stay_in_the_worker(escape, how):
     seen = escape(raises_a_trap, how, timeout=2)
     assert seen.status in {"script_failed", "crashed", "timed_out", "out_of_memory"}

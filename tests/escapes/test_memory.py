@@ -37,6 +37,7 @@ def maps(kit):
         kept[-1].write(b"x" * (1 << 24))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("attempt", [grows_bytes, grows_a_list, grows_a_nest])
 def test_the_heap_is_bounded(escape, profile, attempt):
     neighbour = escape.start(allocates, profile=profile)
@@ -46,6 +47,7 @@ def test_the_heap_is_bounded(escape, profile, attempt):
     assert neighbour().report == 100 << 20
 
 
+@pytest.mark.slow
 def test_mapped_memory_is_bounded(escape, profile):
     seen = escape(maps, profile=profile)
     assert seen.status in ("script_failed", "out_of_memory")

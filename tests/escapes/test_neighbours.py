@@ -1,8 +1,10 @@
 """Two scripts that run at the same time share nothing: no file, no memory, no sight of one another."""
 
+import time
 
-def leaves_traces(kit, name, seconds):
-    """Put ``name`` wherever something shared could be, and stay for a while."""
+
+def leaves_traces(kit, name):
+    """Put ``name`` wherever something shared could be, and stay until there is a file beside it."""
     import os
     import time
 
@@ -10,7 +12,8 @@ def leaves_traces(kit, name, seconds):
         kit.tried(lambda folder=folder: os.close(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY)))
     kit.called("shmget", 0x666, 4096, 0o1666)
     kit.called("mq_open", name.encode(), os.O_CREAT | os.O_RDWR, 0o666, 0)
-    time.sleep(seconds)
+    while not os.path.exists("over"):
+        time.sleep(0.02)
     return "left"
 
 
@@ -29,9 +32,11 @@ def looks_for_traces(kit, name, neighbour):
 
 def test_neighbours_share_nothing(escape):
     folder, name = escape.folder(), "trace"
-    neighbour = escape.start(leaves_traces, name, 1, folder=folder)
+    neighbour = escape.start(leaves_traces, name, timeout=60, folder=folder)
+    time.sleep(0.2)
     looking = escape.start(looks_for_traces, name, str(folder))
     assert set(looking().report.values()) == {False}
+    (folder / "over").touch()
     assert neighbour().report == "left"
 
 

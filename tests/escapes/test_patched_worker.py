@@ -63,7 +63,15 @@ def traces(kit):
     sys.addaudithook(hang)
 
 
-@pytest.mark.parametrize("attempt", [patches_the_worker, patches_builtins, frees_the_modules, traces])
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        patches_the_worker,
+        patches_builtins,
+        frees_the_modules,
+        pytest.param(traces, marks=pytest.mark.slow),
+    ],
+)
 def test_a_patched_worker_changes_no_fact(escape, attempt):
     seen = escape(attempt, timeout=2)
     outcome, source = seen.outcome, (seen.folder / "script.py").read_bytes()

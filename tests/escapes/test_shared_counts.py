@@ -3,6 +3,8 @@
 import fcntl
 import os
 
+import pytest
+
 
 def arms_timers(kit):
     """Make timers until one is refused; how many there were, and why no more."""
@@ -35,6 +37,7 @@ def takes_locks(kit, path):
     return "locked"
 
 
+@pytest.mark.slow
 def test_a_lock_of_a_script_holds_nobody_up(escape, profile, tmp_path):
     """Taking one succeeds, for its own sake, and is felt nowhere."""
     import threading

@@ -28,25 +28,27 @@ def signals(kit, targets):
     return report
 
 
-def waits(kit, seconds):
-    """A neighbour that lives for a while."""
+def waits(kit):
+    """A neighbour that lives until it finds a file beside it."""
     import os
     import time
 
-    print(os.getpid(), flush=True)
-    time.sleep(seconds)
+    while not os.path.exists("over"):
+        time.sleep(0.02)
     return "alive"
 
 
 def test_nobody_else_can_be_signalled(escape, profile):
     engine = escape.engine(profile)
-    neighbour = escape.start(waits, 2, profile=profile)
+    folder = escape.folder(0o755)
+    neighbour = escape.start(waits, profile=profile, timeout=60, folder=folder)
     time.sleep(0.2)
     own = engine.family()
     report = escape(signals, own, profile=profile).report
     assert {
         name: result for name, result in report.items() if result not in ("EPERM", "ESRCH", "EINVAL")
     } == {}
+    (folder / "over").touch()
     assert neighbour().report == "alive"
     assert engine.process.poll() is None
 

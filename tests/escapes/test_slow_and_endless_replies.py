@@ -33,6 +33,7 @@ def floods(kit, size):
         kit.say(found)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("attempt", [drips, announces])
 def test_a_slow_reply_is_too_late(escape, profile, attempt):
     seen = escape(attempt, profile=profile, timeout=1)
@@ -40,6 +41,7 @@ def test_a_slow_reply_is_too_late(escape, profile, attempt):
     assert seen.outcome["usage"]["wall_seconds"] < 3
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("size", [10, FLOW_BYTES, 1 << 20])
 def test_a_flood_ends_in_time_and_in_bounded_memory(escape, size):
     engine = escape.engine()

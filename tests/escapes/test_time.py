@@ -38,6 +38,7 @@ def locks(kit):
         lock.acquire()  # here
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("attempt", [spins, sleeps, holds_the_interpreter, matches, locks])
 def test_a_time_out_says_where_it_hung(escape, profile, attempt):
     seen = escape(attempt, profile=profile, timeout=0.5)
@@ -61,6 +62,7 @@ def ignores_signals(kit):
         signal.alarm(0)
 
 
+@pytest.mark.slow
 def test_signals_that_are_blocked_do_not_help(escape, profile):
     seen = escape(ignores_signals, profile=profile, timeout=0.5)
     assert seen.status == "timed_out"

@@ -120,6 +120,7 @@ def sparse(count):
     return bytes(first) + (bytes(504) + b"\1" + bytes(7)) * count
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_costs_little(name, tmp_path):
     """Processor time and memory of a whole process that reads it."""
@@ -268,10 +269,10 @@ def test_an_archive_whose_unpacking_takes_much_memory_is_refused():
 @pytest.mark.parametrize("content", [FOLDERS, gzip.compress(entry("a/", bytes(60 << 20), b"Z"))])
 def test_the_deadline_holds_while_an_archive_is_read(content):
     """It is looked at for each header and each piece."""
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(SourceError, match=r"took longer than 0\.01 seconds"):
         unpacked(content, seconds=0.01, project_files=1 << 20)
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_an_archive_of_many_folders_is_read():

@@ -256,10 +256,10 @@ def test_a_number_without_end_is_refused_at_once(tmp_path):
     """To add up its bytes would cost time in the square of them, whatever time is allowed."""
     repository = pygit2.init_repository(tmp_path / "endless", initial_head="main")
     pack_of(repository, b"x", b"\xff" * (1 << 20), "ab" * 20)
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(SourceError, match="has no end"):
         fetch(naming(repository, "ab" * 20), Access(seconds=30))
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_a_commit_is_taken_apart_no_further_than_its_first_line(tmp_path):
@@ -292,6 +292,7 @@ def test_folders_are_counted_when_they_are_found(tmp_path):
         read(url(repository, tree, "f.py"), url(repository, tree, ""), Access(project_files=20))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("seed", range(3))
 def test_damage_is_an_error_and_never_other_bytes(repository, versions, seed):
     """One byte anywhere: the same content, or a refusal in words."""

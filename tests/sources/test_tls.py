@@ -82,7 +82,7 @@ def port(certificate):
     context.load_cert_chain(certificate)
     with Quiet(("127.0.0.1", 0), Answer) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield server.server_port
         server.shutdown()

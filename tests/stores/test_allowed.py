@@ -1,5 +1,7 @@
 """Where a spec's storage block may lead, and what it may say to a driver."""
 
+import os
+
 import pytest
 
 from loader.access import Access
@@ -29,6 +31,27 @@ def test_a_spec_leads_only_where_the_caller_allows(tmp_path):
     for foul in ("ab", "a/../ab", "a/out", "a/out/x", "alias/out", ""):
         assert "--allow-storage" in refusal(local, tmp_path / foul, access, trusted=False)
         local(tmp_path / foul, access, trusted=True)
+
+
+def test_what_is_refused_by_its_name_is_not_walked(tmp_path, monkeypatch):
+    """Nor is it told where a link leads that lies in what is allowed."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "a" / "out").symlink_to(tmp_path / "hidden")
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "hidden")
+    access, looked, lstat = Access(storage=(str(tmp_path / "a"),)), [], os.lstat
+
+    def seen(path, **how):
+        looked.append(str(path))
+        return lstat(path, **how)
+
+    monkeypatch.setattr(os, "lstat", seen)
+    for name in ("elsewhere/x", "hidden/x", "none/x"):
+        said = refusal(local, tmp_path / name, access, trusted=False)
+        assert f"cannot use {tmp_path / name} as storage: the spec names it" in said
+    assert looked
+    assert not [path for path in looked if not str(tmp_path / "a").startswith(path)]
+    assert "hidden" not in refusal(local, tmp_path / "a" / "out", access, trusted=False)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +98,17 @@ def test_nothing_is_allowed_unless_the_caller_says_so(block):
     assert "the caller does not allow it; allow it with --allow-storage" in refusal(
         store_of, block, ANY, trusted=False
     )
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/kv/other", "/admin%2f..%2fkv/flows", "/kv/flows/..;/..;/admin", "/admin/x%2f..%2f..%2fkv/flows/y"],
+)
+def test_a_servers_path_is_compared_as_it_is_sent(path):
+    """Not as it would be if what stands for a slash were one."""
+    access = Access(storage=("http://h/kv/flows",), hosts=frozenset({"h"}))
+    block = KVServerStorageBlock(api_address=f"http://h{path}")
+    assert "the caller does not allow it" in refusal(store_of, block, access, trusted=False)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +166,9 @@ PRIVATE = [
         base_path="s3://box", options={"client_kwargs": {"endpoint_url": "http://10.0.0.1:9000"}}
     ),
     FileStorageBlock(base_path="gs://box", options={"endpoint_url": "http://10.0.0.1:9000"}),
-    FileStorageBlock(base_path="az://box", options={"account_name": "a", "account_host": "10.0.0.1:9000"}),
+    FileStorageBlock(
+        base_path="az://box", options={"account_name": "a", "anon": True, "account_host": "10.0.0.1:9000"}
+    ),
     FileStorageBlock(
         base_path="az://box", options={"connection_string": "BlobEndpoint=http://10.0.0.1:9000/a;"}
     ),

@@ -86,9 +86,10 @@ def test_the_kernels_files_are_known_by_their_file_system(tmp_path):
 KEYS = {"account_key": "T3du", "sas_token": "?sv=1&sig=own", "anon": True}
 
 
+@pytest.mark.parametrize("trusted", [False, True], ids=["spec", "registered"])
 @pytest.mark.parametrize("own", KEYS)
-def test_a_specs_account_gets_no_credentials_of_the_caller(monkeypatch, own):
-    """What a spec leaves out is not filled from the surroundings: no token, key or account of the caller."""
+def test_a_blocks_account_gets_no_credentials_of_the_caller(monkeypatch, own, trusted):
+    """What a block leaves out is not filled from the surroundings: no token, key or account of the caller."""
     for name in ("SAS_TOKEN", "ACCOUNT_KEY", "CLIENT_ID", "CLIENT_SECRET", "TENANT_ID"):
         monkeypatch.setenv(f"AZURE_STORAGE_{name}", SECRET)
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", f"AccountName=mine;AccountKey={SECRET}")
@@ -96,7 +97,7 @@ def test_a_specs_account_gets_no_credentials_of_the_caller(monkeypatch, own):
         storage=("az://box",), options={"az": {"account_name": "mine", "credential": SECRET, "anon": False}}
     )
     options = {"account_name": "theirs", own: KEYS[own]}
-    place = store_of(FileStorageBlock(base_path="az://box", options=options), access, trusted=False)._place
+    place = store_of(FileStorageBlock(base_path="az://box", options=options), access, trusted=trusted)._place
     client = drivers.made(parse("az://box"), place._access, Deadline("az://box", 5)).service_client
     assert client.account_name == "theirs"
     assert SECRET not in f"{client.url} {vars(client.credential) if client.credential else None}"
@@ -116,12 +117,13 @@ def test_a_specs_account_gets_no_credentials_of_the_caller(monkeypatch, own):
         {"anon": True},
     ],
 )
-def test_half_an_account_is_refused(options):
-    """A spec says all of who asks, or nothing of it."""
+@pytest.mark.parametrize("trusted", [False, True], ids=["spec", "registered"])
+def test_half_an_account_is_refused(options, trusted):
+    """A block says all of who asks, or nothing of it."""
     block = FileStorageBlock(base_path="az://box", options=options)
     with pytest.raises(StorageError, match="account"):
-        store_of(block, Access(storage=("az://box",)), trusted=False)
-    store_of(FileStorageBlock(base_path="az://box"), Access(storage=("az://box",)), trusted=False)
+        store_of(block, Access(storage=("az://box",)), trusted=trusted)
+    store_of(FileStorageBlock(base_path="az://box"), Access(storage=("az://box",)), trusted=trusted)
 
 
 def test_a_specs_region_keeps_the_callers_endpoint():

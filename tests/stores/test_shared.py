@@ -118,6 +118,7 @@ def test_what_is_no_file_is_never_followed(store, folder, tmp_path, what):
     assert (tmp_path / "target").read_bytes() == DATA
 
 
+@pytest.mark.slow
 def test_many_at_once_lose_nothing(store, folder):
     """Half of them fail; what the others keep is there each time."""
     for _ in range(20):

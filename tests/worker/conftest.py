@@ -77,6 +77,7 @@ class Runner:
         path=(),
         environment=None,
         details=False,
+        trace=False,
     ):
         """Run `source` as the file `name`, or as text; `files` lie beside it. `fails` is what is expected."""
         source = source if isinstance(source, bytes) else textwrap.dedent(source).encode()
@@ -91,6 +92,7 @@ class Runner:
             "forbids": list(forbids),
             "rehearsals": rehearsals,
             "details": details,
+            "trace": trace,
             "reply": str(reply),
         }
         done = subprocess.run(

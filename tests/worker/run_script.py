@@ -26,7 +26,7 @@ def main() -> None:
     )
     write, leave, dump = os.write, os._exit, json.dumps
     descriptor = os.open(request["reply"], os.O_WRONLY | os.O_CREAT)
-    places = ((request["root"], ""),)
+    places = ((request["root"], ""),) if request["trace"] else None
     reply = script.execute(load, found.append, forbids=frozenset(request["forbids"]), places=places)
     protocol.encode(reply)
     told = {

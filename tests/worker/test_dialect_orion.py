@@ -87,6 +87,7 @@ def test_flow_has_every_fact(run):
     assert (renamed["name"], renamed["timeout_seconds"], renamed["line"]) == ("new", 1.0, 5)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("character", ["/", "%", "&", ">", "<"])
 def test_names_may_not_hold_some_characters(run, character):
     """The message is the seed's."""
@@ -215,6 +216,7 @@ def test_spec_has_every_field(run):
     assert "secret" not in str(ran.reply) + str(ran.found)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -246,6 +248,7 @@ def test_contradictions_with_the_flow_are_noted(run):
     assert second == f"The given flow location '/a.py' does not match the path of the given flow: '{flow}'."
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -280,6 +283,7 @@ def test_schedules_are_told_in_full(run, given, told):
     assert {name: schedule[name] for name in told} == told
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
@@ -326,6 +330,7 @@ def test_wrong_fields_are_refused_by_name(run, given, problem):
     assert ran.error["type"] == "prefect.exceptions.ValidationError"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -394,6 +399,7 @@ def test_modules_hold_the_api_and_nothing_of_ours(run):
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("annotation", "schema"),
     [

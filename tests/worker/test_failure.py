@@ -99,6 +99,7 @@ def test_changed_file_does_not_change_the_source_shown(run):
     assert ran.error["frames"][0]["source"] == "raise ValueError"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("source", "kind", "words"),
     [
@@ -150,6 +151,7 @@ class Evil(Exception, metaclass=Meta):
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "source",
     [
@@ -205,6 +207,7 @@ def test_hostile_exceptions_are_told_in_bounded_text(run, source):
     assert all(len(frame["source"] or "") <= 300 for frame in ran.error["frames"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="the interpreter has no exception groups")
 def test_large_groups_are_bounded(run):
     """Members and levels that are left out are counted."""
@@ -234,6 +237,7 @@ def test_exhausted_memory_is_told_with_its_frames(run):
     assert [frame["function"] for frame in ran.error["frames"]] == ["<module>", "grow"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("code", "path", "denied"),
     [
@@ -255,6 +259,7 @@ def test_refused_writing_into_the_folder_is_told(run):
     assert ran.error["denied"] == {"act": "filesystem", "target": str(run.folder / "out.txt")}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("source", "act"),
     [

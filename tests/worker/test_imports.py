@@ -67,6 +67,7 @@ def test_our_packages_are_not_found(run, name):
     assert ran.error["type"] == "ModuleNotFoundError"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "name", ["worker", "loader", "msgpack", "types", "enum", "logging", "traceback", "os"]
 )
@@ -143,6 +144,7 @@ def test_plain_folder_shadows_nothing(run):
     run(FLOW + "import logging\nassert logging.getLogger\n", {"logging/notes.txt": ""})
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["types", "time", "prefect", "my-flow", "worker"])
 def test_script_may_have_any_name(run, name):
     """A script that is named as a module of the standard library or of ours runs."""

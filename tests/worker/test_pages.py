@@ -40,10 +40,14 @@ print(of_fork([]), of_fork(needed))
 """
 
 
-def test_what_one_fork_wrote_to_is_copied_for_the_next_before_it_writes():
+OLDER = "from worker.confine.syscalls import NUMBERS\ndel NUMBERS['process_madvise']\n"
+
+
+@pytest.mark.parametrize("before", ["", OLDER], ids=["many at once", "one at a time"])
+def test_what_one_fork_wrote_to_is_copied_for_the_next_before_it_writes(before):
     """The scout's needs are those of whoever does the same; its parent's memory stays what it is."""
     done = subprocess.run(
-        [sys.executable, "-c", FORKS],
+        [sys.executable, "-c", before + FORKS],
         check=True,
         capture_output=True,
         text=True,

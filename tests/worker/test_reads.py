@@ -12,7 +12,7 @@ DEFINES = "from prefect import flow\n\n@flow\ndef first(): ...\n"
 @pytest.fixture
 def sources(run):
     """A callable: the sources of a script."""
-    return lambda source, files=None, **how: run(source + DEFINES, files, **how).reply["sources"]
+    return lambda source, files=None, **how: run(source + DEFINES, files, trace=True, **how).reply["sources"]
 
 
 def test_a_script_that_reads_nothing_has_no_sources(sources):
@@ -57,14 +57,15 @@ def test_compiled_code_counts_as_its_source(run, sources):
 @pytest.mark.parametrize("script", ["import helper\n1 / 0\n", "import helper\nraise SystemExit\n"])
 def test_a_script_that_failed_has_sources(run, script):
     """One of them may be to blame."""
-    assert run(script, {"helper.py": ""}, fails=True).reply["sources"] == ["helper.py"]
+    assert run(script, {"helper.py": ""}, fails=True, trace=True).reply["sources"] == ["helper.py"]
 
 
 def test_a_script_that_cannot_be_compiled_has_none(run):
     """It read nothing."""
-    assert run("x = (", fails=True).reply["sources"] == []
+    assert run("x = (", fails=True, trace=True).reply["sources"] == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "script",
     [
@@ -86,3 +87,8 @@ def test_a_script_cannot_break_its_report(sources):
     script = "import os, sys\nos.path.abspath = os.getcwd = os.fsdecode = None\nimport helper\n"
     script += "sys.audit('open')\nsys.audit('open', object())\nopen(0, closefd=False)\n"
     assert sources(script, {"helper.py": ""}) is None
+
+
+def test_nothing_is_told_to_those_who_do_not_ask(run):
+    """Seeing every file that is opened has its price."""
+    assert run("import helper\n" + DEFINES, {"helper.py": ""}).reply["sources"] is None

@@ -172,6 +172,7 @@ def test_lowered_recursion_limit_and_trace_function_do_not_reach_us(run):
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("source", "stage"),
     [
@@ -223,6 +224,7 @@ def test_denied_acts_that_a_script_swallows_are_noted(run):
     assert run(source).notices("denied") == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("python", pythons())
 def test_every_python_rehearses_and_runs(run, packages, python, tmp_path):
     """The worker's modules run on every Python from 3.9 up, with msgpack's pure form where need be."""
@@ -264,6 +266,7 @@ def test_every_python_rehearses_and_runs(run, packages, python, tmp_path):
     assert [frame["line"] for frame in failed.error["frames"]] == [3, 2]
 
 
+@pytest.mark.slow
 def test_rehearsal_leaves_no_trace():
     """After a rehearsal the interpreter is as before, but for modules of the standard library."""
     source = textwrap.dedent(

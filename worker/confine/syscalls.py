@@ -145,6 +145,7 @@ prctl 157 167
 pread64 17 67
 preadv 295 69
 prlimit64 302 261
+process_madvise 440 440
 pselect6 270 72
 pwrite64 18 68
 pwritev 296 70

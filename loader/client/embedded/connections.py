@@ -13,9 +13,9 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-from loader.client.embedded.opening import connect, patiently, rows
+from loader.client.embedded.opening import connect, patiently
+from loader.client.embedded.statements import Row, rows
 from loader.client.interface import Transaction
 from loader.errors import ClientError
 
@@ -23,8 +23,6 @@ IDLE_CAP = 4
 """So many connections are kept open for whoever comes next."""
 FORK_WAIT = 1.0
 """How long a fork waits for other threads to give their connections back, in seconds."""
-
-Row = tuple[Any, ...]
 
 
 class Connections:

@@ -12,6 +12,8 @@ from contextlib import closing
 from functools import cache
 from typing import Any
 
+from loader.client.embedded.statements import rows
+
 APPLICATION_ID = 0x464C4F57
 """What tells a registry from the SQLite files of other programs: ``FLOW`` in ASCII."""
 
@@ -60,13 +62,13 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 def problem(connection: sqlite3.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> str | None:
     """Why an open file cannot be used as a registry, with the remedy; None if it can. Writes nothing."""
-    connection.execute("BEGIN")  # all three at one moment: another process may be making the file
+    rows(connection, "BEGIN")  # all three at one moment: another process may be making the file
     try:
         identity, version = _number(connection, "application_id"), _number(connection, "user_version")
         tables = _schema(connection)
     finally:
         if connection.in_transaction:
-            connection.execute("ROLLBACK")
+            rows(connection, "ROLLBACK")
     if identity == 0 and version == 0 and not tables:
         return None
     if identity != APPLICATION_ID:
@@ -90,8 +92,10 @@ def made_by(migrations: tuple[Migration, ...]) -> frozenset[tuple[Any, ...]]:
 
 
 def _schema(connection: sqlite3.Connection) -> frozenset[tuple[Any, ...]]:
-    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 1000")
-    return frozenset((*names, " ".join((sql or "").split())) for *names, sql in rows)
+    # Of a text that is longer than any of ours the beginning will do.
+    asked = "SELECT type, name, tbl_name, substr(sql, 1, 10000) FROM sqlite_master LIMIT 1000"
+    found = rows(connection, asked)
+    return frozenset((*names, " ".join((sql or "").split())) for *names, sql in found)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
@@ -100,20 +104,20 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MI
     Safe in several processes at once: who comes second finds the work done.
     """
     while _number(connection, "user_version") < len(migrations):
-        connection.execute("BEGIN IMMEDIATE")
+        rows(connection, "BEGIN IMMEDIATE")
         try:
             version = _number(connection, "user_version")  # another process may have been faster
             if version < len(migrations):
                 for statement in migrations[version]:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {version + 1}")
-            connection.execute("COMMIT")
+                    rows(connection, statement)
+                rows(connection, f"PRAGMA application_id = {APPLICATION_ID}")
+                rows(connection, f"PRAGMA user_version = {version + 1}")
+            rows(connection, "COMMIT")
         except BaseException:
             if connection.in_transaction:
-                connection.execute("ROLLBACK")
+                rows(connection, "ROLLBACK")
             raise
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:
-    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+    return int(rows(connection, f"PRAGMA {pragma}")[0][0])

@@ -9,21 +9,19 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import quote
 
 from loader.client.embedded.migrations import migrate, problem
 from loader.client.embedded.place import prepare, refusal
+from loader.client.embedded.statements import FOUND_CAP, SECONDS, rows
 from loader.errors import ClientError
 
 STEP = 0.05
 """How long SQLite itself waits for a lock, in seconds: Ctrl-C is not heard meanwhile."""
 ROW_CAP = 128 << 20
 """Largest value in bytes: a script of the largest size fits, however JSON must write it."""
-STATEMENT_SECONDS, STATEMENT_STEPS = 10.0, 200_000
-"""How long one statement may be worked on, and after how many steps of SQLite's that is looked at: in a
-file that was tampered with a search may have no end."""
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 NOT_WRITABLE = "this user may not write to it or to its folder; name another file"
 REASONS = {
@@ -35,8 +33,8 @@ REASONS = {
     sqlite3.SQLITE_NOTADB: "it is not an SQLite database; name another file",
     sqlite3.SQLITE_TOOBIG: f"something in it is larger than {ROW_CAP >> 20} MiB; keep that in a file",
     sqlite3.SQLITE_INTERRUPT: (
-        f"a search in it took more than {STATEMENT_SECONDS:g} seconds, for it is damaged or very large;"
-        f" put a copy of it back, or name another file"
+        f"a search in it took more than {SECONDS:g} seconds or found more than {FOUND_CAP >> 20} MiB, for it"
+        f" is damaged or very large; put a copy of it back, or name another file"
     ),
     sqlite3.SQLITE_CORRUPT: "it is damaged; move it away, or put a copy of it back",
 }
@@ -85,13 +83,6 @@ def patiently(act: Callable[[], Result], wait: float, error: Callable[[str], Cli
         time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  # not a secret: two who wait should not meet
 
 
-def rows(connection: sqlite3.Connection, statement: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
-    """All that ``statement`` gives, in bounded time. Raises sqlite3.Error."""
-    until = time.monotonic() + STATEMENT_SECONDS
-    connection.set_progress_handler(lambda: time.monotonic() > until, STATEMENT_STEPS)
-    return connection.execute(statement, values).fetchall()
-
-
 def _connect(name: str) -> sqlite3.Connection:
     connection = sqlite3.connect(name, uri=True, timeout=STEP, isolation_level=None, check_same_thread=False)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, ROW_CAP)
@@ -100,7 +91,7 @@ def _connect(name: str) -> sqlite3.Connection:
 
 
 def _set_up(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL").fetchall()
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA secure_delete = ON").fetchall()  # the secrets of a deleted block are gone
+    rows(connection, "PRAGMA journal_mode = WAL")
+    rows(connection, "PRAGMA foreign_keys = ON")
+    rows(connection, "PRAGMA secure_delete = ON")  # the secrets of a deleted block are gone
     migrate(connection)

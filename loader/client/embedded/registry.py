@@ -8,7 +8,7 @@ as it is; that only its owner can read the file is all that protects it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Self
@@ -17,9 +17,10 @@ from uuid import UUID, uuid4, uuid5
 from loader.access import DEFAULT, Access
 from loader.client import documents
 from loader.client.embedded import records
-from loader.client.embedded.connections import Connections, Row
+from loader.client.embedded.connections import Connections
 from loader.client.embedded.place import AnyPath, absolute, default_path, real_path
 from loader.client.embedded.records import BLOCKS, DEPLOYMENTS, FLOWS, body_of, check_name, now
+from loader.client.embedded.statements import Row
 from loader.client.interface import (
     BlockRecord,
     BlockSpec,
@@ -109,17 +110,16 @@ class EmbeddedRegistry:
         """Register a flow, or find the one of that name."""
         check_name("flow", name)
         with self.transaction():
-            rows = self._file.read("SELECT id FROM flows WHERE name = ?", [name])
-            if rows:
-                return records.record(Created, {"id": rows[0][0], "new": False})
+            if (row := self._first("SELECT id FROM flows WHERE name = ?", [name])) is not None:
+                return records.record(Created, {"id": row[0], "new": False})
             created = Created(id=uuid4(), new=True)
             self._file.write("INSERT INTO flows VALUES (?, ?, ?)", [str(created.id), name, now()])
             return created
 
     def read_flow(self, flow_id: UUID) -> FlowRecord:
         """The flow of that id. Raises ObjectNotFound."""
-        rows = self._file.read(f"{FLOWS} WHERE id = ?", [str(flow_id)])
-        return records.flow(self._only(rows, f"flow with id {shown_id(flow_id)}"))
+        row = self._only(f"{FLOWS} WHERE id = ?", [str(flow_id)], f"flow with id {shown_id(flow_id)}")
+        return records.flow(row)
 
     def read_flows(self) -> tuple[FlowRecord, ...]:
         """Every flow, by name."""
@@ -133,7 +133,7 @@ class EmbeddedRegistry:
         check_type(f"create storage block {quoted(name)}", config, Mapping)
         text, block_id = documents.write_json(config), uuid4()
         with self.transaction():
-            if self._file.read("SELECT 1 FROM blocks WHERE name = ?", [name]):
+            if self._first("SELECT 1 FROM blocks WHERE name = ?", [name]):
                 raise ObjectAlreadyExists(
                     f"cannot create storage block {quoted(name)}: there is one of that name in"
                     f" {self._address}; take another"
@@ -144,22 +144,19 @@ class EmbeddedRegistry:
 
     def read_block(self, block_id: UUID) -> BlockRecord:
         """The storage block of that id. Raises ObjectNotFound."""
-        rows = self._file.read(f"{BLOCKS} WHERE id = ?", [str(block_id)])
-        return records.block(self._only(rows, f"storage block with id {shown_id(block_id)}"))
+        what = f"storage block with id {shown_id(block_id)}"
+        return records.block(self._only(f"{BLOCKS} WHERE id = ?", [str(block_id)], what))
 
     def read_block_by_name(self, name: str) -> BlockRecord:
         """The storage block of that name. Raises ObjectNotFound."""
         check_texts("find a storage block", name=name)
-        rows = self._file.read(f"{BLOCKS} WHERE name = ?", [name])
-        return records.block(self._only(rows, f"storage block {quoted(name)}"))
+        return records.block(self._only(f"{BLOCKS} WHERE name = ?", [name], f"storage block {quoted(name)}"))
 
     def delete_block(self, block_id: UUID) -> None:
         """Forget a storage block; if it was the default there is none. Raises ObjectNotFound."""
         with self.transaction():
-            self._only(
-                self._file.read("SELECT 1 FROM blocks WHERE id = ?", [str(block_id)]),
-                f"storage block with id {shown_id(block_id)}",
-            )
+            what = f"storage block with id {shown_id(block_id)}"
+            self._only("SELECT 1 FROM blocks WHERE id = ?", [str(block_id)], what)
             self._file.write("DELETE FROM blocks WHERE id = ?", [str(block_id)])
 
     def read_block_spec_by_name(self, name: str) -> BlockSpec:
@@ -174,8 +171,8 @@ class EmbeddedRegistry:
 
     def get_default_storage_block(self) -> BlockRecord | None:
         """The storage of deployments that name none; None if there is no default."""
-        rows = self._file.read(f"{BLOCKS} JOIN default_storage ON block_id = id")
-        return records.block(rows[0]) if rows else None
+        row = self._first(f"{BLOCKS} JOIN default_storage ON block_id = id")
+        return records.block(row) if row else None
 
     def set_default_storage_block(self, block_id: UUID) -> None:
         """Make a storage block the default. Raises ObjectNotFound."""
@@ -191,14 +188,14 @@ class EmbeddedRegistry:
         flow_id = str(deployment.flow_id)
         with self.transaction():
             self.read_flow(deployment.flow_id)
-            rows = self._file.read(
+            row = self._first(
                 "SELECT id FROM deployments WHERE flow_id = ? AND name = ?", [flow_id, deployment.name]
             )
-            if rows:
+            if row is not None:
                 self._file.write(
-                    "UPDATE deployments SET body = ?, updated = ? WHERE id = ?", [body, time, rows[0][0]]
+                    "UPDATE deployments SET body = ?, updated = ? WHERE id = ?", [body, time, row[0]]
                 )
-                return records.record(Created, {"id": rows[0][0], "new": False})
+                return records.record(Created, {"id": row[0], "new": False})
             created = Created(id=uuid4(), new=True)
             values = [str(created.id), flow_id, deployment.name, body, time, time]
             self._file.write("INSERT INTO deployments VALUES (?, ?, ?, ?, ?, ?)", values)
@@ -206,16 +203,17 @@ class EmbeddedRegistry:
 
     def read_deployment(self, deployment_id: UUID) -> DeploymentRecord:
         """The deployment of that id. Raises ObjectNotFound."""
-        rows = self._file.read(f"{DEPLOYMENTS} WHERE deployments.id = ?", [str(deployment_id)])
-        return records.deployment(self._only(rows, f"deployment with id {shown_id(deployment_id)}"))
+        what = f"deployment with id {shown_id(deployment_id)}"
+        return records.deployment(
+            self._only(f"{DEPLOYMENTS} WHERE deployments.id = ?", [str(deployment_id)], what)
+        )
 
     def read_deployment_by_name(self, flow_name: str, name: str) -> DeploymentRecord:
         """The deployment of that flow and name. Raises ObjectNotFound."""
         check_texts("find a deployment", name=name, flow=flow_name)
-        rows = self._file.read(
-            f"{DEPLOYMENTS} WHERE flows.name = ? AND deployments.name = ?", [flow_name, name]
-        )
-        return records.deployment(self._only(rows, f"deployment {quoted(name)} of flow {quoted(flow_name)}"))
+        what = f"deployment {quoted(name)} of flow {quoted(flow_name)}"
+        statement = f"{DEPLOYMENTS} WHERE flows.name = ? AND deployments.name = ?"
+        return records.deployment(self._only(statement, [flow_name, name], what))
 
     def read_deployments(self) -> tuple[DeploymentRecord, ...]:
         """Every deployment, by its flow's name and its own."""
@@ -225,10 +223,8 @@ class EmbeddedRegistry:
     def delete_deployment(self, deployment_id: UUID) -> None:
         """Forget a deployment; its flow stays. Raises ObjectNotFound."""
         with self.transaction():
-            self._only(
-                self._file.read("SELECT 1 FROM deployments WHERE id = ?", [str(deployment_id)]),
-                f"deployment with id {shown_id(deployment_id)}",
-            )
+            what = f"deployment with id {shown_id(deployment_id)}"
+            self._only("SELECT 1 FROM deployments WHERE id = ?", [str(deployment_id)], what)
             self._file.write("DELETE FROM deployments WHERE id = ?", [str(deployment_id)])
 
     def resolve_datadoc(self, document: DataDocument) -> bytes | Json:
@@ -240,7 +236,11 @@ class EmbeddedRegistry:
             document, lambda block_id, key: self._read_storage(self.read_block(block_id), key)
         )
 
-    def _only(self, rows: list[Row], what: str) -> Row:
-        if rows:
-            return rows[0]
+    def _first(self, statement: str, values: Sequence[str] = ()) -> Row | None:
+        """The first row alone: in a damaged file there may be any number of what is there once."""
+        return next(iter(self._file.read(f"{statement} LIMIT 1", values)), None)
+
+    def _only(self, statement: str, values: Sequence[str], what: str) -> Row:
+        if (row := self._first(statement, values)) is not None:
+            return row
         raise ObjectNotFound(f"cannot find the {what}: it is not in {self._address}; create it first")

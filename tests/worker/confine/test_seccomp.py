@@ -268,6 +268,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["strict", "network"])
 @pytest.mark.parametrize(("name", "level", "listed"), OPTIONS)
 def test_options_of_a_socket_are_a_list(machine, profile, name, level, listed):
@@ -278,6 +279,7 @@ def test_options_of_a_socket_are_a_list(machine, profile, name, level, listed):
     assert set(answers.values()) == {ALLOW, "EPERM"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["getsockopt", "setsockopt"])
 @pytest.mark.parametrize("level", [0, 2, 17, 58, 132, 255, 263, 270, 279, 282, 0xFFFFFFFF])
 def test_options_of_other_levels_are_refused(strict, name, level):
@@ -370,6 +372,7 @@ NARROW = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "index", "value"), NARROW)
 @pytest.mark.parametrize("high", [1, 0xFFFFFFFF, 0x80000000])
 def test_what_the_kernel_cuts_off_makes_no_difference(strict, name, index, value, high):
