@@ -3,7 +3,8 @@
 Of those that wait the higher priority goes first, then the caller that has the fewest inside, then the one
 that was served least recently. Every eighth turn goes to whoever has waited longest, so that nobody waits
 for ever. A caller that does not own the daemon is never more urgent to others than interactive, whatever it
-says, and never has all places. One event loop; instants are those of ``time.monotonic``.
+says. All of those together never have all places, nor more than half of the queue, and one of them no more
+than a quarter of it. One event loop; instants are those of ``time.monotonic``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ OLDEST_EVERY = 8
 """Of so many turns one is the longest waiter's, whatever its priority."""
 RETRY_MOST = 60
 """Seconds after which a caller that was refused is told to come back, at most."""
+OTHERS = 2
+"""One in so many is the most that all but this user and root may have together."""
+ONE = 4
+"""One in so many is the most that one of them may have."""
 LEARNING = 0.1
 """How much the last turn's time counts in what a turn is expected to take."""
 
@@ -50,13 +55,13 @@ class Refused(FlowLoaderError):
 
 
 class QueueFull(Refused):
-    """As many wait as may: ``waiting`` of ``limit``, of this caller or of all of them."""
+    """As many wait as may: ``waiting`` of ``limit``, of all of them or of those whose share that is."""
 
-    def __init__(self, waiting: int, limit: int, option: str, retry_after: int) -> None:
-        whose = "of this caller " if option == "limits.queue_per_caller" else ""
+    def __init__(self, waiting: int, limit: int, option: str, retry_after: int, whose: str = "") -> None:
+        allowed = "their share of " * (bool(whose) and option == "limits.queue")
         super().__init__(
-            f"cannot wait for a turn: {waiting} requests {whose}wait already and {option} is {limit};"
-            f" ask again in {retry_after} seconds",
+            f"cannot wait for a turn: {waiting} requests {whose}wait already and {allowed}{option} is"
+            f" {limit}; ask again in {retry_after} seconds",
             option,
             retry_after,
         )
@@ -109,7 +114,7 @@ class Admission:
         self.per_caller = waiting if per_caller is None else per_caller
         self.callers: dict[str, _Caller] = {}
         self.lines: dict[tuple[Priority, str], dict[int, asyncio.Future[None]]] = {}
-        self.inside = self.turns = self.arrivals = 0
+        self.inside = self.others = self.turns = self.arrivals = 0
         self.expected = 0.0
         self.draining = False
         self.empty = asyncio.Event()
@@ -146,7 +151,7 @@ class Admission:
             raise Draining
         known = self.callers.setdefault(caller, _Caller(owner))
         try:
-            # Whoever waits while there is room is one that has its share.
+            # Whoever waits while there is room is one to whom it is not open.
             if self.inside < self.concurrent and self._may_enter(known):
                 self._enter(caller)
             else:
@@ -212,11 +217,20 @@ class Admission:
 
     def _check_room(self, caller: str) -> None:
         """Raise QueueFull if nobody, or not this caller, may wait as well."""
-        known, waiting = self.callers[caller], self.waiting()
-        if waiting >= self.limit:
-            raise QueueFull(waiting, self.limit, "limits.queue", self.retry_after())
-        if known.waiting >= self.per_caller:
-            raise QueueFull(known.waiting, self.per_caller, "limits.queue_per_caller", self.retry_after())
+        known, of_caller = self.callers[caller], "of this caller "
+        rooms = [
+            (self.waiting(), self.limit, "limits.queue", ""),
+            (known.waiting, self.per_caller, "limits.queue_per_caller", of_caller),
+        ]
+        if not known.owner:
+            others = sum(other.waiting for other in self.callers.values() if not other.owner)
+            rooms += [
+                (others, max(1, self.limit // OTHERS), "limits.queue", "of all but the owner "),
+                (known.waiting, max(1, self.limit // ONE), "limits.queue", of_caller),
+            ]
+        for waiting, most, option, whose in rooms:
+            if waiting >= most:
+                raise QueueFull(waiting, most, option, self.retry_after(), whose)
 
     def _admit(self) -> None:
         """Let in as many of those who wait as there is room for."""
@@ -231,8 +245,8 @@ class Admission:
             waiter.set_result(None)
 
     def _may_enter(self, known: _Caller) -> bool:
-        """Whether a caller has less than its share inside: all places are the owner's alone."""
-        return known.owner or known.inside < max(1, self.concurrent - 1)
+        """Whether a caller may have one more place: one is always the owner's, unless there is no other."""
+        return known.owner or self.others < max(1, self.concurrent - 1)
 
     def _next(self, places: list[tuple[Priority, str]]) -> tuple[Priority, str]:
         """The line, of those, whose first is next."""
@@ -261,12 +275,14 @@ class Admission:
         known = self.callers[caller]
         known.inside += 1
         known.last = self.turns
+        self.others += not known.owner
         self.empty.clear()
 
     def _leave(self, caller: str) -> None:
         """Count one less inside; who waits may come."""
         self.inside -= 1
         self.callers[caller].inside -= 1
+        self.others -= not self.callers[caller].owner
         self._admit()
         self._forget(caller)
 

@@ -26,7 +26,7 @@ ALSO_MSGPACK = ("application/x-msgpack", "application/vnd.msgpack")
 DEPTH = 100
 """Levels of a body; parameters of flows that people write have a tenth of it."""
 LARGE = 1 << 16
-"""Bytes from which on reading a body would keep everybody else waiting."""
+"""Bytes from which on reading or forming a body would keep everybody else waiting."""
 MISTAKES = 20
 """Mistakes of a body that are told."""
 VALUE, FREE = 100, 1_000
@@ -286,15 +286,10 @@ def encoded(data: BaseModel | Mapping[str, Any]) -> bytes:
     return json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
 
 
-async def formed(body: bytes, kind: str) -> bytes:
-    """An answer's JSON in the form that is wanted."""
+def formed(body: bytes, kind: str) -> bytes:
+    """An answer's JSON in the form that is wanted; in msgpack, text that UTF-8 cannot carry is escaped."""
     if kind == JSON:
         return body
-    return packed(body) if len(body) < LARGE else await asyncio.to_thread(packed, body)
-
-
-def packed(body: bytes) -> bytes:
-    """JSON as msgpack; text that UTF-8 cannot carry is escaped."""
     return bytes(msgpack.packb(json.loads(body), unicode_errors="backslashreplace"))
 
 

@@ -29,7 +29,7 @@ from loader.daemon.admission import RANK, Admission, Priority, TooLate
 from loader.daemon.config import Config
 from loader.daemon.engines import Engines, Key
 from loader.daemon.freshness import unchanged
-from loader.daemon.kept import Kept
+from loader.daemon.kept import WATCHER, Kept
 from loader.daemon.peers import Caller, Permit
 from loader.daemon.places import Place
 from loader.daemon.problems import Problem
@@ -46,8 +46,6 @@ from worker.protocol import AUTO
 
 LATER = 0.02
 """Seconds after which what nobody waits for is done."""
-WATCHER = "watching"
-"""The caller on whose behalf watched scripts are loaded."""
 KEY = "PREFECT_API_KEY"
 UNSHARED = {"priority", "wait"}
 """What may differ between identical requests."""
@@ -175,11 +173,12 @@ class Engine:
     async def fly(self, flight: Flight, caller: Caller, asked: Asked) -> Answer:
         """Wait for a turn, then do it."""
         turn = self.admission.turn(caller.name, flight.priority, flight.until, owner=caller.owner)
-        async with turn as waited, self.engines.loader(engine_key(asked)) as loader:
+        engine = self.engines.loader(engine_key(asked), owner=caller.owner)
+        async with turn as waited, engine as loader:
             self.engines.observer(TurnCame(seconds=waited))
             flight.began, flight.loader = Moment.now(), loader
             started = time.monotonic()
-            work = self.work(loader, asked, flight.permit)
+            work = self.work(loader, asked, flight)
 
             def run(wake: int) -> tuple[Outcome | Verdict | Plan, bytes]:
                 model = work(wake)
@@ -195,34 +194,39 @@ class Engine:
             return Answer(kind=kind, model=model, body=body, seconds=seconds, waited=waited)
 
     def work(
-        self, loader: FlowLoader, asked: Asked, permit: Permit
+        self, loader: FlowLoader, asked: Asked, flight: Flight
     ) -> Callable[[int], Outcome | Verdict | Plan]:
         """What is to be done in a thread, which gets the descriptor that cancels it."""
+        permit = flight.permit
         if isinstance(asked, Checking):
             return lambda wake: self.checked(loader, asked, permit, wake)
         if isinstance(asked, Planning):
             return lambda wake: self.planned(loader, asked, permit, wake)
-        return lambda wake: self.loaded(loader, asked, permit, wake)
+        return lambda wake: self.loaded(loader, asked, flight, wake)
 
-    def loaded(self, loader: FlowLoader, asked: Asked, permit: Permit, wake: int) -> Outcome:
+    def loaded(self, loader: FlowLoader, asked: Asked, flight: Flight, wake: int) -> Outcome:
         """The outcome of a load."""
+        permit, asker = flight.permit, "" if flight.caller.owner else flight.caller.name
         script = text_of(asked) or sources.read(permit.location, permit.root, permit.access)
         script = replace(script, location=asked.shown) if asked.shown is not None else script
-        return self.ran(loader, script, wake, timeout=asked.timeout, fresh=not asked.cache)
+        return self.ran(loader, script, wake, asker=asker, timeout=asked.timeout, fresh=not asked.cache)
 
-    def ran(
+    def ran(  # noqa: PLR0913 - a load's words, and those of keeping
         self,
         loader: FlowLoader,
         script: Script,
         wake: int,
         *,
+        asker: str,
         timeout: float | None = None,
         fresh: bool = False,
     ) -> Outcome:
         """The outcome of a script that was read, kept or not."""
         if self.kept is None:
             return loader.run(script, timeout=timeout, wake=wake)
-        return self.kept.run(loader, script, timeout=timeout, wake=wake, fresh=fresh, later=self.later)
+        return self.kept.run(
+            loader, script, timeout=timeout, wake=wake, fresh=fresh, asker=asker, later=self.later
+        )
 
     def later(self, do: Callable[[], None]) -> None:
         """Do something that nobody waits for, when the answer is on its way."""
@@ -237,12 +241,12 @@ class Engine:
     async def watched(self, place: Place, script: Script) -> Outcome | Plan:
         """What is known of a watched script or manifest, when nobody else waits. Raises as ``answer``."""
         key = (place.profile, place.python, place.dialect)
-        turn = self.admission.turn(WATCHER, Priority.WATCHING)
+        turn = self.admission.turn(WATCHER, Priority.WATCHING, owner=False)
         async with turn, self.engines.loader(key) as loader:
 
             def run(wake: int) -> Outcome | Plan:
                 if not is_manifest(script.location):
-                    return self.ran(loader, script, wake)
+                    return self.ran(loader, script, wake, asker=WATCHER)
                 with EmbeddedRegistry(self.config.registry, access=place.access) as client:
                     return judging.judge(loader, place, script, client, wake)
 

@@ -1,4 +1,9 @@
-"""The warm loaders: one for each profile, interpreter and dialect in use, and no more than may be."""
+"""The warm loaders: one for each profile, interpreter and dialect in use, and no more than may be.
+
+One that a peer used last is a peer's, but for the usual one. Of those there is at most half of what may be,
+and one more takes the place of one of them. For the owner whichever is idle makes room, or one of theirs,
+which then ends with its last load.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from loader.daemon.admission import OTHERS
 from loader.daemon.config import Limits
 from loader.daemon.problems import Problem
 from loader.flow_loader import FlowLoader
@@ -24,9 +30,13 @@ USUAL: Key = ("strict", None, AUTO)
 
 @dataclass
 class Held:
-    """One loader, how many use it, and when that was last so. ``stale`` is one to be closed by the last."""
+    """One loader, how many use it, and when that was last so. ``stale`` is one to be closed by the last.
+
+    ``owner`` is whether whoever came last owns the daemon.
+    """
 
     loader: FlowLoader
+    owner: bool
     users: int = 0
     used: float = field(default_factory=time.monotonic)
     stale: bool = False
@@ -39,12 +49,14 @@ class Engines:
         self.limits, self.observer = limits, observer
         self.held: dict[Key, Held] = {}
         self.making: dict[Key, asyncio.Lock] = {}
+        self.coming: dict[Key, bool] = {}
 
     @contextlib.asynccontextmanager
-    async def loader(self, key: Key) -> AsyncIterator[FlowLoader]:
+    async def loader(self, key: Key, *, owner: bool = True) -> AsyncIterator[FlowLoader]:
         """The loader for ``key``, which stays open as long as the context. Raises ProfileError, Problem."""
-        held = await self.current(key)
+        held = await self.current(key, owner)
         held.users += 1
+        held.owner = owner
         try:
             yield held.loader
         finally:
@@ -53,7 +65,7 @@ class Engines:
             if held.stale and not held.users:
                 await closed(held)
 
-    async def current(self, key: Key) -> Held:
+    async def current(self, key: Key, owner: bool) -> Held:
         """The loader for ``key``, made if there is none, or if its profile says something else by now."""
         held = self.held.get(key)
         if held is not None and key[0] in BUILT_IN:
@@ -64,30 +76,43 @@ class Engines:
                 if key[0] in BUILT_IN or await asyncio.to_thread(load_profile, key[0]) == held.loader.policy:
                     return held
                 await self.forget(key)
-            await self.make_room()
+            return await self.made(key, owner)
+
+    async def made(self, key: Key, owner: bool) -> Held:
+        """A loader that was not there, in the place of another if there are enough. Raises Problem."""
+        leaves = self.makes_room(owner)
+        self.coming[key] = owner
+        try:
+            if leaves is not None:
+                await self.forget(leaves)
             profile, python, dialect = key
             loader = await asyncio.to_thread(
                 FlowLoader, profile, python=python, dialect=dialect, observer=self.observer
             )
-            held = self.held[key] = Held(loader)
+            held = self.held[key] = Held(loader, owner)
             return held
+        finally:
+            del self.coming[key]
 
-    async def make_room(self) -> None:
-        """Close the loader that was used least recently, if there are as many as may be. Raises Problem."""
-        if len(self.held) < self.limits.engines:
-            return
-        idle = [key for key, held in self.held.items() if not held.users]
-        if not idle:
-            raise Problem(
-                "overloaded",
-                f"cannot hold another engine: {len(self.held)} are in use and limits.engines is"
-                f" {self.limits.engines}; ask again in 1 second, or raise it",
-                limit=self.limits.engines,
-                size=len(self.held),
-                option="limits.engines",
-                retry_after=1,
-            )
-        await self.forget(min(idle, key=lambda key: self.held[key].used))
+    def makes_room(self, owner: bool) -> Key | None:
+        """The loader that is closed for one more, if one must be. Raises Problem."""
+        limit = self.limits.engines
+        owners = {**{key: held.owner for key, held in self.held.items()}, **self.coming}
+        others = sum(not own for key, own in owners.items() if key != USUAL)
+        if len(owners) < limit and (owner or others < max(1, limit // OTHERS)):
+            return None
+        found = [key for key, held in self.held.items() if may_leave(key, held, owner)]
+        if found:
+            return min(found, key=lambda key: (key == USUAL, self.held[key].users > 0, self.held[key].used))
+        raise Problem(
+            "overloaded",
+            f"cannot hold another engine: {len(owners)} are in use, {others} of them by peers, who may have"
+            f" half, and limits.engines is {limit}; ask again in 1 second, or raise it",
+            limit=limit,
+            size=len(owners),
+            option="limits.engines",
+            retry_after=1,
+        )
 
     async def forget(self, key: Key) -> None:
         """Close a loader, now or when nobody uses it any more."""
@@ -118,12 +143,19 @@ class Engines:
 
     def idle_workers(self) -> int:
         """Workers that wait for a load."""
-        return sum(held.loader.supervisor.pool.asked for held in self.held.values())
+        return sum(held.loader.supervisor.pool.asked for held in [*self.held.values()])
 
     async def close(self) -> None:
         """Close all of them."""
         for key in list(self.held):
             await closed(self.held.pop(key))
+
+
+def may_leave(key: Key, held: Held, owner: bool) -> bool:
+    """Whether a loader may be closed for one that the owner needs, or a peer."""
+    if owner:
+        return not (held.users and held.owner)
+    return key != USUAL and not held.users and not held.owner
 
 
 async def closed(held: Held) -> None:

@@ -54,7 +54,7 @@ class Follower:
     events: Events
     settle: float
     jobs: int
-    changed: Callable[[], None]
+    changed: Callable[[], Awaitable[None]]
     room: Room
     known: dict[str, Seen] = field(default_factory=dict)
     problem: str | None = None
@@ -151,7 +151,7 @@ class Follower:
 
     async def look_at_changed(self, paths: set[str]) -> None:
         """Look at the scripts that changes may concern, and at those that were not there before."""
-        concerned = self.concerned(paths)
+        concerned = await asyncio.to_thread(self.concerned, paths)
         if await asyncio.to_thread(self.are_known, paths):
             await self.look_at(dict.fromkeys(concerned))
         elif (found := await self.what_is_there()) is not None:
@@ -191,7 +191,7 @@ class Follower:
         async with asyncio.TaskGroup() as group:
             for _ in range(self.jobs):
                 group.create_task(work())
-        self.changed()
+        await self.changed()
 
     async def look(self, location: str, fetched: Script | None) -> None:
         """Load a script, if it is another now or depends on what is."""

@@ -7,8 +7,9 @@ digest comes out now. A result is kept only if all that it depends on was there,
 began, and only under a policy that lets a script reach nothing else: no network, no other process.
 
 The folder is one user's. Each file has its own digest in front, is replaced whole, and may vanish at any
-time: what cannot be read is a load more. Several processes may share a folder. A script that asks for the
-time, or for chance, gets the answer of its kept load.
+time: what cannot be read is a load more. Several processes may share a folder. A file's name says who asked
+for it: when there is too much, those go that whoever has the most has not used for longest. A script that
+asks for the time, or for chance, gets the answer of its kept load.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import stat
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import lru_cache
@@ -38,7 +40,11 @@ from loader.stores.files import replace_file
 from worker.protocol import VERSION, Policy
 
 SIZE = 256 << 20
-"""Bytes of all that is kept, unless told; the longest unused go first."""
+"""Bytes of all that is kept, unless told."""
+WATCHER = "watching"
+"""Who asks for what is watched."""
+SHARED = ("", WATCHER)
+"""Whose results are given to everybody: the owner's, and what is watched. A peer gets its own as well."""
 LARGEST = 8 << 20
 """Bytes of one kept outcome; a larger one is not kept."""
 BLOCK = 4096
@@ -84,16 +90,18 @@ class Kept:
         timeout: float | None = None,
         wake: int | None = None,
         fresh: bool = False,
+        asker: str = "",
         later: Callable[[Callable[[], None]], object] = at_once,
     ) -> Outcome:
         """As ``loader.run``, or the outcome of an earlier load of the same; with ``fresh`` never that.
 
-        ``later`` gets what keeps the outcome, to be called when there is time.
+        ``asker`` is who asks, if it is not the owner. ``later`` gets what keeps the outcome, to be
+        called when there is time.
         """
         if timeout is not None:
             with_timeout(loader.policy, timeout)
         key = self.key(loader, script)
-        held = None if key is None or fresh else self.find(key, script)
+        held = None if key is None or fresh else self.find(key, script, asker)
         if held is not None:
             return held
         began = Moment.now()
@@ -101,7 +109,7 @@ class Kept:
 
         def keep() -> None:
             if key is not None and key == self.key(loader, script):
-                self.keep(key, script, outcome, began)
+                self.keep(key, script, outcome, began, asker)
 
         later(keep)
         return outcome
@@ -132,23 +140,24 @@ class Kept:
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def find(self, key: str, script: Script) -> Outcome | None:
-        """The outcome that is kept under a key, if it still holds."""
-        try:
-            with own(self.folder) as folder:
-                entry = read(folder, key)
-                if entry is None:
-                    return None
-                os.utime(key, dir_fd=folder)
-        except OSError:
-            return None
-        now = trace(script, entry.outcome.sources or ())
-        if now is None or now.digest != entry.trace:
-            return None
-        source = entry.outcome.source.model_copy(update={"location": script.location})
-        return entry.outcome.model_copy(update={"kept": True, "source": source})
+    def find(self, key: str, script: Script, asker: str = "") -> Outcome | None:
+        """The outcome that is kept under a key for ``asker``, if it still holds."""
+        for name in {called(key, who): None for who in (asker, *SHARED)}:
+            try:
+                with own(self.folder) as folder:
+                    entry = read(folder, name, key)
+                    if entry is None:
+                        continue
+                    os.utime(name, dir_fd=folder)
+            except OSError:
+                continue
+            now = trace(script, entry.outcome.sources or ())
+            if now is not None and now.digest == entry.trace:
+                source = entry.outcome.source.model_copy(update={"location": script.location})
+                return entry.outcome.model_copy(update={"kept": True, "source": source})
+        return None
 
-    def keep(self, key: str, script: Script, outcome: Outcome, began: Moment) -> bool:
+    def keep(self, key: str, script: Script, outcome: Outcome, began: Moment, asker: str = "") -> bool:
         """Keep the outcome of a load that ``began`` then, if it may be kept. Says whether it is."""
         if outcome.sources is None or not is_repeatable(outcome):  # what it read is not known in full
             return False
@@ -164,7 +173,8 @@ class Kept:
         try:
             with own(self.folder) as folder:
                 self.make_room(folder, len(body))
-                os.close(replace_file(folder, key, digest(body) + b"\n" + body, lasting=False))
+                name = called(key, asker)
+                os.close(replace_file(folder, name, digest(body) + b"\n" + body, lasting=False))
             self.trouble = None
         except OSError as error:
             self.trouble = f"cannot keep results in {self.folder}: {error.strerror or error}"
@@ -178,19 +188,43 @@ class Kept:
                 return
             self.written = 0
         files = sorted(listed(folder), reverse=True)
-        room = self.size * 3 // 4
+        held: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        sizes: Counter[str] = Counter()
         for used, name, bytes_taken in files:
-            room -= bytes_taken
-            is_leftover = name.startswith(".") and time.time() - used > LEFTOVER_SECONDS
-            if room < 0 or is_leftover:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=folder)
+            if not name.startswith("."):
+                held[asker_of(name)].append((name, bytes_taken))
+                sizes[asker_of(name)] += bytes_taken
+            elif time.time() - used > LEFTOVER_SECONDS:
+                remove(folder, name)
+        excess = sizes.total() - self.size * 3 // 4
+        while excess > 0:
+            most = max(sizes, key=lambda asker: sizes[asker])
+            name, bytes_taken = held[most].pop()
+            sizes[most] -= bytes_taken
+            excess -= bytes_taken
+            remove(folder, name)
 
 
-def read(folder: int, key: str) -> Entry | None:
-    """What a file holds; one that is damaged is removed. Raises OSError."""
+def called(key: str, asker: str) -> str:
+    """The name of the file that holds what is kept for who asked."""
+    return f"{key}.{asker}" if asker else key
+
+
+def asker_of(name: str) -> str:
+    """Who asked for what a file holds."""
+    return name.partition(".")[2]
+
+
+def remove(folder: int, name: str) -> None:
+    """Remove a file that may be gone."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def read(folder: int, name: str, key: str) -> Entry | None:
+    """What the file of a key holds; one that is damaged is removed. Raises OSError."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(key, flags, dir_fd=folder)
+    descriptor = os.open(name, flags, dir_fd=folder)
     try:
         with open(descriptor, "rb", closefd=False) as file:
             said, _, body = file.read(LARGEST + 100).partition(b"\n")
@@ -201,7 +235,7 @@ def read(folder: int, key: str) -> Entry | None:
             entry = Entry.model_validate_json(body)
             if entry.key == key:
                 return entry
-    os.unlink(key, dir_fd=folder)
+    os.unlink(name, dir_fd=folder)
     return None
 
 

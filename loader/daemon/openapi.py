@@ -24,13 +24,17 @@ POSTED: Mapping[str, tuple[type[Asked], str, str]] = {
     "/v1/deploy": (Deploying, "Plan", "Create or update the deployments of a script or manifest"),
 }
 GOT: Mapping[str, tuple[str, str]] = {
-    "/v1/sources": ("Sources", "Every source that is watched"),
+    "/v1/sources": ("Sources", "The sources that are watched, so many at a time"),
     "/v1/sources/{id}": ("Watched", "One source that is watched"),
     "/v1/health/live": ("Health", "Whether the daemon answers"),
     "/v1/health/ready": ("Health", "Whether it can load"),
     "/v1/sandbox": ("Report", "What this host can enforce"),
     "/v1/version": ("Version", "What runs here"),
     "/v1/openapi.json": ("Document", "This document"),
+}
+PARAMETERS: Mapping[str, Mapping[str, Any]] = {
+    "/v1/sources": {"name": "after", "in": "query", "description": "What the last answer called next"},
+    "/v1/sources/{id}": {"name": "id", "in": "path", "required": True},
 }
 TEXTS: Mapping[str, tuple[str, str]] = {
     "/v1/events": ("text/event-stream", "What happens, as it happens; Last-Event-ID goes on after an event"),
@@ -83,8 +87,8 @@ def got(path: str, summary: str, found: dict[str, Any]) -> dict[str, Any]:
         "operationId": named,
         "responses": {**found, **refusals(403, 404, 406, 500, 503)},
     }
-    if "{id}" in path:
-        told["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if path in PARAMETERS:
+        told["parameters"] = [{"schema": {"type": "string"}, **PARAMETERS[path]}]
     return told
 
 
@@ -126,7 +130,8 @@ def schemas() -> dict[str, Any]:
     found["Version"] = strings("version", "api", "python", "kernel")
     add(found, Watched, "serialization")
     found["Watched"]["required"] = ["id", "location", "status"]
-    found["Sources"] = {**plain, "properties": {"sources": {"type": "array", "items": ref("Watched")}}}
+    sources = {"sources": {"type": "array", "items": ref("Watched")}, "next": {"type": ["string", "null"]}}
+    found["Sources"] = {**plain, "properties": sources}
     found["Document"] = plain
     return found
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from loader import doctor, planning
 from loader.daemon import bodies, logs, openapi, page, problems
 from loader.daemon.events import GAP, Event, Events
+from loader.daemon.making import Making
 from loader.daemon.peers import Caller, caller_of, permitted
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Checking, Deploying, Planning
@@ -24,6 +25,7 @@ from loader.daemon.service import Service
 from loader.daemon.shares import Shares
 from loader.daemon.state import Watched
 from loader.daemon.trust import peer_of
+from loader.daemon.watching import listed
 from loader.version import version
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -122,7 +124,7 @@ class Frame:
         body = bodies.encoded(problem.data(number))
         response = web.Response(
             status=problem.status,
-            body=await bodies.formed(body, kind),
+            body=bodies.formed(body, kind),
             headers={
                 **HEADERS,
                 **problem.headers,
@@ -238,6 +240,7 @@ class Handlers:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.making = Making(service)
         self.examining = asyncio.Lock()
         self.readers = Shares("readers of events", "limits.event_readers")
         self.examined: doctor.Report | None = None
@@ -251,30 +254,38 @@ class Handlers:
             with permitted(caller, asked) as permit:
                 answer = await service.engine.answer(caller, asked, permit)
         service.told(caller, asked, permit, answer)
-        kind = request[FORM]
-        return web.Response(body=await bodies.formed(answer.body, kind), content_type=kind)
+        if request[FORM] == bodies.JSON or len(answer.body) < bodies.LARGE:
+            return self.formed(request, answer.body)
+        return await self.large(request, lambda: answer.body)
 
     async def sources(self, request: web.Request) -> web.Response:
-        """Every source that is watched."""
+        """The sources that are watched, so many at a time."""
         request[CALLER].must_watch()
         watch = self.service.watch
-        if watch is None:
-            return await self.plain(request, {"sources": [], "places": {}, "twice": []})
-        told = {
-            "sources": [item.model_dump(mode="json", exclude=INNER) for item in watch.sources()],
-            "places": watch.problems(),
-            "twice": [item.model_dump(mode="json") for item in watch.twice()],
-        }
-        return await self.plain(request, told)
+
+        def make() -> dict[str, Any]:
+            if watch is None:
+                return {**listed([], ""), "places": {}, "twice": []}
+            told = listed(watch.sources(), request.query.get("after", ""))
+            twice = [item.model_dump(mode="json") for item in watch.last_twice]
+            return {**told, "places": watch.problems(), "twice": twice}
+
+        return await self.large(request, make)
 
     async def source(self, request: web.Request) -> web.Response:
         """One source that is watched, with its scripts."""
         request[CALLER].must_watch()
-        watch, number = self.service.watch, request.match_info["id"]
-        found = await asyncio.to_thread(watch.get, number) if watch is not None else None
-        if found is None:
-            raise Problem("not-found", "cannot find the source: none of that id is watched; see /v1/sources")
-        return await self.plain(request, await asyncio.to_thread(whole, found))
+        watch = self.service.watch
+
+        def make() -> dict[str, Any]:
+            found = watch.get(request.match_info["id"]) if watch is not None else None
+            if found is None:
+                raise Problem(
+                    "not-found", "cannot find the source: none of that id is watched; see /v1/sources"
+                )
+            return whole(found)
+
+        return await self.large(request, make)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """What happens, as it happens. A reader that is too slow is told so and left."""
@@ -307,18 +318,19 @@ class Handlers:
 
     async def live(self, request: web.Request) -> web.Response:
         """Whether the daemon answers: it does."""
-        return await self.plain(request, {"status": "live"})
+        return self.plain(request, {"status": "live"})
 
     async def ready(self, request: web.Request) -> web.Response:
         """Whether it can load. Raises Problem."""
         if self.service.trouble is not None:
             raise self.service.trouble
-        return await self.plain(request, {"status": "ready"})
+        return self.plain(request, {"status": "ready"})
 
     async def metrics(self, request: web.Request) -> web.Response:
         """What is counted."""
         request[CALLER].must_watch()
-        text, content_type = self.service.metrics.text(request.headers.get("Accept", ""))
+        metrics, accept = self.service.metrics, request.headers.get("Accept", "")
+        text, content_type = await self.making.made(request[CALLER], lambda: metrics.text(accept))
         return web.Response(body=text, headers={"Content-Type": content_type})
 
     async def sandbox(self, request: web.Request) -> web.Response:
@@ -330,20 +342,35 @@ class Handlers:
             async with self.examining:
                 if fresh or self.examined is None:
                     self.examined = await asyncio.to_thread(doctor.examine)
-        return await self.plain(request, self.examined)
+        return self.plain(request, self.examined.model_dump(mode="json"))
 
     async def version(self, request: web.Request) -> web.Response:
         """What runs here."""
         request[CALLER].must()
         told = {"version": version(), "api": "v1", "python": platform.python_version()}
-        return await self.plain(request, {**told, "kernel": os.uname().release})
+        return self.plain(request, {**told, "kernel": os.uname().release})
 
     async def openapi(self, request: web.Request) -> web.Response:
         """What can be asked, for programs."""
         request[CALLER].must()
-        return await self.plain(request, openapi.document(version()))
+        return await self.large(request, lambda: openapi.document(version()))
 
-    async def plain(self, request: web.Request, data: BaseModel | Mapping[str, Any]) -> web.Response:
-        """An answer of plain data."""
-        body = await bodies.formed(bodies.encoded(data), request[FORM])
-        return web.Response(body=body, content_type=request[FORM])
+    async def large(
+        self, request: web.Request, make: Callable[[], bytes | BaseModel | Mapping[str, Any]]
+    ) -> web.Response:
+        """An answer of data, or its JSON, that may be large: made in a thread, in its turn."""
+
+        def formed() -> web.Response:
+            found = make()
+            return self.formed(request, found if isinstance(found, bytes) else bodies.encoded(found))
+
+        return await self.making.made(request[CALLER], formed)
+
+    def plain(self, request: web.Request, data: Mapping[str, Any]) -> web.Response:
+        """An answer of little data."""
+        return self.formed(request, bodies.encoded(data))
+
+    def formed(self, request: web.Request, body: bytes) -> web.Response:
+        """An answer of JSON in the form that is wanted."""
+        kind = request[FORM]
+        return web.Response(body=bodies.formed(body, kind), content_type=kind)

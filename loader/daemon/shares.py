@@ -7,13 +7,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 
+from loader.daemon.admission import ONE, OTHERS
 from loader.daemon.peers import Caller
 from loader.daemon.problems import Problem
-
-OTHERS = 2
-"""One in so many is the most that all but this user and root may have together."""
-ONE = 4
-"""One in so many is the most that one of them may have."""
 
 
 class Shares:

@@ -10,11 +10,13 @@ twice, late or never, costs a look and no load, or waits for the next look.
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Iterable
+from typing import Any
 
 from loader.answers import Twice
 from loader.daemon.events import Events
-from loader.daemon.following import Follower, Load
+from loader.daemon.following import TOLD, Follower, Load
 from loader.daemon.places import FILES, Place, Room
 from loader.daemon.state import Seen, State, Watched
 from loader.tally import PLACES, TWICE
@@ -23,6 +25,12 @@ SETTLE = 0.5
 """Seconds for which a file must not change before it is loaded, unless told."""
 JOBS = 2
 """Scripts of one place that are loaded at a time, unless told."""
+
+
+PAGE = 1_000
+"""Sources that are told at once."""
+RECENT = 10
+"""Loads of each of them that are."""
 
 
 class Watch:
@@ -50,7 +58,7 @@ class Watch:
         for seen in before:
             if seen.place in known:
                 known[seen.place][seen.location] = seen
-        self.last_twice = self.twice()
+        self.last_twice, self.looking = self.twice(), asyncio.Lock()
 
     async def run(self) -> None:
         """Follow every place until it is cancelled."""
@@ -63,8 +71,8 @@ class Watch:
         return {follower.shown: follower.problem for follower in self.followers}
 
     def sources(self) -> list[Seen]:
-        """Every script, without its outcomes."""
-        return [seen for follower in self.followers for seen in follower.known.values()]
+        """Every script, without its outcomes; from any thread."""
+        return [seen for follower in self.followers for seen in [*follower.known.values()]]
 
     def get(self, number: str) -> Watched | None:
         """One script, with its outcomes."""
@@ -81,9 +89,24 @@ class Watch:
             Twice(kind=kind, name=name, places=tuple(held[:PLACES])) for (kind, name), held in several[:TWICE]
         )
 
-    def look_for_twice(self) -> None:
+    async def look_for_twice(self) -> None:
         """Tell of names that are used twice, when they are others than before."""
-        now = self.twice()
-        if now != self.last_twice:
-            self.last_twice = now
-            self.events.publish("twice", {"names": [item.model_dump(mode="json") for item in now]})
+        async with self.looking:
+            now = await asyncio.to_thread(self.twice)
+            if now != self.last_twice:
+                self.last_twice = now
+                self.events.publish("twice", {"names": [item.model_dump(mode="json") for item in now]})
+
+
+def listed(seen: Iterable[Seen], after: str) -> dict[str, Any]:
+    """As many sources as are told at once behind the id ``after``, and the one after which to go on."""
+    behind = (item for item in seen if item.id > after)
+    page = heapq.nsmallest(PAGE + 1, behind, key=lambda item: item.id)
+    told = [
+        {
+            **item.model_dump(mode="json", include=TOLD),
+            "loads": [past.model_dump() for past in item.loads[-RECENT:]],
+        }
+        for item in page[:PAGE]
+    ]
+    return {"sources": told, "next": page[PAGE - 1].id if len(page) > PAGE else None}

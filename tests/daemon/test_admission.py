@@ -154,6 +154,42 @@ async def test_a_peer_never_has_all_places():
 
 
 @run
+async def test_peers_together_never_have_all_places():
+    """Nor what is watched, which is theirs as well; whoever leaves makes room for another of them."""
+    crowd = Crowd(concurrent=3)
+    await crowd.come("one/0", owner=False)
+    await crowd.come("watching/0", WATCHING, owner=False)
+    await crowd.come("two/0", URGENT, owner=False)
+    assert crowd.inside == ["one/0", "watching/0"]
+    await crowd.come("owner", WATCHING)
+    assert crowd.inside == ["one/0", "watching/0", "owner"]
+    await crowd.go("watching/0")
+    assert crowd.inside[3:] == ["two/0"]
+    await crowd.order()
+    assert (is_clean(crowd.door), crowd.door.others) == (True, 0)
+
+
+@run
+async def test_peers_leave_room_in_the_queue():
+    """One of them has a quarter of it, and all together half, whatever a caller may have."""
+    crowd = Crowd(waiting=8)
+    await crowd.come("owner/0")
+    for name in ("one/0", "one/1", "two/0", "two/1"):
+        await crowd.come(name, owner=False)
+        if name == "one/1":
+            with pytest.raises(QueueFull, match=r"2 .* of this caller wait .* share of limits\.queue is 2"):
+                await crowd.stay("one/2", "one", URGENT, None, owner=False)
+    with pytest.raises(QueueFull, match=r"4 requests of all but the owner .* limits\.queue is 4") as caught:
+        await crowd.stay("three/0", "three", URGENT, None, owner=False)
+    assert (caught.value.option, caught.value.limit) == ("limits.queue", 4)
+    for number in range(1, 5):
+        await crowd.come(f"owner/{number}")
+    assert crowd.door.waiting() == 8
+    await crowd.order()
+    assert is_clean(crowd.door)
+
+
+@run
 async def test_urgency_of_a_peer_counts_among_its_own_requests_only():
     """To others it is interactive at most; the owner's own is more urgent."""
     crowd = Crowd()
@@ -388,6 +424,7 @@ def test_whatever_happens_nothing_is_lost(steps):
             assert door.waiting() <= 6
             counted = Counter({name: caller.inside for name, caller in door.callers.items()})
             assert counted.total() == door.inside
+            assert door.others == counted["b"] + counted["c"]
         for event in crowd.leave.values():
             event.set()
         await asyncio.gather(*crowd.tasks.values(), return_exceptions=True)

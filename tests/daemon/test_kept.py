@@ -13,7 +13,7 @@ import pytest
 
 from loader import FlowLoader, sources
 from loader.access import DEFAULT
-from loader.daemon.kept import Kept, is_closed
+from loader.daemon.kept import WATCHER, Kept, is_closed
 from loader.daemon.traces import Moment, latest, trace
 from loader.models import Status
 from loader.sources import read
@@ -383,6 +383,32 @@ def test_the_longest_unused_make_room(run, write, tmp_path):
     assert 64 << 10 < held <= 256 << 10
     assert run(names[-1], kept=small).kept
     assert not run(names[1], kept=small).kept
+
+
+def test_whoever_has_the_most_makes_room(run, write, tmp_path):
+    """However much a peer keeps, what others have stays: the owner, other peers, and what is watched."""
+    small = Kept(str(tmp_path / "small"), 256 << 10)
+    askers = ["", "uid 2", WATCHER]
+    names = [f"flow{n}.py" for n in range(100)]
+    write({**dict.fromkeys(names, flow()), "own.py": "# own\n" + flow()})
+    for asker in askers:
+        run("own.py", kept=small, fresh=True, asker=asker)
+    for name in names:
+        run(name, kept=small, asker="uid 1")
+    held = [os.path.basename(path).partition(".")[2] for path in files_in(small)]
+    assert sorted(set(held)) == sorted([*askers, "uid 1"])
+    assert 16 < len(held) <= 64
+    assert not run(names[1], kept=small, asker="uid 1").kept
+
+
+@pytest.mark.parametrize("asker", ["", WATCHER, "uid 1"])
+def test_what_is_kept_for_a_peer_is_given_to_no_other(run, write, asker):
+    """What is the owner's, and what is watched, is given to everybody."""
+    write(FILES)
+    run(asker=asker)
+    everybody = {"", WATCHER, "uid 1", "uid 2"}
+    given = {who for who in everybody if run(asker=who, later=lambda _: None).kept}
+    assert given == ({asker} if asker == "uid 1" else everybody)
 
 
 def test_leftovers_of_others_are_removed(run, write, kept):

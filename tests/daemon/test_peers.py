@@ -156,6 +156,19 @@ def test_a_peer_cannot_lock_the_owner_out(granting):
 
 @pytest.mark.slow
 @ROOT_ONLY
+def test_results_kept_for_a_peer_are_its_own(granting):
+    """They bear its name, and the owner loads for itself; what the owner had is given to the peer."""
+    daemon = granting()
+    script = {"text": FLOW.format(name="kept")}
+    daemon.until(lambda: as_nobody(daemon, "POST", "/v1/load", **script)[1]["kept"])
+    assert not daemon.post("load", **script).json["kept"]
+    daemon.until(lambda: daemon.post("load", **script).json["kept"])
+    script = {"text": FLOW.format(name="other")}
+    daemon.until(lambda: daemon.post("load", **script).json["kept"])
+    assert as_nobody(daemon, "POST", "/v1/load", **script)[1]["kept"]
+
+
+@ROOT_ONLY
 def test_what_is_not_granted_is_not_told_of(granting, place):
     """Whether a file is there is nobody's business who may not read it."""
     daemon = granting()

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.daemon.running import FLOW
+from tests.daemon.running import FLOW, SLOW
 
 
 def configured(file, *folders, **more):
@@ -47,6 +47,18 @@ def test_what_is_watched_is_told_and_outlives_the_daemon(started, place):
     assert daemon.end() == 0
     again = started("--config", file)
     assert found(again)["flow.py"]["stale"]
+
+
+def test_what_is_watched_leaves_the_owner_a_place(started, place):
+    """However long its scripts take, and however many they are: those that write them are not the owner."""
+    flows = place / "flows"
+    flows.mkdir()
+    for name in ("one", "two", "three"):
+        (flows / f"{name}.py").write_text(SLOW.format(seconds=25, name=name))
+    daemon = started("--config", configured(place / "daemon.yaml", flows), "--set", "limits.loads=2")
+    daemon.until(lambda: daemon.counted('flow_loader_queue_waiting{priority="watching"}') == 1)
+    assert daemon.post("load", text="1/0", wait=15).json["status"] == "script_failed"
+    assert daemon.counted("flow_loader_queue_inside") == 1
 
 
 MANIFEST = """

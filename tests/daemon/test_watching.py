@@ -384,6 +384,32 @@ def test_a_place_that_is_gone_loses_nothing(watching, tmp_path, way):
     run(test)
 
 
+def test_the_event_loop_does_not_go_through_what_scripts_claim(watching, monkeypatch):
+    """There may be much of it: what a change concerns, and what is used twice, is found in threads."""
+    threads = {"twice": [], "concerned": []}
+
+    def noted(kind, name):
+        done = getattr(kind, name)
+
+        def doing(*given):
+            threads[name].append(threading.current_thread())
+            return done(*given)
+
+        monkeypatch.setattr(kind, name, doing)
+
+    async def test():
+        watching.write("a.py", flow("a"))
+        async with watching.on():
+            noted(Watch, "twice")
+            noted(following.Follower, "concerned")
+            watching.write("a.py", flow("b"))
+            await watching.quiet()
+        assert all(threads.values())
+        assert threading.main_thread() not in {*threads["twice"], *threads["concerned"]}
+
+    run(test)
+
+
 def test_names_that_are_used_twice_are_told(watching):
     """Of flows and of deployments, when they come and when they go."""
 

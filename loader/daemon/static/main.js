@@ -10,7 +10,7 @@ const SHOWN = 500;
 const RECENT = 200;
 const REDRAW = 150;
 
-const state = { sources: new Map(), places: {}, twice: [], details: new Map(), asked: [], open: new Set(), sandbox: null, version: null };
+const state = { sources: new Map(), seen: new Map(), places: {}, twice: [], details: new Map(), asked: [], open: new Set(), sandbox: null, version: null };
 
 const part = (id) => document.querySelector(`section[aria-labelledby="${id}"] .body`);
 
@@ -153,10 +153,16 @@ function draw() {
   }, REDRAW);
 }
 
-/** Look at everything: at the beginning, and when events were missed. */
+/** Look at everything, page by page: at the beginning, and when events were missed. */
 async function look() {
-  const found = await get("v1/sources");
-  state.sources = new Map(found.sources.map((source) => [source.id, source]));
+  const seen = (state.seen = new Map());
+  let found = { next: "" };
+  while (found.next !== null) {
+    found = await get(`v1/sources?after=${encodeURIComponent(found.next)}`);
+    found.sources.forEach((source) => seen.set(source.id, source));
+  }
+  if (state.seen !== seen) return; // another look began meanwhile
+  state.sources = seen;
   state.places = found.places ?? {};
   state.twice = found.twice ?? [];
   draw();
@@ -165,8 +171,9 @@ async function look() {
 function told({ kind, data }) {
   if (kind === "source") {
     const before = state.sources.get(data.id);
-    state.sources.set(data.id, { ...before, ...data, revision: (before?.revision ?? 0) + 1 });
-  } else if (kind === "removed") state.sources.delete(data.id);
+    const now = { ...before, ...data, revision: (before?.revision ?? 0) + 1 };
+    [state.sources, state.seen].forEach((held) => held.set(data.id, now));
+  } else if (kind === "removed") [state.sources, state.seen].forEach((held) => held.delete(data.id));
   else if (kind === "place") state.places[data.place] = data.problem;
   else if (kind === "twice") state.twice = data.names;
   else if (kind === "load") state.asked = [...state.asked, { ...data, at: Date.parse(data.at) / 1000 }].slice(-RECENT);
