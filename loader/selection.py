@@ -6,6 +6,7 @@ Things that are equal in every fact are one.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol, TypeVar
@@ -207,8 +208,8 @@ def number(left: Sequence[object]) -> str:
 
 def listed(names: Iterable[str | None]) -> str:
     """Names in order, each quoted; what has no name comes last. Of many the first."""
-    held = sorted(names, key=lambda name: (name is None, name or ""))
-    return " ".join(map(label, held[:MOST])) + " …" * (len(held) > MOST)
+    first = heapq.nsmallest(MOST + 1, names, key=lambda name: (name is None, name or ""))
+    return " ".join(map(label, first[:MOST])) + " …" * (len(first) > MOST)
 
 
 def label(name: str | None) -> str:
