@@ -31,7 +31,7 @@ from loader.fitting import Fit
 from loader.flow_loader import FlowLoader
 from loader.models import Flow, Outcome, Spec, Status
 from loader.raising import exception, holds_nothing
-from loader.selection import select_deployment, select_flow
+from loader.selection import distinct, select_deployment, select_flow
 from loader.sources import Origin, Script
 from loader.sources.entrypoints import split
 from loader.storage import StorageBlock
@@ -224,7 +224,7 @@ def as_recorded(flows: Iterable[Flow], recorded: Recorded, wanted: str | None, w
         found = [flow for flow in held if value is not None and getattr(flow, key) == value]
         if found:
             return select_flow(found, None, where)
-    return held[0] if len(set(held)) == 1 else select_flow(held, wanted or recorded.name, where)
+    return held[0] if len(distinct(held)) == 1 else select_flow(held, wanted or recorded.name, where)
 
 
 def fitting(asked: Question, flow: Flow, spec: Spec | None) -> tuple[list[Reason], tuple[str, ...]]:

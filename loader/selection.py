@@ -6,6 +6,7 @@ Things that are equal in every fact are one.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol, TypeVar
@@ -20,6 +21,8 @@ from worker.protocol import Flow
 
 LONGEST = 200
 """Characters of a name that a message shows."""
+MOST = 50
+"""Names, or things of one name, that are told: a script may have thousands, and as many specs that ask."""
 NOTHING_FOUND_OUT: Mapping[str, str] = MappingProxyType({})
 
 
@@ -48,6 +51,7 @@ class Deployment(Hashable, Protocol):
 
 
 D = TypeVar("D", bound=Deployment)
+H = TypeVar("H", bound=Hashable)
 
 
 def select_flow(flows: Iterable[Flow], flow_name: str | None = None, from_message: str | None = None) -> Flow:
@@ -57,23 +61,23 @@ def select_flow(flows: Iterable[Flow], flow_name: str | None = None, from_messag
     Raises MissingFlowError, or UnspecifiedFlowError where several are left, with file and line of each
     when a name cannot tell them apart.
     """
-    found, source = tuple(dict.fromkeys(flows)), behind(from_message)
-    names = [flow.name for flow in found]
-    if not found:
+    given, source = tuple(flows), behind(from_message)
+    if not given:
         raise MissingFlowError(f"No flows found{source}.")
-    if flow_name is not None and flow_name not in names:
-        raise MissingFlowError(
-            f"Flow {flow_name!r} not found{source}. Found the following flows: {listed(set(names))}"
-        )
-    if flow_name is None and len(set(names)) > 1:
+    left = distinct(flow for flow in given if flow_name in (None, flow.name))
+    if not left:
+        names = listed({flow.name for flow in given})
+        raise MissingFlowError(f"Flow {flow_name!r} not found{source}. Found the following flows: {names}")
+    if len({flow.name for flow in left}) > 1:
         raise UnspecifiedFlowError(
-            f"Found {len(found)} flows{source}: {listed(names)}. Specify a flow name to select a flow.", found
+            f"Found {number(left)} flows{source}: {listed(flow.name for flow in left)}."
+            " Specify a flow name to select a flow.",
+            left,
         )
-    left = [flow for flow in found if flow_name in (None, flow.name)]
     if len(left) > 1:
         shown = candidates((label(flow.name), flow.file, flow.line) for flow in left)
         raise UnspecifiedFlowError(
-            f"cannot select one of {len(left)} flows named {label(left[0].name)}{source}: {shown}."
+            f"cannot select one of {number(left)} flows named {label(left[0].name)}{source}: {shown}."
             " Rename all but one.",
             left,
         )
@@ -95,21 +99,25 @@ def select_deployment(
     Raises MissingDeploymentError, or UnspecifiedDeploymentError where several are left, with file and line
     of each when those names cannot tell them apart.
     """
-    found, source = tuple(dict.fromkeys(deployments)), behind(from_message)
+    found, source = tuple(deployments), behind(from_message)
     if not found:
         raise MissingDeploymentError(f"No deployments found{source}.")
-    flow_of = {spec: flow_name_of(spec, flow_names) for spec in found}
-    name_of = {spec: flow_of[spec] if spec.name is None else spec.name for spec in found}
-    left = [spec for spec in found if deployment_name in (None, name_of[spec])]
-    if not left:
+
+    def flow_of(spec: D) -> str | None:
+        return flow_name_of(spec, flow_names)
+
+    def name_of(spec: D) -> str | None:
+        return flow_of(spec) if spec.name is None else spec.name
+
+    named = [spec for spec in found if deployment_name in (None, name_of(spec))]
+    if not named:
         raise MissingDeploymentError(
             f"Deployment {deployment_name!r} not found{source}."
-            f" Found the following deployments: {listed(set(name_of.values()))}"
+            f" Found the following deployments: {listed(set(map(name_of, found)))}"
         )
-    named = left
-    left = [spec for spec in named if flow_name in (None, flow_of[spec])]
+    left = distinct(spec for spec in named if flow_name in (None, flow_of(spec)))
     if not left:
-        flows = listed({flow_of[spec] for spec in named})
+        flows = listed(set(map(flow_of, named)))
         if deployment_name is None:
             raise MissingDeploymentError(
                 f"Deployment for flow {flow_name!r} not found{source}."
@@ -121,7 +129,7 @@ def select_deployment(
         )
     if len(left) > 1:
         wanted = (deployment_name, flow_name)
-        raise several([(spec, name_of[spec], flow_of[spec]) for spec in left], wanted, source)
+        raise several([(spec, name_of(spec), flow_of(spec)) for spec in left], wanted, source)
     return left[0]
 
 
@@ -136,7 +144,7 @@ def several(
     flows_differ = len({flow for _, _, flow in left}) > 1
     if wanted == (None, None) and (len(names) > 1 or flows_differ):
         return UnspecifiedDeploymentError(
-            f"Found {len(left)} deployments{source}: {listed(name for _, name, _ in left)}."
+            f"Found {number(left)} deployments{source}: {listed(name for _, name, _ in left)}."
             " Specify a deployment or flow name to select a deployment.",
             specs,
         )
@@ -147,7 +155,7 @@ def several(
         remedy = "Specify a flow name to select a deployment."
     shown = candidates((label(name), spec.file, spec.line) for spec, name, _ in left)
     return UnspecifiedDeploymentError(
-        f"cannot select one of {len(left)} deployments {what}{source}: {shown}. {remedy}", specs
+        f"cannot select one of {number(left)} deployments {what}{source}: {shown}. {remedy}", specs
     )
 
 
@@ -155,13 +163,13 @@ def unknown_locations(
     deployments: Iterable[Deployment], deployment_name: str | None = None, flow_name: str | None = None
 ) -> list[str]:
     """The locations whose flow's name must be known to select by these names, each once, in order."""
-    found = tuple(dict.fromkeys(deployments))
-    if deployment_name is flow_name is None and len(found) == 1:
+    given = tuple(deployments)
+    if deployment_name is flow_name is None and len(distinct(given)) == 1:
         return []
     return list(
         dict.fromkeys(
             spec.flow_location
-            for spec in found
+            for spec in given
             if spec.flow_name is None and spec.flow_location is not None
             if spec.name is None or (flow_name is not None and deployment_name in (None, spec.name))
         )
@@ -180,9 +188,28 @@ def behind(from_message: str | None) -> str:
     return f" {from_message}" if from_message else ""
 
 
+def distinct(items: Iterable[H]) -> list[H]:
+    """Each once, in order; one more than are told of, and no others.
+
+    Those that differ only in what has no hash are all compared: that of thousands would take minutes.
+    """
+    found: dict[H, None] = {}
+    for item in items:
+        found[item] = None
+        if len(found) > MOST:
+            break
+    return list(found)
+
+
+def number(left: Sequence[object]) -> str:
+    """How many there are, as far as it is known."""
+    return f"more than {MOST}" if len(left) > MOST else str(len(left))
+
+
 def listed(names: Iterable[str | None]) -> str:
-    """Names in order, each quoted; what has no name comes last."""
-    return " ".join(map(label, sorted(names, key=lambda name: (name is None, name or ""))))
+    """Names in order, each quoted; what has no name comes last. Of many the first."""
+    first = heapq.nsmallest(MOST + 1, names, key=lambda name: (name is None, name or ""))
+    return " ".join(map(label, first[:MOST])) + " …" * (len(first) > MOST)
 
 
 def label(name: str | None) -> str:
@@ -193,4 +220,5 @@ def label(name: str | None) -> str:
 def candidates(places: Iterable[tuple[str, str | None, int | None]]) -> str:
     """What may be meant: each name with its file and line, in the order of the files."""
     ordered = sorted(places, key=lambda place: (place[1] or "", place[2] or 0, place[0]))
-    return ", ".join(f"{name} ({file!r}, line {line})" for name, file, line in ordered)
+    told = [f"{name} ({file!r}, line {line})" for name, file, line in ordered[:MOST]]
+    return ", ".join(told) + ", …" * (len(ordered) > MOST)

@@ -98,6 +98,16 @@ def test_what_is_escaped_can_be_read(text, shown):
     assert escape.line(text) == shown
 
 
+@pytest.mark.parametrize("write", [escape.visible, escape.kept_lines])
+def test_a_character_is_judged_once_for_a_text(monkeypatch, write):
+    """Tracebacks and messages of a hostile script have millions of them."""
+    judged = []
+    judge = escape.is_shown
+    monkeypatch.setattr(escape, "is_shown", lambda char: judged.append(char) or judge(char))
+    assert write("\u05d0\x1b" * 50_000) == "\\u05d0\\x1b" * 50_000
+    assert sorted(judged) == ["\x1b", "\u05d0"]
+
+
 @given(st.text(max_size=50), st.integers(1, 40))
 def test_length_is_capped(text, cap):
     """A long text is cut, and it is said how long it was."""

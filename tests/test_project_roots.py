@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from loader import Access, EmbeddedRegistry, FlowLoader
+from loader import Access, EmbeddedRegistry, FlowLoader, roots
 from loader.access import DEFAULT
 from loader.batches import judge, of_entry
 from loader.deploying import Deployer
 from loader.finding import Finder
 from loader.manifests import parse
-from loader.sources import origin_of
+from loader.models import Error
+from loader.sources import origin_of, read
 from tests.prefect_server import environment
 
 PROJECT = Path(__file__).parent / "samples" / "project"
@@ -74,6 +75,20 @@ def test_a_module_of_the_project_above_is_told_with_the_root_to_name(loader, pro
         assert outcome.error.type == "ModuleNotFoundError"
         assert (f"--root {folder}" in outcome.error.hint) is (mark is not None)
         assert loader.load(folder / name, root=folder).status == "loaded"
+
+
+def test_the_name_of_a_module_is_read_once(tmp_path):
+    """A message of millions of letters is no name, and not one from each of its first letters on either."""
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "lib.py").touch()
+    (tmp_path / ("a" * 100)).mkdir()
+    path = tmp_path / "flows" / "a.py"
+    path.parent.mkdir()
+    path.touch()
+    script = read(str(path))
+    for name, known in (("lib", True), ("lib.inner.part", True), ("lib_other", False), ("a" * 200, False)):
+        error = Error("run", "ModuleNotFoundError", f"No module named '{name}'")
+        assert (roots.hinted(error, script) is not error) is known
 
 
 def test_a_module_that_is_nowhere_keeps_its_own_hint(loader, project):

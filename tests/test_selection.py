@@ -7,10 +7,11 @@ import pytest
 from loader import (
     MissingDeploymentError,
     MissingFlowError,
+    SelectionError,
     UnspecifiedDeploymentError,
     UnspecifiedFlowError,
 )
-from loader.selection import select_deployment, select_flow, unknown_locations
+from loader.selection import MOST, select_deployment, select_flow, unknown_locations
 from worker.protocol import Flow, Spec
 
 A, B = Flow("a", file="/x/flows.py", line=3), Flow("b", file="/x/flows.py", line=9)
@@ -254,3 +255,44 @@ def test_a_lone_spec_needs_a_look_only_when_a_name_is_asked_for():
     """The only deployment is selected without running anything."""
     assert unknown_locations([UNNAMED]) == []
     assert unknown_locations([LOCATED], flow_name="fl") == ["/x/l.py"]
+
+
+class Alike:
+    """What differs from another only in what has no hash; counts how often it is compared."""
+
+    name, flow_name, flow_location, file, line = "a", "fa", None, "/x/flows.py", 3
+    compared = 0
+
+    def __eq__(self, other):
+        Alike.compared += 1
+        return self is other
+
+    def __hash__(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (select_flow, UnspecifiedFlowError),
+        (select_deployment, UnspecifiedDeploymentError),
+        (lambda items, name: unknown_locations(items) or select_flow(items, name), UnspecifiedFlowError),
+    ],
+)
+def test_thousands_that_are_alike_are_not_all_compared(monkeypatch, call, error):
+    """A script may make as many as fit into its answer, whose reader has no time limit."""
+    monkeypatch.setattr(Alike, "compared", 0)
+    message = refusal(error, call, [Alike() for _ in range(3000)], "a")
+    assert f"cannot select one of more than {MOST} " in message
+    assert Alike.compared <= 4 * MOST**2
+
+
+@pytest.mark.parametrize("name", ["missing", None])
+def test_of_many_names_the_first_are_told(name):
+    """A message is repeated for each spec that asks, and there may be thousands of those, too."""
+    flows = [Flow(f"{'x' * 500}{number:04}") for number in range(3000)]
+    specs = [Spec(flow.name, flow_name=flow.name) for flow in flows]
+    for call, things in ((select_flow, flows), (select_deployment, specs)):
+        with pytest.raises(SelectionError) as caught:
+            call(things, name)
+        assert len(str(caught.value)) < 300 * MOST
