@@ -20,7 +20,7 @@ from loader.flow_loader import FlowLoader
 from loader.models import Error, Frame, Outcome, Status
 from loader.prefect_part import PrefectPart
 from loader.raising import MESSAGE, checked
-from loader.selection import Deployment, select_flow
+from loader.selection import Deployment, listed, select_flow
 from loader.sources import Origin, Project, Script
 from loader.specs import DeploymentSpec
 from worker.protocol import Flow
@@ -195,7 +195,7 @@ def bound(flows: Iterable[Flow], function: str, where: str) -> Flow:
     held = tuple(flows)
     found = [flow for flow in held if flow.bound == function]
     if not found:
-        there = " ".join(sorted({repr(flow.bound) for flow in held if flow.bound is not None}))
+        there = listed({flow.bound for flow in held if flow.bound is not None})
         raise MissingFlowError(f"cannot find the flow {function!r} {where}; its flows are {there or 'none'}")
     return select_flow(found, None, where)
 

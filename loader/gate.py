@@ -7,6 +7,7 @@ is given up at its first wrong item, for a note on each of a million costs gigab
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ PARTS = 1 << 19
 in memory as the key of a map."""
 CONTAINER = 4
 """Parts that a list or map counts for: an empty one is a byte on the wire and sixty-four in memory."""
+ALIKE = 500
+"""Flows, or specs, of one name and place that a script may hold: who wants each once compares them all."""
 FAILURES = ("script_failed", "out_of_memory", "output_exceeded")
 """The statuses that a worker may claim; the others are for the supervisor to see."""
 
@@ -102,9 +105,18 @@ def checked(body: bytes) -> Claim:
         raise Violation(f"cannot take a {tag}: {where[:200]}: {first['msg'][:200]}") from None
     if isinstance(message, Loaded) and len(message.details) not in (0, len(message.specs)):
         raise Violation("cannot take a Loaded: its details are not those of its specs")
+    if isinstance(message, Loaded) and most_alike(message) > ALIKE:
+        raise Excess(f"cannot take a Loaded: more than {ALIKE} flows or specs in it are alike")
     if isinstance(message, Failed) and message.status not in FAILURES:
         raise Violation(f"cannot take a Failed: its status {message.status[:40]!r} is not a worker's to give")
     return message
+
+
+def most_alike(message: Loaded) -> int:
+    """How many flows, or specs, are of one name and place: all of them may have one hash."""
+    flows = Counter((item.name, item.file, item.line) for item in message.flows)
+    specs = Counter((item.name, item.file, item.line, item.flow_name) for item in message.specs)
+    return max((*flows.values(), *specs.values()), default=0)
 
 
 def weigh(body: bytes, most: int = PARTS) -> int:

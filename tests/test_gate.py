@@ -3,6 +3,7 @@
 import math
 import struct
 import tracemalloc
+from dataclasses import replace
 
 import msgpack
 import pytest
@@ -101,6 +102,21 @@ def judged(data):
         tracemalloc.stop()
     assert peak < GROWTH * len(data) + 300_000
     return answer
+
+
+@pytest.mark.parametrize("kind", [Flow, Spec])
+def test_what_is_alike_is_bounded(kind):
+    """Who wants each once compares what differs in its parameters alone, all with all."""
+    made = [kind("same", parameters={"n": number}) for number in range(gate.ALIKE)]
+
+    def loaded(*more):
+        held = (*made, *more)
+        flows, specs = (held, ()) if kind is Flow else ((), held)
+        return body(Loaded(flows, specs, (), Dialect("orion")))
+
+    gate.claim(loaded(kind("another"), kind("same", line=2)))
+    with pytest.raises(gate.Excess, match="alike"):
+        gate.claim(loaded(kind("same", parameters={"n": -1})))
 
 
 def test_details_are_one_for_each_spec_or_none():
@@ -359,7 +375,9 @@ def test_what_is_malformed_is_not_too_much():
 
 def test_a_large_honest_reply_passes():
     """What a script of a thousand flows says is far below every bound."""
-    reply = Loaded((FLOW,) * 3000, (SPEC,) * 3000, (NOTICE,) * 200, Dialect("orion"))
+    flows = tuple(replace(FLOW, line=number) for number in range(3000))
+    specs = tuple(replace(SPEC, line=number) for number in range(3000))
+    reply = Loaded(flows, specs, (NOTICE,) * 200, Dialect("orion"))
     assert gate.claim(body(reply)) == reply
 
 
