@@ -88,7 +88,7 @@ def answer(loader: FlowLoader, asked: Question, wake: int | None = None) -> Verd
     """The verdict. Raises SourceError, ProfileError, ClientError, LoaderClosed."""
     location, behind = asked.location, asked.function
     if behind is None and asked.script is None:
-        location, behind = split(location)
+        location, behind = split(location, asked.root)
     finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake)
     if asked.deployment is None and not batches.is_manifest(location):
         script = asked.script or sources.read(location, asked.root, asked.access)

@@ -20,7 +20,7 @@ from loader.entries import Entry, jsonable, news, odd, text_of
 from loader.errors import SourceError
 from loader.prefect_part import PrefectPart, Step
 from loader.prefect_schedules import TEMPLATE, Item, planned
-from loader.sources import beside, is_file
+from loader.sources import beside, folder_of, is_file
 from loader.sources.parsing import URL
 from loader.sources.script import SOURCES
 from loader.specs import DeploymentSpec, mistakes
@@ -204,7 +204,8 @@ class Deployment:
         stem = module.replace(".", "/")
         names = [f"{stem}.py", f"{stem}/__init__.py"]
         places = [beside(self.location, name) for name in (*names, *(f"{SOURCES}/{name}" for name in names))]
-        return next(filter(is_file, places), places[0])
+        folder = folder_of(self.location)
+        return next((place for place in places if is_file(place, folder)), places[0])
 
     def pull(self, item: Item) -> tuple[Step, ...] | None:
         """The pull steps: the deployment's own, or else the file's; an empty list says that none are due."""

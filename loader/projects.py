@@ -138,8 +138,6 @@ class Namer:
 
     def name(self, found: re.Match[str]) -> str:
         """One file's own location; of what is none, the folder's and what follows."""
-        if self.left < 0:
-            return found[0]
         path = (found[1] or "").rstrip(".")
         if self.left <= 0 or (name := self.name_of(path)) is None:
             return found[0]

@@ -116,6 +116,7 @@ class Peer(Section):
     profiles: tuple[Profile, ...] = ("strict",)
     pythons: tuple[Path, ...] = ()
     deploy: Flag = False
+    watch: Flag = False
 
 
 class Limits(Section):

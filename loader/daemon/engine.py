@@ -29,7 +29,6 @@ from loader.daemon.admission import RANK, Admission, Priority, TooLate
 from loader.daemon.config import Config
 from loader.daemon.engines import Engines, Key
 from loader.daemon.freshness import unchanged
-from loader.daemon.grants import Home, home_of_location
 from loader.daemon.kept import WATCHER, Kept
 from loader.daemon.peers import Caller, Permit
 from loader.daemon.places import Place
@@ -56,17 +55,13 @@ THREADS = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One answer and its JSON. ``seconds`` is what the work took, ``waited`` what came before.
-
-    ``home`` is the folder of this machine in which the script lay, if it is no text.
-    """
+    """One answer and its JSON. ``seconds`` is what the work took, ``waited`` what came before."""
 
     kind: str
     model: Outcome | Verdict | Plan
     body: bytes
     seconds: float
     waited: float
-    home: Home | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -185,19 +180,18 @@ class Engine:
             started = time.monotonic()
             work = self.work(loader, asked, flight)
 
-            def run(wake: int) -> tuple[Outcome | Verdict | Plan, bytes, Home | None]:
-                home = home_of_location(flight.permit.location) if asked.text is None else None
+            def run(wake: int) -> tuple[Outcome | Verdict | Plan, bytes]:
                 model = work(wake)
                 if not flight.permit.whole:
                     model = without_hints(model)
                 data = model.data() if isinstance(model, Plan) else model
-                return model, bodies.encoded(data), home
+                return model, bodies.encoded(data)
 
             # Its end is waited for, also when it is cancelled: until then it has its turn.
-            model, body, home = await waking.in_thread(self.executor, run, lambda: None)
+            model, body = await waking.in_thread(self.executor, run, lambda: None)
             seconds = time.monotonic() - started
             kind = kind_of(asked)
-            return Answer(kind=kind, model=model, body=body, seconds=seconds, waited=waited, home=home)
+            return Answer(kind=kind, model=model, body=body, seconds=seconds, waited=waited)
 
     def work(
         self, loader: FlowLoader, asked: Asked, flight: Flight
@@ -277,7 +271,7 @@ class Engine:
                 access=permit.access,
             )
             verdict = checking.answer(loader, question, wake)
-        behind = f":{split(permit.location)[1]}"
+        behind = f":{split(permit.location, permit.root)[1]}"
         shown = None if asked.shown is None else asked.shown.removesuffix(behind)
         return verdict.model_copy(update={"outcome": named(verdict.outcome, shown)})
 

@@ -13,11 +13,9 @@ import json
 import secrets
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from loader.daemon.grants import Home
 
 HISTORY = 1_000
 """Events that are held for those who come back, unless told."""
@@ -34,14 +32,13 @@ GAP = "gap"
 class Event:
     """Something that happened. ``data`` is JSON on one line, ``id`` is for ``Last-Event-ID``.
 
-    It is told to those who may see all of ``homes``, and to the one who asked for it.
+    It is told to those who may see what is watched, and to the one who asked for it.
     """
 
     number: int
     id: str
     kind: str
     data: str
-    homes: Sequence[Home] = ()
     asker: str | None = None
 
 
@@ -73,16 +70,14 @@ class Events:
         self.readers: set[Reader] = set()
         self.ended = False
 
-    def publish(
-        self, kind: str, data: Mapping[str, Any], homes: Sequence[Home] = (), asker: str | None = None
-    ) -> Event:
+    def publish(self, kind: str, data: Mapping[str, Any], asker: str | None = None) -> Event:
         """Tell everyone; ``data`` is what JSON can say."""
         said = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
         if len(said) > LARGEST:
             said = "{}"
         with self.lock:
             self.number += 1
-            event = Event(self.number, f"{self.run}-{self.number}", kind, said, homes, asker)
+            event = Event(self.number, f"{self.run}-{self.number}", kind, said, asker)
             self.past.append(event)
             self.size += len(said)
             while len(self.past) > self.history or self.size > SIZE:

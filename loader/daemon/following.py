@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 
 from loader.answers import Plan
 from loader.daemon.events import Events
-from loader.daemon.grants import Home, home_of_script
 from loader.daemon.listening import Listener, tells
 from loader.daemon.places import SUFFIXES, Found, Identity, Place, Room, Site
 from loader.daemon.state import Seen, State, after_load, after_trouble
@@ -207,22 +205,20 @@ class Follower:
             return
         seen = self.known.get(location)
         if seen is not None and seen.fingerprint is not None and location not in self.uncertain:
-            home = await asyncio.to_thread(home_of_script, script)
-            now, _ = await asyncio.to_thread(self.fingerprint, script, seen.sources, home)
+            now, _ = await asyncio.to_thread(self.fingerprint, script, seen.sources)
             if now == seen.fingerprint:
                 return
         await self.run_script(script, location)
 
-    def fingerprint(self, script: Script, read: Collection[str], home: Home | None) -> tuple[str, int]:
-        """What a script, where it lies and what it depends on are now, and when the last of it changed."""
+    def fingerprint(self, script: Script, read: Collection[str]) -> tuple[str, int]:
+        """What a script and what it depends on are now, and when the last of it changed."""
         seen = trace(script, read)
         digest, changed = (seen.digest, seen.changed) if seen else ("", 0)
-        place = hashlib.sha256(repr(home).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        return f"{self.stamp} {script.digest} {digest} {place}", changed
+        return f"{self.stamp} {script.digest} {digest}", changed
 
     async def run_script(self, script: Script, location: str) -> None:
         """Load a script and remember what came of it."""
-        began, home = Moment.now(), await asyncio.to_thread(home_of_script, script)
+        began = Moment.now()
         try:
             found = await self.load(self.place, script)
         except Exception as error:  # a full queue, a closed loader, a lost fetch
@@ -236,14 +232,14 @@ class Follower:
             return
         read = list(outcome.sources or ()) if plausible(outcome.sources) else guessed(script)
         read = list({*read, *await asyncio.to_thread(imported, script)})
-        fingerprint, change = await asyncio.to_thread(self.fingerprint, script, read, home)
+        fingerprint, change = await asyncio.to_thread(self.fingerprint, script, read)
         if began.is_after(change) or location in self.uncertain:
             self.uncertain.discard(location)
         else:
             # What it read may have changed before we saw it: one more load decides.
             self.uncertain.add(location)
             self.put_off(location, self.settle)
-        what = outcome, fingerprint, tuple(read), home, specs
+        what = outcome, fingerprint, tuple(read), specs
         await self.remember(lambda: after_load(self.state, self.shown, location, *what))
 
     async def say_trouble(self, location: str, problem: str, status: str = USAGE) -> None:
@@ -256,7 +252,7 @@ class Follower:
         """Keep what is known of a script, and tell."""
         seen = await asyncio.to_thread(put)
         self.known[seen.location] = seen
-        self.events.publish("source", seen.model_dump(mode="json", include=TOLD), seen.homes)
+        self.events.publish("source", seen.model_dump(mode="json", include=TOLD))
 
     async def forget(self, locations: Iterable[str]) -> None:
         """Drop scripts that are gone, or mention no flow any more."""
@@ -266,7 +262,7 @@ class Follower:
         for seen in gone:
             self.uncertain.discard(seen.location)
             said = seen.model_dump(mode="json", include={"id", "place", "location"})
-            self.events.publish("removed", said, seen.homes)
+            self.events.publish("removed", said)
 
     def say_problem(self, problem: str | None) -> None:
         """Tell why the place cannot be looked at, or that it can."""

@@ -1,20 +1,19 @@
 """Which folders peers were granted: the very folders that were there when the configuration was read.
 
 A peer may often rename what leads to its folder. So a path alone grants nothing: what lies below a granted
-folder is what has that folder, by its device and inode, among the folders above it.
+folder is what has that folder, by its device and inode, among the folders above it. The folder is held open
+as long as it is granted: no other gets its inode, though it is removed.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from loader import sources
 from loader.daemon.config import Config
-from loader.errors import SourceError
-from loader.sources import Script
 from loader.sources.script import Identity
 
 LINKS = 40
@@ -42,10 +41,17 @@ class Home:
 
 @dataclass(frozen=True)
 class Grant:
-    """A folder that was granted: its real path, and its identity."""
+    """A folder that was granted: its real path, and its identity.
+
+    ``held`` is a descriptor of it, which is closed when nobody has the grant any more.
+    """
 
     path: str
     identity: Identity
+    held: int = field(compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, os.close, self.held)
 
 
 Grants = Mapping[int | str, tuple[Grant, ...]]
@@ -73,11 +79,12 @@ def grant_of(folder: str, warn: Callable[[str], None]) -> Grant:
     descriptor = os.open(real, FOLDER | os.O_NOFOLLOW)
     try:
         home = home_at(descriptor)
-    finally:
+        if home.path != real:
+            raise OSError("it was exchanged just now")
+    except OSError:
         os.close(descriptor)
-    if home.path != real:
-        raise OSError("it was exchanged just now")
-    return Grant(home.path, home.lineage[0])
+        raise
+    return Grant(home.path, home.lineage[0], descriptor)
 
 
 def resolved(folder: str, warn: Callable[[str], None]) -> str:
@@ -114,20 +121,6 @@ def is_loose(above: os.stat_result, status: os.stat_result) -> bool:
     return not above.st_mode & stat.S_ISVTX or status.st_uid not in ours
 
 
-def home_of(folder: str) -> Home | None:
-    """The folder at a path, links followed; None if there is none."""
-    try:
-        descriptor = os.open(folder, FOLDER)
-    except (OSError, ValueError):
-        return None
-    try:
-        return home_at(descriptor)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-
-
 def home_at(descriptor: int) -> Home:
     """The folder that a descriptor stands for. Raises OSError."""
     path = os.readlink(f"/proc/self/fd/{descriptor}")
@@ -140,27 +133,9 @@ def identity(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino
 
 
-def home_of_script(script: Script) -> Home | None:
-    """The folder that a script was read from, if it lies on this machine and is there still."""
-    if script.folder is None or script.root is None or (home := home_of(script.folder)) is None:
-        return None
-    # It may have been exchanged since, unless it lies in a larger root, all of which the script could read.
-    same = home.lineage[0] == (script.root.device, script.root.inode)
-    return home if same or script.folder != script.root.path else None
-
-
-def home_of_location(location: str) -> Home | None:
-    """The folder in which a location lies, if that is one of this machine."""
-    try:
-        here = sources.schemes_of(location) == {"file"}
-        return home_of(os.path.dirname(sources.local_path(location))) if here else None
-    except SourceError:
-        return None
-
-
-def allowed(home: Home | None, grants: Iterable[Grant]) -> bool:
+def allowed(home: Home, grants: Iterable[Grant]) -> bool:
     """Whether a folder lies below one that was granted."""
-    return home is not None and any(home.lies_below(grant) for grant in grants)
+    return any(home.lies_below(grant) for grant in grants)
 
 
 def parts(path: str) -> list[str]:

@@ -29,6 +29,7 @@ from importlib import metadata
 
 from pydantic import ValidationError
 
+from loader.daemon.folders import own
 from loader.daemon.traces import Moment, trace
 from loader.flow_loader import FlowLoader
 from loader.models import Error, Model, Outcome, Status
@@ -143,7 +144,7 @@ class Kept:
         """The outcome that is kept under a key for ``asker``, if it still holds."""
         for name in {called(key, who): None for who in (asker, *SHARED)}:
             try:
-                with self.opened() as folder:
+                with own(self.folder) as folder:
                     entry = read(folder, name, key)
                     if entry is None:
                         continue
@@ -170,7 +171,7 @@ class Kept:
         if len(body) > min(LARGEST, self.size // 16):
             return False
         try:
-            with self.opened() as folder:
+            with own(self.folder) as folder:
                 self.make_room(folder, len(body))
                 name = called(key, asker)
                 os.close(replace_file(folder, name, digest(body) + b"\n" + body, lasting=False))
@@ -178,21 +179,6 @@ class Kept:
         except OSError as error:
             self.trouble = f"cannot keep results in {self.folder}: {error.strerror or error}"
         return self.trouble is None
-
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[int]:
-        """The folder, made if it is not there. Raises OSError, also for one that others can change."""
-        os.makedirs(os.path.dirname(self.folder), mode=0o700, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(self.folder, 0o700)
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            status = os.fstat(descriptor)
-            if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
-                raise PermissionError(None, "others may look into it; name one of your own, of mode 0700")
-            yield descriptor
-        finally:
-            os.close(descriptor)
 
     def make_room(self, folder: int, size: int) -> None:
         """See to it that one more file fits, every now and then: the longest unused are removed."""

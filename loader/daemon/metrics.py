@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -135,5 +136,8 @@ class Metrics:
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """Everything, and its content type: OpenMetrics for who accepts that."""
-        encoder, content_type = choose_encoder(accept)
-        return encoder(self.registry), content_type
+        for asked in (accept, ""):
+            with contextlib.suppress(TypeError, ValueError):  # it asks for a version that is none
+                encoder, content_type = choose_encoder(asked)
+                return encoder(self.registry), content_type
+        raise AssertionError("plain text is always known")

@@ -11,7 +11,7 @@ import hmac
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -21,14 +21,13 @@ from aiohttp import web
 from loader import sources
 from loader.access import ARCHIVE_SCHEMES, LOCAL_SCHEMES, Access
 from loader.daemon.config import TOKEN, Config, Peer
-from loader.daemon.grants import Grant, Grants, Home, allowed, home_at, is_below
+from loader.daemon.grants import Grant, Grants, allowed, home_at, is_below
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Deploying
 from loader.daemon.trust import uid_of
 from loader.errors import SourceError
 from loader.profiles import load_profile
 from loader.sources import Origin
-from loader.sources.entrypoints import split
 
 OWN_FOLDER = frozenset({"file"})
 
@@ -45,9 +44,9 @@ class Caller:
     peer: Peer | None = None
     grants: tuple[Grant, ...] = ()
 
-    def must(self, *, owner: bool = False) -> None:
-        """Raise Problem for a caller that may ask nothing, or with ``owner`` not everything."""
-        if self.owner or (self.peer is not None and not owner):
+    def must(self) -> None:
+        """Raise Problem for a caller that may ask nothing."""
+        if self.owner or self.peer is not None:
             return
         raise Problem(
             "not-granted",
@@ -56,9 +55,16 @@ class Caller:
             option="peers",
         )
 
-    def sees(self, homes: Sequence[Home]) -> bool:
-        """Whether it may be told of what came from all of these folders."""
-        return self.owner or (bool(homes) and all(allowed(home, self.grants) for home in homes))
+    @property
+    def watches(self) -> bool:
+        """Whether it may see what is watched, what is counted, and what others ask."""
+        return self.owner or (self.peer is not None and self.peer.watch)
+
+    def must_watch(self) -> None:
+        """Raise Problem for a caller that may not see what is watched."""
+        self.must()
+        if not self.watches:
+            refuse(self, "see what is watched", "peers.watch")
 
 
 @dataclass(frozen=True)
@@ -261,9 +267,8 @@ def inside(caller: Caller, location: str, root: str | None) -> Iterator[Permit]:
             home = None
         if home is None or not allowed(home, caller.grants):
             refuse(caller, f"load {path}", "peers.folders")
-        script, behind = split(os.path.join(home.path, os.path.relpath(path, top)))
         yield Permit(
-            script if behind is None else f"{script}:{behind}",
+            os.path.join(home.path, os.path.relpath(path, top)),
             Origin(sources.parse(home.path).text, home.lineage[0]),
             Access(schemes=OWN_FOLDER),
             whole=False,

@@ -16,7 +16,6 @@ from pydantic import BaseModel
 
 from loader import doctor, planning
 from loader.daemon import bodies, logs, openapi, page, problems
-from loader.daemon.engine import unhinted
 from loader.daemon.events import GAP, Event, Events
 from loader.daemon.making import Making
 from loader.daemon.peers import Caller, caller_of, permitted
@@ -42,7 +41,7 @@ ASKED: Mapping[str, type[Asked]] = {
 """What is read at each path that is posted to."""
 BEAT = 15.0
 """Seconds after which a stream of events says that it is still there."""
-INNER = {"fingerprint", "names", "home", "good_home"}
+INNER = {"fingerprint", "names"}
 """What only the watching itself wants to know of a script."""
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -193,11 +192,8 @@ def of_http(error: web.HTTPException, request: web.Request) -> Problem:
     return Problem("unreadable", f"cannot read the request: {error.reason}")
 
 
-def whole(found: Watched, caller: Caller) -> dict[str, Any]:
+def whole(found: Watched) -> dict[str, Any]:
     """One source as JSON; its specs also say when they would run next."""
-    if not caller.owner:
-        held = {name: getattr(found, name) for name in ("outcome", "good")}
-        found = found.model_copy(update={name: one and unhinted(one) for name, one in held.items()})
     told, clock = found.model_dump(mode="json", exclude=INNER), planning.Clock()
     for name, outcome in (("outcome", found.outcome), ("good", found.good)):
         if outcome is not None:
@@ -236,7 +232,7 @@ def line_of(event: Event | None) -> bytes:
 
 def visible(caller: Caller, event: Event) -> bool:
     """Whether a caller may be told of an event."""
-    return event.kind == GAP or event.asker == caller.name or caller.sees(event.homes)
+    return event.kind == GAP or event.asker == caller.name or caller.watches
 
 
 class Handlers:
@@ -264,31 +260,29 @@ class Handlers:
 
     async def sources(self, request: web.Request) -> web.Response:
         """The sources that are watched, so many at a time."""
-        caller, watch = request[CALLER], self.service.watch
-        caller.must()
+        request[CALLER].must_watch()
+        watch, after = self.service.watch, request.query.get("after", "")
 
         def make() -> dict[str, Any]:
-            seen = [item for item in watch.sources() if caller.sees(item.homes)] if watch is not None else []
-            told = listed(seen, request.query.get("after", ""))
-            if watch is not None and caller.owner:
-                told["places"] = watch.problems()
-                told["twice"] = [item.model_dump(mode="json") for item in watch.last_twice]
-            return {"places": {}, "twice": [], **told}
+            if watch is None:
+                return {"sources": [], "next": None, "places": {}, "twice": []}
+            twice = [item.model_dump(mode="json") for item in watch.last_twice]
+            return {**listed(watch.sources(), after), "places": watch.problems(), "twice": twice}
 
         return await self.large(request, make)
 
     async def source(self, request: web.Request) -> web.Response:
         """One source that is watched, with its scripts."""
-        caller, watch = request[CALLER], self.service.watch
-        caller.must()
+        request[CALLER].must_watch()
+        watch, number = self.service.watch, request.match_info["id"]
 
         def make() -> dict[str, Any]:
-            found = watch.get(request.match_info["id"]) if watch is not None else None
-            if found is None or not caller.sees(found.homes):
+            found = watch.get(number) if watch is not None else None
+            if found is None:
                 raise Problem(
                     "not-found", "cannot find the source: none of that id is watched; see /v1/sources"
                 )
-            return whole(found, caller)
+            return whole(found)
 
         return await self.large(request, make)
 
@@ -333,18 +327,21 @@ class Handlers:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """What is counted."""
-        request[CALLER].must()
+        request[CALLER].must_watch()
         metrics, accept = self.service.metrics, request.headers.get("Accept", "")
         text, content_type = await self.making.made(request[CALLER], lambda: metrics.text(accept))
         return web.Response(body=text, headers={"Content-Type": content_type})
 
     async def sandbox(self, request: web.Request) -> web.Response:
-        """What this host can enforce; found out once, or anew for who asks ``fresh``."""
-        request[CALLER].must()
-        async with self.examining:
-            if self.examined is None or request.query.get("fresh") == "1":
-                self.examined = await asyncio.to_thread(doctor.examine)
-            report = self.examined
+        """What this host can enforce; found out once, or anew if the owner asks ``fresh``."""
+        caller = request[CALLER]
+        caller.must()
+        fresh = caller.owner and request.query.get("fresh") == "1"
+        if fresh or self.examined is None:
+            async with self.examining:
+                if fresh or self.examined is None:
+                    self.examined = await asyncio.to_thread(doctor.examine)
+        report = self.examined
         return await self.large(request, lambda: report)
 
     async def version(self, request: web.Request) -> web.Response:

@@ -153,6 +153,8 @@ class Daemon:
         places = [place_of(source) for source in self.config.sources]
         if places and self.state is None:
             self.state = State(os.path.join(self.config.state, "watched.db"))
+            if self.state.trouble is not None:
+                self.log.warning("what is watched does not outlive the daemon", reason=self.state.trouble)
         if self.state is not None:
             files = self.config.limits.watched_files
             watch = Watch(places, self.load_watched, self.state, self.service.events, files=files)

@@ -71,7 +71,6 @@ class Service:
                 "kept": outcome.kept,
                 "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             },
-            () if answer.home is None else (answer.home,),
             caller.name,
         )
 

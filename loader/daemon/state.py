@@ -19,7 +19,7 @@ from itertools import islice
 from pydantic import TypeAdapter, ValidationError
 
 from loader.answers import Judged
-from loader.daemon.grants import Home
+from loader.daemon.folders import check_own, own
 from loader.models import Model, Outcome, Status
 from loader.raising import holds_nothing
 from loader.tally import given_by, place_of
@@ -28,6 +28,9 @@ NAMES = 1_000
 """Names of each script that are looked at for those that others use."""
 LOADS = 50
 """Loads of each script that are remembered."""
+COMPANIONS = ("-wal", "-shm")
+"""What SQLite keeps beside its file."""
+FRESH = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 FORMAT = 2
 """A file of another is not read."""
 TABLE = """
@@ -59,8 +62,7 @@ class Seen(Model):
     ``ok`` is that it loaded, or holds nothing at all. ``problem`` says what kept it from being loaded again.
     ``stale`` is that the flows and specs are those of an earlier load; ``names`` are the last good ones.
     ``fingerprint`` is of all that the load depended on, null if it is to be loaded again in any case;
-    ``sources`` are where to look for that. ``home`` is the folder that it was read from for its last load,
-    ``good_home`` that of the last good one if that is another load; they decide which peers see it.
+    ``sources`` are where to look for that.
     """
 
     id: str
@@ -76,15 +78,6 @@ class Seen(Model):
     specs: int = 0
     fingerprint: str | None = None
     sources: tuple[str, ...] = ()
-    home: Home | None = None
-    good_home: Home | None = None
-
-    @property
-    def homes(self) -> tuple[Home, ...]:
-        """The folders from which all that is known came; none if one of them is not known."""
-        found = (self.home, self.good_home) if self.stale and self.good_home != self.home else (self.home,)
-        known = tuple(home for home in found if home is not None)
-        return known if len(known) == len(found) else ()
 
 
 class Judgement(Model):
@@ -126,17 +119,21 @@ class State:
         if self.path is None:
             return connected(":memory:")
         try:
-            os.makedirs(os.path.dirname(os.path.abspath(self.path)), mode=0o700, exist_ok=True)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-            try:
+            folder, name = os.path.split(os.path.abspath(self.path))
+            with own(folder) as place:
+                for file in (name, *(name + companion for companion in COMPANIONS)):
+                    check_own(file, place)
+                os.close(os.open(name, FRESH, 0o600, dir_fd=place))
+                try:
+                    return connected(self.path)
+                except sqlite3.DatabaseError as error:
+                    if isinstance(error, sqlite3.OperationalError):
+                        raise
+                set_aside(self.path)
                 return connected(self.path)
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-            set_aside(self.path)
-            return connected(self.path)
         except (OSError, sqlite3.Error) as error:
-            self.trouble, self.lasting = f"cannot keep what is watched in {self.path}: {error}", False
+            why = getattr(error, "strerror", None) or error
+            self.trouble, self.lasting = f"cannot keep what is watched in {self.path}: {why}", False
             return connected(":memory:")
 
     def all(self) -> list[Seen]:
@@ -237,7 +234,7 @@ def connected(path: str) -> sqlite3.Connection:
 def set_aside(path: str) -> None:
     """Call a damaged file something else, in the place of the last such one. Raises OSError."""
     os.replace(path, f"{path}.damaged")
-    for companion in ("-wal", "-shm"):
+    for companion in COMPANIONS:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path + companion)
 
@@ -271,14 +268,6 @@ def last_good(item: Watched | None) -> Outcome | None:
     return item.outcome if is_good else item.good
 
 
-def good_home(item: Watched | None) -> Home | None:
-    """The folder from which the last good load came."""
-    if item is None:
-        return None
-    is_good = item.outcome is not None and item.outcome.status is Status.LOADED
-    return item.home if is_good else item.good_home
-
-
 def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
     state: State,
     place: str,
@@ -286,7 +275,6 @@ def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
     outcome: Outcome,
     fingerprint: str | None,
     read: tuple[str, ...],
-    home: Home | None = None,
     specs: Iterable[Judged] = (),
 ) -> Seen:
     """Remember the outcome of a load; what was good before is kept beside one that is not."""
@@ -316,8 +304,6 @@ def after_load(  # noqa: PLR0913, PLR0917 - that is what a load comes to
         specs=len(told.specs),
         fingerprint=fingerprint,
         sources=read,
-        home=home,
-        good_home=good_home(before) if good is not None else None,
         outcome=outcome,
         good=good,
         verdicts=verdicts,
@@ -331,8 +317,6 @@ def after_trouble(state: State, place: str, location: str, problem: str, status:
     number = number_of(place, location)
     before = state.get(number) or Watched(id=number, place=place, location=location, status=status)
     stale = last_good(before) is not None
-    item = before.model_copy(
-        update={"problem": problem, "fingerprint": None, "stale": stale, "good_home": good_home(before)}
-    )
+    item = before.model_copy(update={"problem": problem, "fingerprint": None, "stale": stale})
     state.put(item)
     return small(item)

@@ -13,7 +13,6 @@ the profile lets it read: a lie can hurt only the result of the script that told
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import posixpath
@@ -25,6 +24,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from loader.sources import Project, Script
+from loader.sources.beneath import placed
 from loader.sources.local import open_root, read_file
 
 WEIGHT = 64 << 20
@@ -277,10 +277,11 @@ class Fetched:
 
 
 class Disk:
-    """A folder of this machine, by its descriptor ``top``; nothing that lies elsewhere is looked at."""
+    """A folder of this machine, by its descriptor and path; nothing that lies elsewhere is looked at."""
 
-    def __init__(self, top: int) -> None:
-        self.top, self.changed, self.left, self.entries = top, 0, WEIGHT, ENTRIES
+    def __init__(self, top: int, path: str) -> None:
+        self.top, self.path = top, path
+        self.changed, self.left, self.entries = 0, WEIGHT, ENTRIES
 
     def listing(self, name: str) -> Listing | str:
         """What a folder holds, or why there is none. Raises Untold."""
@@ -300,7 +301,7 @@ class Disk:
             with self.below(name) as place:
                 if os.fstat(place).st_size > self.left:
                     raise Untold
-            content = read_file(name, name, self.top, self.left)
+            content = read_file(posixpath.join(self.path, name), name, self.top, self.left)
         except OSError as error:
             return f"errno {error.errno}"
         self.left -= len(content)
@@ -309,15 +310,9 @@ class Disk:
     @contextlib.contextmanager
     def below(self, name: str) -> Iterator[int]:
         """What has that name, walked to and not opened. Raises OSError, also for what lies elsewhere."""
-        place = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=self.top)
-        try:
-            found, top = (os.readlink(f"/proc/self/fd/{item}") for item in (place, self.top))
-            if found != top and not found.startswith(top.rstrip("/") + "/"):
-                raise OSError(errno.EXDEV, name)
+        with placed(name, self.top, self.path) as place:
             self.changed = max(self.changed, latest(os.fstat(place).st_ctime_ns))
             yield place
-        finally:
-            os.close(place)
 
 
 def latest(changed: int) -> int:
@@ -371,6 +366,6 @@ def opened(path: str, identity: tuple[int, int] | None = None) -> Iterator[Disk]
         status = os.fstat(descriptor)
         if identity not in {None, (status.st_dev, status.st_ino)}:
             raise Untold
-        yield Disk(descriptor)
+        yield Disk(descriptor, path)
     finally:
         os.close(descriptor)

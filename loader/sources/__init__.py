@@ -1,6 +1,6 @@
 """A location becomes bytes, read once: what is digested is what is sent."""
 
-from loader.sources.local import is_file
+from loader.sources.beneath import is_file
 from loader.sources.locations import Location
 from loader.sources.origins import Origin, home_of, origin_of, pinned
 from loader.sources.parsing import parse, redacted

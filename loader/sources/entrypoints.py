@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
+
+from loader.sources.beneath import is_file
 
 BEHIND = re.compile(r"(.*\.py):([^:/?#]+)", re.DOTALL)
 """A URL of a script, and a flow behind it."""
 
 
-def split(location: str) -> tuple[str, str | None]:
+def split(location: str, root: str | os.PathLike[str] | None = None) -> tuple[str, str | None]:
     """The location of the script or manifest, and the function or the name of its flow if it has one.
 
     A path that is there as it stands has none, whatever colons it holds; otherwise the longest beginning
     that is there is the path. Of a URL only what follows ``.py:`` is a flow, and in a query nothing is.
+    With a ``root`` nothing is looked for but below that.
     """
     if "://" in location:
         matched = BEHIND.fullmatch(location)
         return (matched[1], matched[2]) if matched and "?" not in matched[1] else (location, None)
-    if os.path.lexists(location):
+    below = None if root is None else partial(is_file, folder=os.fspath(root))
+    if (below or os.path.lexists)(location):
         return location, None
     path, colon, flow = location.rpartition(":")
     while colon:
-        if flow and os.path.isfile(path):
+        if flow and (below or os.path.isfile)(path):
             return path, flow
         path, colon, before = path.rpartition(":")
         flow = f"{before}:{flow}"

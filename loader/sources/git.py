@@ -146,9 +146,9 @@ class Repository:
     def text(self, name: str) -> str | None:
         """What a small file of the repository says, if it is there."""
         try:
-            status = os.stat(self.objects.base + name, dir_fd=self.objects.root, follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode):
-                return None
+            with self.objects.placed(name) as place:
+                if stat.S_ISDIR(os.fstat(place).st_mode):
+                    return None
             with self.objects.opened(name) as descriptor:
                 return os.pread(descriptor, REFS, 0).decode("utf-8", "replace")
         except (FileNotFoundError, NotADirectoryError):

@@ -12,7 +12,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import NamedTuple
 
@@ -62,6 +62,10 @@ class Objects:
         self.most = most
         self.deadline = deadline
 
+    def placed(self, name: str) -> AbstractContextManager[int]:
+        """A descriptor of a file or folder of the repository, not opened."""
+        return local.below(self.shown, self.base + name, self.root)
+
     @contextmanager
     def opened(self, name: str) -> Iterator[int]:
         """A descriptor of a regular file of the repository."""
@@ -75,17 +79,10 @@ class Objects:
     def listed(self, folder: str) -> list[str]:
         """The names in a folder of the repository; none if it is not there."""
         try:
-            descriptor = os.open(
-                self.base + folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.root
-            )
+            with self.placed(folder) as place, os.scandir(f"/proc/self/fd/{place}") as found:
+                return sorted(entry.name for entry in islice(found, ENTRIES))
         except FileNotFoundError:
             return []
-        try:
-            local.check_below(self.shown, descriptor, self.root)
-            with os.scandir(descriptor) as found:
-                return sorted(entry.name for entry in islice(found, ENTRIES))
-        finally:
-            os.close(descriptor)
 
     def read(self, name: str) -> tuple[str, bytes]:
         """The kind and the content of an object, which are those that its name is the hash of."""

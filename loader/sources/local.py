@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from loader.access import LOCAL_SCHEMES
 from loader.errors import SourceError
+from loader.sources.beneath import placed
 from loader.sources.parsing import parse
 from loader.sources.paths import local_path
 from loader.sources.script import SIZE_CAP, Identity, Root, Script, import_paths, too_large
@@ -76,12 +78,6 @@ def check_identity(path: str, folder: str, descriptor: int, identity: Identity |
     return found
 
 
-def is_file(location: str) -> bool:
-    """Whether a location is that of a file of this machine that is there. Raises SourceError."""
-    place = parse(location)
-    return place.scheme in LOCAL_SCHEMES and os.path.isfile(place.path)
-
-
 def open_root(root: str, path: str) -> int:
     """A descriptor of the folder that the script at ``path`` may read. Raises SourceError."""
     try:
@@ -136,49 +132,31 @@ def read_file(path: str, name: str, root: int, cap: int = SIZE_CAP) -> bytes:
 
 def opened(path: str, name: str, root: int) -> int:
     """A descriptor of the regular file ``name`` below descriptor ``root``. Raises OSError, SourceError."""
-    place = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=root)
-    try:
+    with below(path, name, root) as place:
         # Judged before it is opened: to open a device or a pipe is to act on it.
-        check_place(path, place, root)
+        mode = os.fstat(place).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder; name a script in it" if stat.S_ISDIR(mode) else "not a regular file"
+            raise SourceError(f"cannot load {path}: it is {kind}")
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         return os.open(f"/proc/self/fd/{place}", flags)
-    finally:
-        os.close(place)
 
 
-def check_place(path: str, place: int, root: int) -> None:
-    """Raise SourceError unless descriptor ``place`` is a regular file that lies below ``root``."""
-    check_below(path, place, root)
-    mode = os.fstat(place).st_mode
-    if not stat.S_ISREG(mode):
-        kind = "a folder; name a script in it" if stat.S_ISDIR(mode) else "not a regular file"
-        raise SourceError(f"cannot load {path}: it is {kind}")
+@contextlib.contextmanager
+def below(path: str, name: str, root: int) -> Iterator[int]:
+    """A descriptor of what has that name below descriptor ``root``, not opened. Raises OSError, SourceError.
 
-
-def is_at(name: str, root: int, place: int) -> bool:
-    """Whether descriptor ``place`` is what has that name below ``root``, with no link on the way.
-
-    Names alone prove nothing: somebody may exchange folders between two looks at them.
+    What leads out is refused with the same words whether or not something is there.
     """
-    held = os.dup(root)
+    spelled = path.removesuffix(f"/{name}") if path.endswith(f"/{name}") else ""
     try:
-        for part in filter(None, name.split("/")):
-            below = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=held)
-            os.close(held)
-            held = below
-        return os.path.samestat(os.fstat(held), os.fstat(place))
-    except OSError:
-        return False
-    finally:
-        os.close(held)
-
-
-def check_below(path: str, place: int, root: int) -> None:
-    """Raise SourceError unless descriptor ``place`` lies below ``root``."""
-    found, top = (os.readlink(f"/proc/self/fd/{item}") for item in (place, root))
-    within = top.rstrip("/") + "/"
-    if not found.startswith(within) or not is_at(found.removeprefix(within), root, place):
+        with placed(name, root, spelled) as place:
+            yield place
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        top = os.readlink(f"/proc/self/fd/{root}")
         raise SourceError(
             f"cannot load {path}: its symbolic link leads out of {top}, which is all that it may read; load"
             f" the file it leads to, or name a folder that holds both with --root"
-        )
+        ) from None

@@ -151,6 +151,14 @@ def test_who_accepts_open_metrics_gets_them(metrics):
     assert {"flow_loader_loads", "flow_loader_phase_seconds", "flow_loader_workers"} <= names
 
 
+@pytest.mark.parametrize("version", ["abc", "1.x", "", "..", "9" * 5000])
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+def test_a_version_that_is_none_gets_plain_text(metrics, kind, version):
+    """Or the latest; whoever asks is answered."""
+    text, _ = metrics.text(f"{kind};version={version}")
+    assert b"flow_loader_loads" in text
+
+
 def test_two_daemons_in_one_process_count_apart(metrics):
     """A registry of its own: the process's is whoever's uses this package."""
     import prometheus_client

@@ -1,6 +1,7 @@
 """The page in a real browser: what loads and what does not, live, whatever scripts call themselves."""
 
 import contextlib
+import json
 import shutil
 import socket
 
@@ -49,7 +50,13 @@ def flows(place):
 
 
 @pytest.fixture
-def url(place, flows, started):
+def watches():
+    """Whether the token may see what is watched."""
+    return True
+
+
+@pytest.fixture
+def url(place, flows, started, watches):
     """The page of a daemon that watches the folder."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -57,7 +64,7 @@ def url(place, flows, started):
     (place / "token").write_text(TOKEN)
     (place / "daemon.yaml").write_text(
         f"listen: {{port: {port}, token_file: {place}/token}}\n"
-        f"peers: [{{uid: token, folders: [{flows}]}}]\n"
+        f"peers: [{{uid: token, watch: {json.dumps(watches)}}}]\n"
         f"sources: [{{location: {flows}, every: 1}}]\n"
     )
     started("--config", place / "daemon.yaml")
@@ -189,4 +196,18 @@ def test_without_the_token_there_is_nothing_to_see(browser, url):
         page.keyboard.type("another word")
         page.keyboard.press("Enter")
         page.wait_for_selector("#bearer:visible")
+        assert "bad.py" not in page.content()
+
+
+@pytest.mark.parametrize("watches", [False])
+def test_a_token_that_may_not_watch_is_told_what_is_missing(browser, url):
+    """The page says which key grants it, and shows nothing."""
+    context = browser.new_context()
+    with contextlib.closing(context):
+        page = context.new_page()
+        page.goto(url)
+        page.wait_for_selector("#bearer:visible")
+        page.keyboard.type(TOKEN)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#state.broken:has-text('peers.watch')")
         assert "bad.py" not in page.content()

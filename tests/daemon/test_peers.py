@@ -1,5 +1,6 @@
 """Who may ask what: users by the kernel's word, bearers of the token, and pages of other servers."""
 
+import asyncio
 import json
 import os
 import signal
@@ -12,11 +13,17 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
+from loader import doctor
+from loader.daemon import bodies, routes
+from loader.daemon.config import Peer
+from loader.daemon.peers import Caller
 from tests.daemon.running import FLOW, NOBODY, SLOW
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as another user")
 TOKEN = "a-token-that-nobody-guesses"
+HOST = doctor.Host(kernel="", machine="", python="", root=False)
 ASK = """
 import http.client, json, os, socket, sys
 os.setgroups([]); os.setresgid(65533, 65533, 65533); os.setresuid(65533, 65533, 65533)
@@ -190,6 +197,22 @@ def test_links_lead_nowhere_else(granting, flows, place):
 
 @pytest.mark.slow
 @ROOT_ONLY
+@pytest.mark.parametrize("behind", ["", ":flow", "/x.py"])
+def test_links_do_not_tell_what_is_elsewhere(granting, flows, place, behind):
+    """Whoever may make links in its folder learns nothing of where it may not look."""
+    daemon = granting()
+    (place / "other" / "data").touch()
+    told = set()
+    for target in ("other/flow.py", "other/data", "other/none", "other", "none/flow.py"):
+        (flows / "link").symlink_to(place / target)
+        for what in ("load", "check"):
+            asked = {"location": f"{flows}/link{behind}", "root": str(flows)}
+            told.add(as_nobody(daemon, "POST", f"/v1/{what}", **asked)[1]["detail"])
+        (flows / "link").unlink()
+    assert len(told) == 1
+
+
+@ROOT_ONLY
 def test_a_folder_that_is_exchanged_meanwhile_is_not_followed(granting, flows, place):
     """However often it is tried, the other folder's script is never loaded."""
     daemon = granting()
@@ -268,34 +291,53 @@ def test_a_refusal_does_not_tell_what_is_there(granting, flows, place):
 
 @pytest.mark.slow
 @ROOT_ONLY
-def test_what_is_watched_is_seen_by_whom_its_real_folder_was_granted(started, place, flows):
-    """Not what was put in its place, nor what was last good there."""
+@pytest.mark.parametrize("watch", [False, True])
+def test_what_is_watched_is_seen_by_whom_that_was_granted(started, place, flows, watch):
+    """All of it or nothing, whoever has its folder; what is counted as well."""
+    (flows / "flow.py").write_text("import helpers\nfrom prefect import flow\n")
+    (place / "helpers.py").touch()
+    (place / "pyproject.toml").touch()
     file = place / "daemon.yaml"
-    peers = [{"uid": NOBODY, "folders": [str(flows)]}]
-    watched = [{"location": str(flows), "every": 5}]
+    peers = [{"uid": NOBODY, "folders": [str(flows)], "watch": watch}]
+    watched = [{"location": str(flows)}]
     file.write_text(json.dumps({"socket_access": "everyone", "peers": peers, "sources": watched}))
     daemon = started("--config", file)
-    seen = lambda: as_nobody(daemon, "GET", "/v1/sources")[1]["sources"]  # noqa: E731
     own = lambda: daemon.get("/v1/sources").json["sources"]  # noqa: E731
-    whole = lambda: daemon.get(f"/v1/sources/{own()[0]['id']}").json  # noqa: E731
-    name = lambda: (whole()["outcome"]["flows"] or [{"name": None}])[0]["name"]  # noqa: E731
-    daemon.until(lambda: own() and name() == "mine")
-    assert [item["location"] for item in seen()] == [f"{flows}/flow.py"]
-    assert not {"home", "good_home"} & whole().keys()
-    os.rename(flows, place / "away")
-    flows.symlink_to(place / "other")
-    daemon.until(lambda: name() == "other")
-    assert seen() == []
-    assert as_nobody(daemon, "GET", f"/v1/sources/{own()[0]['id']}")[0] == 404
-    flows.unlink()
-    (place / "away" / "flow.py").write_text("from prefect import flow\n1/0\n")
-    os.rename(place / "away", flows)
-    daemon.until(lambda: own()[0]["stale"])
-    assert whole()["good"]["flows"][0]["name"] == "other"
-    assert seen() == []
-    (flows / "flow.py").write_text(FLOW.format(name="mine"))
-    daemon.until(lambda: name() == "mine")
-    assert [item["location"] for item in seen()] == [f"{flows}/flow.py"]
+    daemon.until(own)
+    url = f"/v1/sources/{own()[0]['id']}"
+    if watch:
+        told, whole = (as_nobody(daemon, "GET", path)[1] for path in ("/v1/sources", url))
+        assert [item["location"] for item in told["sources"]] == [f"{flows}/flow.py"]
+        assert [*told["places"]] == [str(flows)]
+        assert str(place) in whole["outcome"]["error"]["hint"]
+    for path in () if watch else ("/v1/sources", url, "/v1/sources/none", "/v1/metrics"):
+        status, problem = as_nobody(daemon, "GET", path)
+        assert (status, problem["option"]) == (403, "peers.watch")
+
+
+def test_only_the_owner_has_the_sandbox_examined_again(monkeypatch):
+    """It takes seconds. Others are told what is known, or wait for an examination that is under way."""
+    reports = []
+
+    def examine():
+        reports.append(doctor.Report(host=HOST, mechanisms=(), profiles=(), problem=str(len(reports))))
+        return reports[-1]
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    handlers = routes.Handlers(None)
+
+    async def ask(query, caller):
+        request = make_mocked_request("GET", f"/v1/sandbox{query}")
+        request[routes.CALLER], request[routes.FORM] = caller, bodies.JSON
+        return json.loads((await handlers.sandbox(request)).body)["problem"]
+
+    async def asked():
+        other = Caller("uid 1", peer=Peer(uid=1))
+        first = await asyncio.gather(*(ask("?fresh=1", other) for _ in range(3)))
+        return [*first, await ask("?fresh=1", Caller("uid 0", owner=True)), await ask("?fresh=1", other)]
+
+    assert asyncio.run(asked()) == ["0", "0", "0", "1", "1"]
+    assert len(reports) == 2
 
 
 LISTEN = """
@@ -311,9 +353,10 @@ for line in end.makefile("rb"):
 
 @pytest.mark.slow
 @ROOT_ONLY
-def test_events_tell_what_was_loaded_and_by_whom(granting, flows, place):
-    """Whatever a text is called; nothing of others, and no more once the configuration is another."""
-    daemon = granting()
+@pytest.mark.parametrize("watch", [False, True])
+def test_events_tell_who_asked_of_what_it_asked(granting, flows, place, watch):
+    """Nothing of others unless that is granted, and no more once the configuration is another."""
+    daemon = granting(watch=watch)
     command = ["/usr/bin/env", "python3", "-c", LISTEN, str(daemon.socket)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as peer:
         assert "200" in peer.stdout.readline()
@@ -326,9 +369,10 @@ def test_events_tell_what_was_loaded_and_by_whom(granting, flows, place):
         daemon.post("load", location=f"{flows}/flow.py")
         lines = peer.stdout.read().splitlines()
     told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
-    assert [(item["location"], item["text"], item["caller"]) for item in told] == [
-        (f"{flows}/flow.py", False, f"uid {os.geteuid()}"),
-        ("mine", True, f"uid {NOBODY}"),
+    others = [f"{flows}/forged.py", f"{place}/other/flow.py", f"{flows}/flow.py"] if watch else []
+    assert [(item["location"], item["caller"]) for item in told] == [
+        *((location, f"uid {os.geteuid()}") for location in others),
+        ("mine", f"uid {NOBODY}"),
     ]
 
 

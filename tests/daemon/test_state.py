@@ -12,6 +12,7 @@ from loader.daemon.state import Judgement, Name, Past, State, Watched, small
 from loader.models import Outcome, Sandbox, Source, Status
 from worker.protocol import Error, Flow, Frame
 
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, or give away")
 PLACE = Source(location="/srv/flow.py", digest="sha256:0", size=1)
 GOOD = Outcome(
     status=Status.LOADED,
@@ -159,23 +160,43 @@ def test_without_a_file_it_is_held_in_memory(path):
     state.close()
 
 
-def test_a_link_is_not_followed(tmp_path):
-    """Whoever may write to the folder would choose what is overwritten."""
-    (tmp_path / "other").write_text("precious")
-    (tmp_path / "state.db").symlink_to(tmp_path / "other")
-    state = State(str(tmp_path / "state.db"))
+@pytest.mark.parametrize("way", ["mode", pytest.param("owner", marks=ROOT_ONLY)])
+def test_a_folder_of_others_is_not_used(path, way):
+    """Whoever owns it, or may look into it, would have what scripts print, and say what they hold."""
+    folder = Path(path).parent
+    folder.mkdir(0o700)
+    if way == "mode":
+        folder.chmod(0o770)
+    else:
+        os.chown(folder, 65534, -1)
+    state = State(path)
     state.put(FULL)
+    assert (state.get("full"), os.path.exists(path)) == (FULL, False)
+    assert "others may look into it" in state.trouble
     state.close()
-    assert (tmp_path / "other").read_text() == "precious"
-    assert state.trouble is not None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
+@pytest.mark.parametrize("end", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("way", ["symlink", "link", "mkfifo"])
+def test_only_a_file_of_ours_is_written(tmp_path, path, way, end):
+    """Neither through a link nor under another name, nor what lies beside the database."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    Path(path).parent.mkdir(0o700)
+    os.mkfifo(path + end) if way == "mkfifo" else getattr(os, way)(victim, path + end)
+    state = State(path)
+    state.put(FULL)
+    assert "no file of yours alone" in state.trouble
+    state.close()
+    assert victim.read_text() == "precious"
+
+
+@ROOT_ONLY
 def test_a_full_disk_loses_nothing_while_the_daemon_lives(tmp_path):
     """What could not be written is written when there is room."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=500k", "none", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=500k,mode=700", "none", disk], check=True)
     try:
         state = State(str(disk / "state.db"))
         filler = disk / "filler"

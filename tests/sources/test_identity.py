@@ -1,12 +1,9 @@
 """The identity of a root: a folder that was exchanged while it was in use is not read."""
 
-import os
-
 import pytest
 
 from loader.errors import SourceError
 from loader.sources import Origin, origin_of, read
-from loader.sources.local import is_at
 
 
 @pytest.fixture
@@ -63,19 +60,3 @@ def test_a_root_may_be_a_file_url(folder):
     assert read(folder / "sub" / "flow.py", f"file://{folder}").root.path == str(folder)
     with pytest.raises(SourceError, match="lies outside the root s3://bucket/flows"):
         read(folder / "sub" / "flow.py", "s3://bucket/flows")
-
-
-def test_names_alone_do_not_prove_where_a_file_lies(folder, tmp_path):
-    """Those of two descriptors may be of two moments: the file itself is looked for."""
-    (tmp_path / "secret.py").write_bytes(b"secret")
-    (folder / "secret.py").symlink_to(tmp_path / "secret.py")
-    root = os.open(folder, os.O_PATH)
-    own, other = (os.open(path, os.O_PATH) for path in (folder / "sub/flow.py", folder / "secret.py"))
-    try:
-        assert is_at("sub/flow.py", root, own)
-        assert not is_at("secret.py", root, other)
-        assert not is_at("sub/flow.py", root, other)
-        assert not is_at("gone.py", root, other)
-    finally:
-        for descriptor in (root, own, other):
-            os.close(descriptor)

@@ -157,7 +157,7 @@ function draw() {
 async function look() {
   const seen = (state.seen = new Map());
   let found = { next: "" };
-  while (found.next !== null) {
+  while (found.next != null) {
     found = await get(`v1/sources?after=${encodeURIComponent(found.next)}`);
     found.sources.forEach((source) => seen.set(source.id, source));
   }
@@ -177,14 +177,21 @@ function told({ kind, data }) {
   else if (kind === "place") state.places[data.place] = data.problem;
   else if (kind === "twice") state.twice = data.names;
   else if (kind === "load") state.asked = [...state.asked, { ...data, at: Date.parse(data.at) / 1000 }].slice(-RECENT);
-  else look().catch(() => {});
+  else look().catch(refused);
   draw();
 }
 
-function say(how) {
+function say(how, why = "the daemon does not answer; trying again …") {
   const line = document.getElementById("state");
   line.className = how;
-  line.textContent = { live: `live${state.version ? `, version ${state.version}` : ""}`, broken: "the daemon does not answer; trying again …" }[how];
+  line.textContent = how === "live" ? `live${state.version ? `, version ${state.version}` : ""}` : why;
+}
+
+/** Say why nothing is shown, if that is refused and asking again is of no use; whether it is. */
+function refused(error) {
+  const final = error instanceof Refused && error.status < 429;
+  if (final) say("broken", error.message);
+  return final;
 }
 
 async function begin() {
@@ -192,12 +199,13 @@ async function begin() {
     await look();
   } catch (error) {
     if (error instanceof Refused && error.status === 401) return ask();
+    if (refused(error)) return;
     say("broken");
     return void setTimeout(begin, 2000);
   }
   get("v1/version").then((found) => { state.version = found.version; say("live"); }, () => {});
   get("v1/sandbox").then((found) => { state.sandbox = found; draw(); }, (error) => { state.sandbox = { trouble: error.message }; draw(); });
-  follow("v1/events", told, (how) => { say(how); if (how === "live") look().catch(() => {}); }).catch((error) => { say("broken"); document.getElementById("state").textContent = error.message; });
+  follow("v1/events", told, (how) => { say(how); if (how === "live") look().catch(refused); }).catch((error) => say("broken", error.message));
 }
 
 function ask() {

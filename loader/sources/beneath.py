@@ -1,0 +1,93 @@
+"""What lies below a folder is walked to, name by name: nothing outside is ever looked at, whatever links say.
+
+The kernel would follow a link before anybody could judge where it leads, and so tell whether something is
+there. Here links are read and followed by hand; one that leads out is refused unseen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+LINKS = 40
+"""Links on the way to a file, as the kernel has it."""
+DEEP = 256
+"""Folders on the way; each is held until the end."""
+STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def placed(name: str, root: int, spelled: str = "") -> Iterator[int]:
+    """A descriptor of what has that name below descriptor ``root``; it is not opened.
+
+    ``spelled`` is what the root is called, which may lead there by links: what is written below that lies
+    in it, too. Raises OSError, with EXDEV for what leads out.
+    """
+    held = [os.dup(root)]
+    try:
+        walk(held, name, [top for top in (os.readlink(f"/proc/self/fd/{root}"), spelled) if top])
+        yield held[-1]
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def walk(held: list[int], name: str, tops: Sequence[str]) -> None:
+    """Go there from the first of the descriptors. Raises OSError."""
+    waiting, links = backwards(name), 0
+    while waiting:
+        part = waiting.pop()
+        if part == os.pardir:
+            leave(held, tops)
+            continue
+        held.append(os.open(part, STEP, dir_fd=held[-1]))
+        if stat.S_ISLNK(os.fstat(held[-1]).st_mode):
+            links += 1
+            target = os.readlink("", dir_fd=held[-1])
+            os.close(held.pop())
+            if target.startswith(os.sep):
+                target = inner(target, tops)
+                while len(held) > 1:
+                    os.close(held.pop())
+            waiting += backwards(target)
+        if links > LINKS or len(held) > DEEP:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def leave(held: list[int], tops: Sequence[str]) -> None:
+    """Go up one folder. Raises OSError at the top, unless that is the host's: there it leads nowhere."""
+    if len(held) > 1:
+        os.close(held.pop())
+    elif tops[0] != os.sep:
+        raise OSError(errno.EXDEV, "it leads out")
+
+
+def inner(target: str, tops: Sequence[str]) -> str:
+    """An absolute path as one from the top. Raises OSError if it is spelled to lead elsewhere."""
+    for top in tops:
+        if f"{target}/".startswith(f"{top.rstrip(os.sep)}/"):
+            return target[len(top) :]
+    raise OSError(errno.EXDEV, "it leads out")
+
+
+def backwards(path: str) -> list[str]:
+    """The names that make up a path, the last first."""
+    return [name for name in path.split(os.sep) if name not in {"", os.curdir}][::-1]
+
+
+def is_file(path: str, folder: str) -> bool:
+    """Whether a regular file lies at an absolute path, and below that folder."""
+    try:
+        root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return False
+    try:
+        with placed(os.path.relpath(path, folder), root, folder) as place:
+            return stat.S_ISREG(os.fstat(place).st_mode)
+    except (OSError, ValueError):
+        return False
+    finally:
+        os.close(root)
