@@ -73,9 +73,13 @@ class Engines:
         async with self.making.setdefault(key, asyncio.Lock()):
             held = self.held.get(key)
             if held is not None:
-                if key[0] in BUILT_IN or await asyncio.to_thread(load_profile, key[0]) == held.loader.policy:
-                    return held
-                await self.forget(key)
+                same = (
+                    key[0] in BUILT_IN or await asyncio.to_thread(load_profile, key[0]) == held.loader.policy
+                )
+                if self.held.get(key) is held:  # it may have made room meanwhile
+                    if same:
+                        return held
+                    await self.forget(key)
             return await self.made(key, owner)
 
     async def made(self, key: Key, owner: bool) -> Held:

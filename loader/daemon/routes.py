@@ -261,24 +261,23 @@ class Handlers:
     async def sources(self, request: web.Request) -> web.Response:
         """The sources that are watched, so many at a time."""
         request[CALLER].must_watch()
-        watch = self.service.watch
+        watch, after = self.service.watch, request.query.get("after", "")
 
         def make() -> dict[str, Any]:
             if watch is None:
-                return {**listed([], ""), "places": {}, "twice": []}
-            told = listed(watch.sources(), request.query.get("after", ""))
+                return {"sources": [], "next": None, "places": {}, "twice": []}
             twice = [item.model_dump(mode="json") for item in watch.last_twice]
-            return {**told, "places": watch.problems(), "twice": twice}
+            return {**listed(watch.sources(), after), "places": watch.problems(), "twice": twice}
 
         return await self.large(request, make)
 
     async def source(self, request: web.Request) -> web.Response:
         """One source that is watched, with its scripts."""
         request[CALLER].must_watch()
-        watch = self.service.watch
+        watch, number = self.service.watch, request.match_info["id"]
 
         def make() -> dict[str, Any]:
-            found = watch.get(request.match_info["id"]) if watch is not None else None
+            found = watch.get(number) if watch is not None else None
             if found is None:
                 raise Problem(
                     "not-found", "cannot find the source: none of that id is watched; see /v1/sources"
@@ -342,7 +341,8 @@ class Handlers:
             async with self.examining:
                 if fresh or self.examined is None:
                     self.examined = await asyncio.to_thread(doctor.examine)
-        return self.plain(request, self.examined.model_dump(mode="json"))
+        report = self.examined
+        return await self.large(request, lambda: report)
 
     async def version(self, request: web.Request) -> web.Response:
         """What runs here."""

@@ -25,8 +25,6 @@ SETTLE = 0.5
 """Seconds for which a file must not change before it is loaded, unless told."""
 JOBS = 2
 """Scripts of one place that are loaded at a time, unless told."""
-
-
 PAGE = 1_000
 """Sources that are told at once."""
 RECENT = 10

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
@@ -324,7 +325,8 @@ def test_only_the_owner_has_the_sandbox_examined_again(monkeypatch):
         return reports[-1]
 
     monkeypatch.setattr(doctor, "examine", examine)
-    handlers = routes.Handlers(None)
+    limits = SimpleNamespace(wait_seconds=60.0)
+    handlers = routes.Handlers(SimpleNamespace(config=SimpleNamespace(limits=limits)))
 
     async def ask(query, caller):
         request = make_mocked_request("GET", f"/v1/sandbox{query}")

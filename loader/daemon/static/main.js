@@ -157,7 +157,7 @@ function draw() {
 async function look() {
   const seen = (state.seen = new Map());
   let found = { next: "" };
-  while (found.next !== null) {
+  while (found.next != null) {
     found = await get(`v1/sources?after=${encodeURIComponent(found.next)}`);
     found.sources.forEach((source) => seen.set(source.id, source));
   }
