@@ -193,7 +193,7 @@ def test_a_long_word_is_no_misspelt_command():
 
 SCRIPTS = {
     b"loaded: 10000 flows, 0": """
-        flows = [flow(parameters=None)] * 10000
+        flows = [flow(parameters=None, line=number) for number in range(10000)]
         say("Loaded", flows=flows, specs=[], notices=[], details=[])
     """,
     b"script_failed: 0 flows, 0": """
