@@ -1,14 +1,15 @@
 """Who is let in: no more connections than may be open, and one that ends is not waited for.
 
-One more is told so and closed. Some descriptors are left to loads; where there are none to be had at all
-nobody is let in for a while, and whoever came waits.
+A connection counts from the moment it is there, before TLS. One more is told so and closed; of those whose
+callers were granted nothing, or have not shown the token yet, the oldest makes room. Some descriptors are
+left to loads; where there are none to be had at all nobody is let in for a while, and whoever came waits.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import os
 import resource
 import socket
 import ssl
@@ -16,13 +17,15 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from loader.daemon.config import Config
-from loader.daemon.peers import Caller
+from loader.daemon.logs import about
+from loader.daemon.peers import Caller, caller_at
 from loader.daemon.problems import Problem
-from loader.daemon.shares import Shares
-from loader.daemon.trust import uid_of
+from loader.daemon.shares import STRANGERS, Shares, held_as
+from loader.daemon.trust import peer_of
 
 LEFT = 128
 """Descriptors that connections leave to all else."""
@@ -32,20 +35,41 @@ HANDSHAKE_SECONDS = 10.0
 
 
 class Connections:
-    """The connections that are open. One event loop."""
+    """The connections that are open, the oldest first. One event loop."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.open: dict[Guarded, Caller] = {}
+        self.open: dict[Guarded, None] = {}
         self.shares = Shares("connections", "limits.connections")
 
-    def take(self, caller: Caller) -> None:
+    def admit(self, end: socket.socket, inner: asyncio.Protocol) -> Guarded:
         """Count one more. Raises Problem when this process may hold no more, or the configuration says so."""
+        made = Guarded(self, end, inner, caller_at(end, self.config, {}))
+        while True:
+            try:
+                self.shares.take(made.caller, **self.most())
+                break
+            except Problem:
+                oldest = next((one for one in self.open if one.is_strangers()), None)
+                if oldest is None or not made.is_strangers():
+                    raise
+                oldest.cut()
+        self.open[made] = None
+        return made
+
+    def most(self) -> dict[str, Any]:
+        """How many there may be, and what says so if it is no limit of the configuration."""
         most = self.config.limits.connections
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         room = max(1, files - LEFT)
         option = f"the limit of open files (ulimit -n), less {LEFT}," if room < most else None
-        self.shares.take(caller, min(most, room), option=option)
+        return {"limit": min(most, room), "option": option}
+
+    def release(self, connection: Guarded) -> None:
+        """Count one less, once."""
+        if connection in self.open:
+            del self.open[connection]
+            self.shares.give(connection.caller)
 
     def sweep(self) -> None:
         """Cut off whoever does not take the last of an answer."""
@@ -61,94 +85,133 @@ class Connections:
 
 
 class Guarded(asyncio.Protocol):
-    """One connection: what the server's own protocol makes of it, unless there are too many."""
+    """One connection: what the server's own protocol makes of it, and whose it is.
 
-    def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
-        self.connections, self.inner = connections, inner
+    Before it has a ``transport`` it is in its handshake.
+    """
+
+    def __init__(
+        self, connections: Connections, end: socket.socket, inner: asyncio.Protocol, caller: Caller
+    ) -> None:
+        self.connections, self.end, self.inner, self.caller = connections, end, inner, caller
         self.transport: asyncio.Transport | None = None
         self.stuck: float | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let it in, or say why not."""
-        assert isinstance(transport, asyncio.Transport)
-        caller = at_the_end_of(transport)
-        try:
-            self.connections.take(caller)
-        except Problem as problem:
-            transport.write(answer(problem))
-            transport.close()
+    def is_strangers(self) -> bool:
+        """Whether it is of those who have no share of their own."""
+        return held_as(self.caller) == STRANGERS
+
+    def count_as(self, caller: Caller) -> None:
+        """Count it as of a caller who has shown to be more than anybody. Raises Problem."""
+        if self in self.connections.open and caller.peer is not None and self.is_strangers():
+            self.connections.shares.move(self.caller, caller, **self.connections.most())
+            self.caller = caller
+
+    def cut(self) -> None:
+        """Close it at once."""
+        self.connections.release(self)
+        if self.transport is not None:
+            self.transport.abort()
             return
+        with contextlib.suppress(OSError):  # what there is of it so far finds its end, and closes it
+            self.end.shutdown(socket.SHUT_RDWR)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It can be read."""
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self.connections.open[self] = caller
         self.inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed."""
-        caller = self.connections.open.pop(self, None)
-        if caller is not None:
-            self.connections.shares.give(caller)
-            self.inner.connection_lost(exc)
+        self.connections.release(self)
+        self.inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """More of a request."""
-        if self.transport is not None:
-            self.inner.data_received(data)
+        self.inner.data_received(data)
 
     def eof_received(self) -> bool | None:
         """The end of requests."""
-        return self.inner.eof_received() if self.transport is not None else None
+        return self.inner.eof_received()
 
     def pause_writing(self) -> None:
         """The reader is slow."""
-        if self.transport is not None:
-            self.inner.pause_writing()
+        self.inner.pause_writing()
 
     def resume_writing(self) -> None:
         """The reader has caught up."""
-        if self.transport is not None:
-            self.inner.resume_writing()
+        self.inner.resume_writing()
 
 
-async def accept(
-    end: socket.socket,
-    make: Callable[[], asyncio.Protocol],
-    tls: ssl.SSLContext | None,
-    start: Callable[[Coroutine[Any, Any, None]], object],
-    log: FilteringBoundLogger,
-) -> None:
-    """Let in whoever connects to a socket, until it is cancelled. ``start`` does what nobody waits for."""
-    loop = asyncio.get_running_loop()
-    end.setblocking(False)
+class Door:
+    """Lets in whoever connects. ``make`` gives what answers, ``start`` does what nobody waits for."""
 
-    async def let_in(connection: socket.socket) -> None:
-        try:
-            await loop.connect_accepted_socket(
-                make, connection, ssl=tls, ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None
-            )
-        except OSError:  # no TLS, or gone
-            connection.close()
+    def __init__(
+        self,
+        connections: Connections,
+        make: Callable[[], asyncio.Protocol],
+        start: Callable[[Coroutine[Any, Any, None]], object],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.connections, self.make, self.start, self.log = connections, make, start, log
 
-    trouble = None
-    while True:
-        try:
-            connection, _ = await loop.sock_accept(end)
-        except OSError as error:
-            if trouble != error.errno:
-                log.warning("cannot let anybody in", reason=error.strerror)
-            trouble = error.errno
-            await asyncio.sleep(AGAIN)
-        else:
+    async def watch(self, end: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """Let in whoever connects to a socket, until it is cancelled."""
+        loop, trouble = asyncio.get_running_loop(), None
+        end.setblocking(False)
+        while True:
+            try:
+                connection, address = await loop.sock_accept(end)
+            except OSError as error:
+                if trouble != error.errno:
+                    self.log.warning("cannot let anybody in", reason=error.strerror)
+                trouble = error.errno
+                await asyncio.sleep(AGAIN)
+                continue
             trouble = None
-            start(let_in(connection))
+            try:
+                admitted = self.connections.admit(connection, self.make())
+            except Problem as problem:
+                refuse(connection, problem, tls)
+            else:
+                self.start(self.let_in(admitted, address, tls))
+            await asyncio.sleep(0)  # many who come at once do not keep those waiting who are in
+
+    async def let_in(self, admitted: Guarded, address: Any, tls: ssl.SSLContext | None) -> None:
+        """Read what is asked at a connection; who asks is on every line about it."""
+        seconds = HANDSHAKE_SECONDS if tls else None
+        connect = asyncio.get_running_loop().connect_accepted_socket
+        try:
+            with about(**asking(admitted.end, address)):
+                await connect(lambda: admitted, admitted.end, ssl=tls, ssl_handshake_timeout=seconds)
+        except OSError:  # no TLS, or gone
+            admitted.end.close()
+        finally:
+            if admitted.transport is None:
+                self.connections.release(admitted)
 
 
-def at_the_end_of(transport: asyncio.Transport) -> Caller:
-    """Who is at the other end, as far as that is known before a request."""
-    end = transport.get_extra_info("socket")
-    if end is None or end.family != socket.AF_UNIX:
-        return Caller("TCP")
-    uid = uid_of(end)
-    return Caller(f"uid {uid}", uid in (0, os.geteuid()))
+def asking(end: socket.socket, address: Any) -> dict[str, Any]:
+    """Who is at the other end, as every line about it says: also where nothing is answered."""
+    if end.family == socket.AF_UNIX:
+        pid, uid = peer_of(end)
+        return {"caller": f"uid {uid}", "asked_by": pid}
+    return {"caller": "nobody", "asked_from": address[0]}
+
+
+def count_as(request: web.Request, caller: Caller) -> None:
+    """Count a request's connection as of who turned out to ask. Raises Problem."""
+    connection = request.transport.get_protocol() if request.transport is not None else None
+    if isinstance(connection, Guarded):
+        connection.count_as(caller)
+
+
+def refuse(connection: socket.socket, problem: Problem, tls: ssl.SSLContext | None) -> None:
+    """Say why not, to whom that can be said without a handshake, and close."""
+    with connection, contextlib.suppress(OSError):
+        if tls is None:
+            connection.send(answer(problem))
 
 
 def answer(problem: Problem) -> bytes:

@@ -12,11 +12,13 @@ import logging
 import re
 import secrets
 import threading
+import time
 from collections.abc import Iterator, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from structlog.contextvars import bound_contextvars as about
 from structlog.typing import FilteringBoundLogger
 
@@ -29,6 +31,8 @@ __all__ = ["Logs", "about", "observed", "request_id"]
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 TEXT, TRACEBACK = 2_000, 16_000
 """Characters kept of a value, and of an exception's traceback."""
+REASON, SECONDS = 100, 1.0
+"""Characters of what is wrong with a request, and after how long it is told of another one."""
 GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PLAIN = re.compile(r"[\w./:@%+,-]+")
 BORROWED = ("aiohttp", "asyncio", "opentelemetry", "watchfiles")
@@ -91,18 +95,32 @@ class Logs:
 
 
 class Borrowed(logging.Handler):
-    """Hands on what libraries say."""
+    """Hands on what libraries say. Of requests that cannot be read it tells one every now and then."""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         super().__init__()
         self.log = log
+        self.again, self.untold = 0.0, 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand on one event."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            self.unreadable(error)
+            return
         level = next(
             name for name, least in reversed(LEVELS.items()) if record.levelno >= least or least == 10
         )
         getattr(self.log, level)(record.getMessage(), logger=record.name, exc_info=record.exc_info)
+
+    def unreadable(self, error: HttpProcessingError) -> None:
+        """Tell what is wrong with a request, and how many others were not told of."""
+        if time.monotonic() < self.again:
+            self.untold += 1
+            return
+        reason = f"{type(error).__name__}: {error.message}".partition("\n")[0][:REASON]
+        self.log.info("cannot read a request", reason=reason, untold=self.untold or None)
+        self.again, self.untold = time.monotonic() + SECONDS, 0
 
 
 def observed(log: FilteringBoundLogger, happened: Happened) -> None:

@@ -91,16 +91,24 @@ def caller_of(
     end = transport.get_extra_info("socket") if transport is not None else None
     if end is None:
         raise ConnectionResetError("the caller is gone")
+    caller = caller_at(end, config, grants)
     if end.family == socket.AF_UNIX:
-        uid = uid_of(end)
-        granted = next((peer for peer in config.peers if peer.uid == uid), None)
-        return Caller(f"uid {uid}", uid in (0, os.geteuid()), granted, grants.get(uid, ()))
+        return caller
     check_host(request, config)
     if public:
-        return Caller("nobody")
+        return caller
     check_token(request, token)
     granted = next((peer for peer in config.peers if peer.uid == TOKEN), None)
     return Caller(TOKEN, peer=granted, grants=grants.get(TOKEN, ()))
+
+
+def caller_at(end: socket.socket, config: Config, grants: Grants) -> Caller:
+    """Who is at the other end of a connection, whatever is asked there: over TCP that is nobody yet."""
+    if end.family != socket.AF_UNIX:
+        return Caller("nobody")
+    uid = uid_of(end)
+    granted = next((peer for peer in config.peers if peer.uid == uid), None)
+    return Caller(f"uid {uid}", uid in (0, os.geteuid()), granted, grants.get(uid, ()))
 
 
 def check_token(request: web.Request, token: str | None) -> None:

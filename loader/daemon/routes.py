@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import platform
-import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 
 from loader import doctor, planning
 from loader.daemon import bodies, logs, openapi, page, problems
+from loader.daemon.connections import count_as
 from loader.daemon.events import GAP, Event, Events
 from loader.daemon.making import Making
 from loader.daemon.peers import Caller, caller_of, permitted
@@ -24,7 +24,6 @@ from loader.daemon.requests import Asked, Checking, Deploying, Planning
 from loader.daemon.service import Service
 from loader.daemon.shares import Shares
 from loader.daemon.state import Watched
-from loader.daemon.trust import peer_of
 from loader.daemon.watching import listed
 from loader.version import version
 
@@ -81,7 +80,7 @@ class Frame:
         request[FORM], request[NUMBER] = bodies.JSON, number
         route = route_of(request)
         with (
-            logs.about(request=number, **asking(request)),
+            logs.about(request=number),
             self.service.tracer.request(f"{request.method} {route or 'other'}", request.headers) as note,
         ):
             note("flow_loader.request", number)
@@ -107,6 +106,7 @@ class Frame:
         request[CALLER] = caller = caller_of(
             request, service.config, service.token, service.grants, public=public
         )
+        count_as(request, caller)
         if not public and request.path not in openapi.TEXTS:
             request[FORM] = bodies.wanted(request)
         with logs.about(caller=caller.name):
@@ -159,17 +159,6 @@ class Frame:
             seconds=seconds,
             **({"caller": request[CALLER].name} if CALLER in request else {}),
         )
-
-
-def asking(request: web.Request) -> dict[str, Any]:
-    """Who is at the other end, as every line about the request says it: also of one that is refused."""
-    end = request.transport.get_extra_info("socket") if request.transport is not None else None
-    if end is None:
-        return {}
-    if end.family == socket.AF_UNIX:
-        pid, uid = peer_of(end)
-        return {"caller": f"uid {uid}", "asked_by": pid}
-    return {"caller": "nobody", "asked_from": request.remote}
 
 
 def route_of(request: web.Request) -> str | None:

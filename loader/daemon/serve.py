@@ -29,7 +29,7 @@ from loader.daemon import notify, sockets
 from loader.daemon.admission import Admission
 from loader.daemon.bodies import Budget
 from loader.daemon.config import Config, Watched
-from loader.daemon.connections import Connections, Guarded, accept
+from loader.daemon.connections import Connections, Door
 from loader.daemon.engine import Engine
 from loader.daemon.engines import Engines
 from loader.daemon.events import Events
@@ -208,9 +208,8 @@ class Daemon:
         """Answer whoever connects to a socket."""
         server = runner.server
         assert server is not None
-        self.listening[end] = self.start(
-            accept(end, lambda: Guarded(self.connections, server()), tls, self.start, self.log)
-        )
+        door = Door(self.connections, server, self.start, self.log)
+        self.listening[end] = self.start(door.watch(end, tls))
 
     def deafen(self) -> None:
         """Listen no longer."""

@@ -48,8 +48,9 @@ class Bound:
                 raise ConfigError(f"cannot listen at {self.path}: something else is there now; remove it")
             held = os.fstat(self.lock)
             if identity_of(lock_of(self.path)) != (held.st_dev, held.st_ino):
+                lock = locked(self.path, folder)
                 os.close(self.lock)
-                self.lock = locked(self.path, folder)
+                self.lock = lock
             self.listening.close()
             self.listening, self.identity = bound(self.path, folder, self.access)
 

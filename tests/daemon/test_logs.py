@@ -10,6 +10,7 @@ from functools import partial
 
 import hypothesis
 import pytest
+from aiohttp.http_exceptions import BadHttpMessage
 from hypothesis import strategies
 
 from loader import FlowLoader
@@ -239,6 +240,24 @@ def test_libraries_speak_in_the_same_log():
     logger.error("later")
     logger.removeHandler(quiet)
     assert lines(written) == before
+
+
+def test_requests_that_cannot_be_read_are_told_of_now_and_then(monkeypatch):
+    """A short line, and how many there were besides: whoever sends them decides on neither."""
+    written, now = logs("json", level="info"), 100.0
+    monkeypatch.setattr("loader.daemon.logs.time.monotonic", lambda: now)
+    with written.borrowing():
+        for later in (0, 0.5, 0.1, 1, 0):
+            now += later
+            try:
+                raise BadHttpMessage(HOSTILE * 1000)
+            except BadHttpMessage:
+                logging.getLogger("aiohttp.server").exception("Error handling request from %s", HOSTILE)
+    first, second = events(written)
+    assert (first["level"], first["event"]) == ("info", "cannot read a request")
+    assert first["reason"].startswith("BadHttpMessage: flow")
+    assert (first.get("untold"), second["untold"]) == (None, 2)
+    assert len(written.stream.getvalue()) < 1000
 
 
 def test_nothing_is_configured_for_the_whole_process():

@@ -10,13 +10,16 @@ import pytest
 
 from loader.daemon import bodies
 from loader.daemon.bodies import FREE, JSON, MSGPACK, VALUE, Held
+from loader.daemon.config import Peer
 from loader.daemon.peers import Caller
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Checking
 from loader.daemon.shares import Shares
 from tests.daemon.running import Connection
 
-OWNER, PEER, OTHER, THIRD = Caller("uid 0", owner=True), Caller("uid 1"), Caller("uid 2"), Caller("uid 3")
+OWNER = Caller("uid 0", owner=True)
+PEER, OTHER, THIRD = (Caller(f"uid {uid}", peer=Peer(uid=uid)) for uid in (1, 2, 3))
+STRANGER, STRANGE = Caller("uid 4"), Caller("nobody")
 MOST = 1 << 20
 
 
@@ -42,6 +45,26 @@ def test_a_peer_has_a_quarter_and_all_peers_half():
     with pytest.raises(Problem, match="8 are held,"):
         shares.take(OWNER, 8)
     for caller, size in ((PEER, 2), (OTHER, 2), (OWNER, 4)):
+        shares.give(caller, size)
+    assert (shares.held, shares.by) == (0, {})
+
+
+def test_all_who_were_granted_nothing_have_an_eighth_together():
+    """Beside the half of those who were."""
+    shares = Shares("things", "limits.things")
+    shares.take(STRANGER, 16)
+    shares.take(STRANGE, 16)
+    with pytest.raises(Problem, match=r"2 are held by those without a grant, where 2 may be"):
+        shares.take(STRANGE, 16)
+    shares.take(PEER, 16, 4)
+    shares.take(OTHER, 16, 4)
+    with pytest.raises(Problem, match="by peers"):
+        shares.move(STRANGER, THIRD, 16)
+    assert shares.held == 10
+    shares.give(OTHER, 4)
+    shares.move(STRANGER, THIRD, 16)
+    shares.take(STRANGER, 16)
+    for caller, size in ((PEER, 4), (THIRD, 1), (STRANGER, 1), (STRANGE, 1)):
         shares.give(caller, size)
     assert (shares.held, shares.by) == (0, {})
 

@@ -1,5 +1,6 @@
 """The socket: its mode before it listens, what is in its place, and that it is put back."""
 
+import fcntl
 import os
 import socket
 import stat
@@ -120,6 +121,23 @@ def test_a_removed_socket_is_put_back(started):
     daemon.until(daemon.answers)
     assert daemon.end() == 0
     assert not daemon.socket.exists()
+
+
+def test_a_lock_is_held_until_there_is_another(path):
+    """While somebody else holds the one that is there, ours is kept: its descriptor is nobody else's."""
+    made = sockets.listen(path)
+    for name in (path, f"{path}.lock"):
+        os.unlink(name)
+    with open(f"{path}.lock", "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="lives there already"):
+                made.again()
+            assert os.fstat(made.lock).st_nlink == 0
+    made.again()
+    assert made.is_there()
+    assert os.fstat(made.lock).st_nlink == 1
+    made.close()
 
 
 @pytest.mark.parametrize("text", ["short", "with a blank in its middle", ""])
