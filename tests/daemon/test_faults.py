@@ -1,6 +1,7 @@
 """What befalls a daemon from outside: clear errors, no wrong answer, nothing left over, and service again."""
 
 import contextlib
+import itertools
 import os
 import resource
 import signal
@@ -82,13 +83,18 @@ def test_without_any_descriptor_it_waits_until_there_is_one(started):
     """It does not spin, says so once in a while, and a load that cannot be had is told why."""
     daemon = started("--set", "cache.enabled=false")
     most = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)
-    held = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
-    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (held + 1, most[1]))
     with contextlib.ExitStack() as stack:
-        for _ in range(50):
+
+        def nobody_gets_in():
+            """Take what is free just now, as often as something is closed meanwhile."""
+            held = set(map(int, os.listdir(f"/proc/{daemon.process.pid}/fd")))
+            free = next(number for number in itertools.count() if number not in held)
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (free, most[1]))
             end = stack.enter_context(socket.socket(socket.AF_UNIX))
             end.connect(str(daemon.socket))
-        daemon.until(lambda: daemon.logged("cannot let anybody in", reason="Too many open files"))
+            return daemon.logged("cannot let anybody in", reason="Too many open files")
+
+        daemon.until(nobody_gets_in)
         before, began = cpu(daemon), time.monotonic()
         time.sleep(2)
         assert cpu(daemon) - before < 0.8 * (time.monotonic() - began)
