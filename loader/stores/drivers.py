@@ -21,6 +21,9 @@ from loader.stores.store import Place
 T = TypeVar("T")
 GOOGLE_TOKENS = "https://oauth2.googleapis.com/token"
 GOOGLE = "googleapis.com"
+FIELD_CAP = 4096
+"""Characters of one field of an account. To read a key takes time by the cube of its size, and no other thread
+goes on meanwhile."""
 GOOGLE_ACCOUNT = frozenset(
     "type project_id private_key_id private_key client_email client_id auth_uri token_uri"
     " auth_provider_x509_cert_url client_x509_cert_url universe_domain".split()
@@ -183,6 +186,11 @@ def google_options(held: Mapping[str, Any], *, trusted: bool) -> dict[str, Any]:
     options: dict[str, Any] = {} if held["project"] is None else {"project": held["project"]}
     account = held["service_account_info"]
     if account is not None:
+        if any(len(str(value)) > FIELD_CAP for value in account.values()):
+            raise StorageError(
+                f"cannot use the Google Cloud Storage: a field of its service_account_info has more than"
+                f" {FIELD_CAP} characters, and no key of Google's has so many"
+            )
         fine = account.get("type") == "service_account"
         if not fine or account.get("token_uri", GOOGLE_TOKENS) != GOOGLE_TOKENS:
             raise StorageError(

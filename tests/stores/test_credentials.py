@@ -83,6 +83,21 @@ def test_the_kernels_files_are_known_by_their_file_system(tmp_path):
         store_of(LocalStorageBlock(storage_path="//proc/self"), Access(), trusted=True)
 
 
+@pytest.mark.parametrize("trusted", [False, True], ids=["spec", "registered"])
+def test_a_key_that_is_too_large_is_not_looked_at(trusted):
+    """To read one takes time by the cube of its size."""
+    account = {"type": "service_account", "token_uri": TOKENS}
+    for private_key in ("x" * 4096, "x" * 4097):
+        block = GoogleCloudStorageBlock(
+            bucket="box", service_account_info={**account, "private_key": private_key}
+        )
+        if len(private_key) <= 4096:
+            store_of(block, ACCESS, trusted=trusted)
+            continue
+        with pytest.raises(StorageError, match="more than 4096 characters"):
+            store_of(block, ACCESS, trusted=trusted)
+
+
 KEYS = {"account_key": "T3du", "sas_token": "?sv=1&sig=own", "anon": True}
 
 
