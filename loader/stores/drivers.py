@@ -22,8 +22,7 @@ T = TypeVar("T")
 GOOGLE_TOKENS = "https://oauth2.googleapis.com/token"
 GOOGLE = "googleapis.com"
 FIELD_CAP = 4096
-"""Characters of one field of an account. To read a key takes time by the cube of its size, and no other thread
-goes on meanwhile."""
+"""Characters of one field of an account: to read a key takes time by the cube of its size."""
 GOOGLE_ACCOUNT = frozenset(
     "type project_id private_key_id private_key client_email client_id auth_uri token_uri"
     " auth_provider_x509_cert_url client_x509_cert_url universe_domain".split()
