@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from loader import manifests, sources
+from loader.access import Access
 from loader.claimed import specs_of, told
 from loader.deploying import Deployer
 from loader.entries import Entry
@@ -24,6 +25,7 @@ from loader.errors import (
 from loader.models import Error, Frame, Outcome, Sandbox, Source, Status
 from loader.raising import message
 from loader.sources import Origin, Script
+from loader.sources.script import Identity
 from loader.specs import DeploymentSpec
 from loader.validation import ValidSpec
 from worker.protocol import Spec
@@ -60,12 +62,27 @@ def is_manifest(location: str) -> bool:
     return posixpath.splitext(location.partition("?")[0].partition("::")[0])[1].lower() in MANIFESTS
 
 
-def judge(location: str, deployer: Deployer) -> Batch:
-    """The verdicts on a script or a manifest. Raises SourceError, ClientError, SandboxUnavailable."""
-    if is_manifest(location):
-        return of_manifest(location, deployer)
+def judge(location: str, deployer: Deployer, folder: Identity | None = None) -> Batch:
+    """The verdicts on a script or a manifest, which if there is a ``folder`` must lie in it.
+
+    Raises SourceError, ClientError, SandboxUnavailable.
+    """
     finder = deployer.finder
-    return of_script(sources.read(location, finder.root, finder.access), deployer)
+    if not is_manifest(location):
+        return of_script(sources.read(location, finder.root, finder.access, folder), deployer)
+    if folder is None:
+        return of_manifest(location, deployer)
+    return of_manifest(location, deployer, found(location, finder.root, finder.access, folder))
+
+
+def found(location: str, root: Origin | None, access: Access, folder: Identity | None) -> Script:
+    """What was found in a folder. A manifest may lie outside the root: that is for what it names.
+
+    Raises SourceError, also if the folder is another one now.
+    """
+    if root is not None and is_manifest(location) and not root.holds(location):
+        root = None
+    return sources.read(location, root, access, folder)
 
 
 def of_script(script: Script, deployer: Deployer) -> Batch:

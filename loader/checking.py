@@ -34,6 +34,7 @@ from loader.raising import exception, holds_nothing
 from loader.selection import distinct, select_deployment, select_flow
 from loader.sources import Origin, Script
 from loader.sources.entrypoints import split
+from loader.sources.script import Identity
 from loader.storage import StorageBlock
 
 WORKED_OUT = "__prefect_kind"
@@ -47,11 +48,12 @@ class Question:
     ``flow`` is a flow's name or function, ``function`` what an entrypoint calls it: no part of ``location``
     then does. ``deployment`` is a spec's name, or with its flow's as in ``flow/name``. ``recorded`` is what a
     registry holds of that deployment; the script then need not have a spec of it. ``shown`` is what messages
-    call the location.
+    call the location. ``folder`` is the device and the inode of the folder that the location must lie in.
     """
 
     location: str
     script: Script | None = None
+    folder: Identity | None = None
     flow: str | None = None
     function: str | None = None
     deployment: str | None = None
@@ -91,7 +93,7 @@ def answer(loader: FlowLoader, asked: Question, wake: int | None = None) -> Verd
         location, behind = split(location, asked.root)
     finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake)
     if asked.deployment is None and not batches.is_manifest(location):
-        script = asked.script or sources.read(location, asked.root, asked.access)
+        script = asked.script or sources.read(location, asked.root, asked.access, asked.folder)
         batch = Batch(finder.run_main(script), ())
     else:
         with deploying.at(asked.client) as client:
@@ -100,7 +102,7 @@ def answer(loader: FlowLoader, asked: Question, wake: int | None = None) -> Verd
                 if asked.script is not None:
                     batch = batches.of_script(asked.script, deployer)
                 else:
-                    batch = batches.judge(location, deployer)
+                    batch = batches.judge(location, deployer, asked.folder)
             except SandboxUnavailable as unavailable:
                 batch = Batch(unavailable.outcome, ())
     shown = location if asked.shown is None else asked.shown.removesuffix(f":{behind}")

@@ -50,6 +50,7 @@ class PlanOptions(JudgeOptions, total=False):
     """How ``specs`` and ``deploy`` go about it."""
 
     text: str | bytes | None
+    folder: tuple[int, int] | None
     storage: StorageBlock | None
 
 
@@ -202,6 +203,7 @@ class FlowLoader(Closing):
 
         ``client`` is where they would be deployed, by default the embedded registry, ``storage`` is for
         specs that name none. With ``text`` there is no file: ``location`` is what the script is called.
+        ``folder`` is the device and the inode of the folder that the file must lie in.
 
         Never raises for what a script does. Raises SourceError, ProfileError, ClientError, LoaderClosed.
         """

@@ -29,6 +29,7 @@ from loader.flow_loader import FlowLoader
 from loader.models import Outcome
 from loader.schedules import Schedule
 from loader.sources import Origin, Script
+from loader.sources.script import Identity
 from loader.storage import StorageBlock
 from loader.upcoming import next_runs
 
@@ -43,11 +44,13 @@ NOT_DONE = (ClientError, SourceError, StorageError, SpecValidationError)
 class Wish:
     """What is judged. ``script`` is what was read already, and ``location`` then only what it is called.
 
-    ``storage`` is for specs that name none.
+    ``storage`` is for specs that name none. ``folder`` is the device and the inode of the folder that the
+    location must lie in.
     """
 
     location: str
     script: Script | None = None
+    folder: Identity | None = None
     client: Client | None = None
     storage: StorageBlock | None = None
     work_pool: str | None = None
@@ -86,7 +89,7 @@ def plan(
             if asked.script is not None:
                 batch = batches.of_script(asked.script, deployer)
             else:
-                batch = batches.judge(asked.location, deployer)
+                batch = batches.judge(asked.location, deployer, asked.folder)
         except SandboxUnavailable as unavailable:
             return Plan(outcome=unavailable.outcome)
         if not deploy:

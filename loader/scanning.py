@@ -169,6 +169,7 @@ class Scan(Closing):
                 return None
             plan = daemon.specs(
                 location,
+                folder=place.folder,
                 client=client if wish.client is not None else None,
                 storage=wish.storage,
                 timeout=wish.timeout,
@@ -212,14 +213,8 @@ class Scan(Closing):
 
 
 def read(place: Found, wish: Wish) -> Script:
-    """A file's bytes and where they belong. Raises SourceError, also if its folder is another one now.
-
-    A manifest may lie outside the root: that is for what it names.
-    """
-    root = wish.root
-    if root is not None and batches.is_manifest(place.path) and not root.holds(place.path):
-        root = None
-    return sources.read(place.path, root, wish.access, place.folder)
+    """A file's bytes and where they belong. Raises SourceError, also if its folder is another one now."""
+    return batches.found(place.path, wish.root, wish.access, place.folder)
 
 
 def place_of(place: Found | Script) -> tuple[str, str]:

@@ -41,6 +41,7 @@ from loader.models import Outcome
 from loader.observing import TurnCame
 from loader.sources import Script
 from loader.sources.entrypoints import split
+from loader.sources.script import Identity
 from loader.storage import KINDS, StorageBlock
 from worker.protocol import AUTO
 
@@ -266,6 +267,7 @@ class Engine:
                 recorded=asked.recorded,
                 client=client,
                 storage=storage_of(asked),
+                folder=folder_of(asked),
                 timeout=asked.timeout,
                 root=permit.root,
                 access=permit.access,
@@ -283,6 +285,7 @@ class Engine:
                 script=text_of(asked),
                 client=client,
                 storage=storage_of(asked),
+                folder=folder_of(asked),
                 work_pool=asked.work_pool if isinstance(asked, Deploying) else None,
                 timeout=asked.timeout,
                 root=permit.root,
@@ -353,6 +356,11 @@ def own_folder(permit: Permit, loader: FlowLoader | None) -> str | None:
 def text_of(asked: Asked) -> Script | None:
     """The script of a request that has none elsewhere. Raises SourceError."""
     return None if asked.text is None else sources.from_text(asked.text, asked.name)
+
+
+def folder_of(asked: Planning) -> Identity | None:
+    """The folder that a location must lie in."""
+    return None if asked.folder is None else (asked.folder[0], asked.folder[1])
 
 
 def storage_of(asked: Planning) -> StorageBlock | None:

@@ -58,8 +58,10 @@ class Planning(Asked):
 
     ``registry`` is the file of an embedded registry, ``api`` a Prefect server; by default the daemon's
     registry. ``storage`` is where the flows of specs are kept that name no storage, a path or a URL.
+    ``folder`` is the device and the inode of the folder that the location must lie in.
     """
 
+    folder: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
     registry: Path | None = None
     api: Name | None = None
     storage: Name | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loader import DaemonClient, DaemonError, ProfileError, SourceError
+from loader import DaemonClient, DaemonError, ProfileError, SourceError, scanning
 from loader.access import Access
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -207,6 +207,29 @@ def test_scan_equals_the_library_s(client, loader):
             found = {item.location: (item.status, item.ok, [s.valid for s in item.specs]) for item in scan}
             told.append((found, scan.summary.ok, scan.summary.failed, scan.summary.complete))
     assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("name", ["flow.py", "deployments.yaml"])
+def test_a_folder_that_is_exchanged_while_it_is_scanned_is_not_read(client, tmp_path, monkeypatch, name):
+    """The daemon reads where the scan looked, and nowhere else."""
+    for folder, flow in (("tree/a", "inside"), ("secret", "outside")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "flow.py").write_text(f"from prefect import flow\n@flow\ndef {flow}(): pass\n")
+        if name != "flow.py":
+            (tmp_path / folder / name).write_text(f"name: {flow}\nflow_location: ./flow.py\n")
+    looked = scanning.mentions
+
+    def exchange(suffix, content):
+        if not (tmp_path / "tree" / "a").is_symlink():
+            (tmp_path / "tree" / "a").rename(tmp_path / "away")
+            (tmp_path / "tree" / "a").symlink_to(tmp_path / "secret")
+        return looked(suffix, content)
+
+    monkeypatch.setattr(scanning, "mentions", exchange)
+    with client.scan(tmp_path / "tree", jobs=1) as scan:
+        found = {os.path.basename(item.location): item for item in scan}
+    assert found[name].status == "usage"
+    assert "is another folder now" in found[name].problem or "exchanged" in found[name].problem
 
 
 def command(daemon, *words):
