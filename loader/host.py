@@ -247,6 +247,13 @@ def interpreter(number: int, _host: HostFacts) -> Explanation:
     return Explanation(reason(number), "name a Python that this user can run")
 
 
+def environment(_number: int, _host: HostFacts) -> Explanation:
+    """What an interpreter brings along is not fit to be forked."""
+    return Explanation(
+        "something that it imports at its start left it", "look through its .pth files and sitecustomize"
+    )
+
+
 def ours(number: int, _host: HostFacts) -> Explanation:
     """A process of ours ended or gave no answer."""
     return Explanation(reason(number), "load again; if it stays so, run flow-loader doctor and report it")
@@ -278,6 +285,7 @@ CHAPTERS: tuple[tuple[str, Callable[[int, HostFacts], Explanation]], ...] = (
     ("capabilities", identity),
     ("attest", attested),
     ("exec", interpreter),
+    ("environment", environment),
 )
 """How a failed step begins, and who explains it; the first that fits."""
 

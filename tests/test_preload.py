@@ -20,6 +20,15 @@ def f(): ...
 """
 THREADS = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
 
+READS = """\
+import ctypes, os
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+held = os.open(__file__, os.O_RDONLY)
+mapped = libc.mmap(None, ctypes.c_size_t(4096), 1, 1, held, ctypes.c_long(0))
+os.close(held)
+"""
+
 
 @pytest.fixture
 def profile(tmp_path):
@@ -84,8 +93,13 @@ def test_script_beside_a_module_of_a_preloaded_name_gets_its_own(profile, enviro
         ("import os\nos._exit(0)\n", "it ends the process"),
         ("import ctypes\nctypes.string_at(0)\n", "it ends the process"),
         ("import os, time\nos.fork() or time.sleep(60)\n", "it starts a process"),
+        ("import mmap\nkept = mmap.mmap(-1, 4096)\n", "it holds memory that every script could write to"),
+        (
+            "import mmap\nkept = mmap.mmap(-1, 4096, prot=mmap.PROT_READ)\n",
+            "it holds memory that every script could write to",
+        ),
     ],
-    ids=["thread", "descriptor", "dependency", "raises", "exits", "ends", "dies", "forks"],
+    ids="thread descriptor dependency raises exits ends dies forks shares hides".split(),
 )
 def test_module_that_cannot_be_preloaded_is_refused_by_its_own_name(profile, environment, text, reason):
     """The profile's mistake is told before any script is sent: which of its modules, where, and why."""
@@ -98,6 +112,26 @@ def test_module_that_cannot_be_preloaded_is_refused_by_its_own_name(profile, env
     message = str(caught.value)
     assert message.startswith(f"cannot preload bad with {python}/bin/python, as profile /")
     assert reason in message
+
+
+@pytest.mark.parametrize("held", ["mmap.mmap(-1, 4096)", "multiprocessing.Lock()"])
+def test_memory_that_an_environment_brings_along_is_refused(environment, held):
+    """What is imported without being asked for is looked after too: no two loads share what they write."""
+    python = environment()
+    (packages,) = python.glob("lib/*/site-packages")
+    (packages / "shares.pth").write_text(f"import sys, mmap, multiprocessing; sys.kept = {held}\n")
+    with FlowLoader(python=python) as loader:
+        outcome = loader.load_text("")
+    assert outcome.status == "sandbox_unavailable"
+    assert "memory that all scripts would share" in outcome.error.message
+    assert ".pth" in outcome.error.hint
+
+
+def test_memory_that_nobody_can_write_to_may_be_preloaded(profile, environment):
+    """A file that was opened to be read stays what it is, whoever has it mapped."""
+    python = environment(reads=READS)
+    with FlowLoader(profile("reads"), python=python) as loader:
+        assert loader.load_text("import reads\nassert reads.mapped\n").error.type == "NothingToLoad"
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """Imports once what a profile names for all its workers, and says what is wrong with a module that cannot be.
 
 Runs beside foreign code only later: what is imported are the interpreter's own packages, before there is a
-script. A process is forked safely and closely only while it has one thread and no descriptor that nobody
-knows of, so each module is looked after.
+script. A process is forked safely and closely only while it has one thread, no descriptor that nobody
+knows of, and no memory that it and its forks write to together, so each module is looked after.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import site
 import sys
 import sysconfig
 from importlib.machinery import ModuleSpec
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Set
 
 from . import orphans
 from .confine.kernel import StepFailed
@@ -27,7 +27,7 @@ SCHEMES = ("stdlib", "platstdlib", "purelib", "platlib")
 
 def bring(name: str) -> None:
     """Import one module. Raises StepFailed, whose step says why that may not be."""
-    before, known = len(os.listdir("/proc/self/task")), descriptors()
+    before, known, common = len(os.listdir("/proc/self/task")), descriptors(), shared()
     try:
         spec = importlib.util.find_spec(name.partition(".")[0])
         if spec is not None and not among_packages(spec):
@@ -45,6 +45,8 @@ def bring(name: str) -> None:
     left = [place for number, place in descriptors().items() if number not in known]
     if left:
         raise StepFailed(f"it leaves open what every script would share: {', '.join(sorted(left))}", 0)
+    if shared() - common:
+        raise StepFailed("it holds memory that every script could write to, and read what others wrote", 0)
 
 
 def trouble(name: str, error: BaseException) -> str:
@@ -62,6 +64,19 @@ def descriptors() -> Dict[str, str]:
             found[number] = os.readlink(f"/proc/self/fd/{number}")
         except FileNotFoundError:
             continue  # The one through which the list was read.
+    return found
+
+
+def shared() -> Set[str]:
+    """The mappings here that a process and its forks write to together, or could."""
+    mapping, found = "", set()
+    with open("/proc/self/smaps", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            kind, *flags = line.split()
+            if not kind.endswith(":"):
+                mapping = line
+            elif kind == "VmFlags:" and "sh" in flags:  # which a file that was opened to be read has not
+                found.add(mapping)
     return found
 
 

@@ -83,7 +83,7 @@ class Zygote:
     def preload(self, dialect: str) -> None:
         """Import what scripts need, resolve what is lazy, and prove that nothing started a thread.
 
-        Raises StepFailed, also when what was imported left a descriptor open.
+        Raises StepFailed, also when what was imported left a descriptor open, or memory that forks share.
         """
         gc.disable()  # what is imported stays, and to look through it again and again takes its time
         opened = set(os.listdir("/proc/self/fd"))
@@ -101,10 +101,12 @@ class Zygote:
             installed.give_up(error)
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
-            raise StepFailed(f"zygote: {threads} threads before the first fork", 0)
+            raise StepFailed(f"environment: {threads} threads before the first fork", 0)
         left = sorted(set(os.listdir("/proc/self/fd")) - opened)
         if left:
-            raise StepFailed(f"zygote: {len(left)} descriptors left open before the first fork", 0)
+            raise StepFailed(f"environment: {len(left)} descriptors left open before the first fork", 0)
+        if preload.shared():
+            raise StepFailed("environment: memory that all scripts would share", 0)
         gc.freeze()
 
     def chores(self) -> Iterator[bool]:

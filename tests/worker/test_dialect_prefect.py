@@ -243,7 +243,7 @@ def test_engines_transactions_and_automations_do_nothing(loaders, tmp_path):
     )
     outcome = loaders["prefect3"].load(path)
     assert (outcome.status, outcome.error) == ("loaded", None)
-    assert [notice.line for notice in notices(outcome, "not_done")] == [7, 8, 9, 10]
+    assert [notice.line for notice in notices(outcome, "not_done", "flow_called")] == [7, 8, 9, 10]
 
 
 def test_error_of_several_missing_answers_names_each(load_text):
