@@ -157,13 +157,13 @@ def pulled(by: str) -> RunRefused:
 def question(deployment: Deployment, folder: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What is asked of a FlowLoader: the file, the flow in it, what it may read, and the run's parameters.
 
-    ``folder`` is a real path. Raises RunRefused for an entrypoint that does not surely lead to one file.
+    ``folder`` is a real path; a run finds modules there wherever its script lies, so the script must lie there,
+    too. Raises RunRefused for an entrypoint that does not surely lead to one file.
     """
     entrypoint = deployment.entrypoint or ""
-    of_file = SCRIPT in entrypoint
     place, _, flow = entrypoint.rpartition(":" if ":" in entrypoint else ".")
-    file = in_folder(folder, place) if of_file else of_module(folder, place)
-    if file is None or not flow:
+    file = in_folder(folder, place) if SCRIPT in entrypoint else of_module(folder, place)
+    if file is None or not flow or os.path.commonpath([folder, file]) != folder:
         raise RunRefused(
             f"cannot check the entrypoint {entrypoint!r}: it leads to no file below {escape.line(folder)}, or"
             " not surely to one; write it as folder/file.py:flow"
@@ -171,7 +171,7 @@ def question(deployment: Deployment, folder: str, parameters: Mapping[str, Any])
     return {
         "location": file,
         "function": flow,
-        "root": None if of_file and os.path.isabs(place) else folder,
+        "root": folder,
         "parameters": parameters,
     }
 

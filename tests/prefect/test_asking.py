@@ -182,27 +182,27 @@ def test_run_that_is_not_the_one_that_was_checked_is_refused(name, asked, of):
 
 
 @pytest.mark.parametrize(
-    ("entrypoint", "location", "function", "root"),
+    ("entrypoint", "location", "function"),
     [
-        ("a/flow.py:greet", "{top}/a/flow.py", "greet", "{top}"),
-        ("a/../flow.py:Jobs.greet", "{top}/flow.py", "Jobs.greet", "{top}"),
-        ("a.flow.greet", "{top}/a/flow.py", "greet", "{top}"),
-        ("a.flow:Jobs.greet", "{top}/a/flow.py", "Jobs.greet", "{top}"),
-        ("a.greet", "{top}/a/__init__.py", "greet", "{top}"),
-        ("b.flow.greet", "{top}/b/flow.py", "greet", "{top}"),
-        ("/srv/flow.py:greet", "/srv/flow.py", "greet", None),
+        ("a/flow.py:greet", "{top}/a/flow.py", "greet"),
+        ("a/../flow.py:Jobs.greet", "{top}/flow.py", "Jobs.greet"),
+        ("a.flow.greet", "{top}/a/flow.py", "greet"),
+        ("a.flow:Jobs.greet", "{top}/a/flow.py", "Jobs.greet"),
+        ("a.greet", "{top}/a/__init__.py", "greet"),
+        ("b.flow.greet", "{top}/b/flow.py", "greet"),
+        ("{top}/a/flow.py:greet", "{top}/a/flow.py", "greet"),
     ],
 )
-def test_entrypoint_leads_to_a_file(tmp_path, entrypoint, location, function, root):
+def test_entrypoint_leads_to_a_file(tmp_path, entrypoint, location, function):
     """The one that Prefect runs, whatever lies beside it; what may be read is the deployment's folder."""
     for name in ("a/__init__.py", "a/flow.py", "a.py", "a.flow", "a/flow.py:greet", "b/flow.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    asked = question(deployment(entrypoint), str(tmp_path), {"name": "you"})
+    asked = question(deployment(entrypoint.format(top=tmp_path)), str(tmp_path), {"name": "you"})
     assert asked == {
         "location": location.format(top=tmp_path),
         "function": function,
-        "root": root and root.format(top=tmp_path),
+        "root": str(tmp_path),
         "parameters": {"name": "you"},
     }
 
@@ -222,11 +222,11 @@ def test_entrypoint_leads_to_a_file(tmp_path, entrypoint, location, function, ro
             "//srv/flow.py:greet",
         ),
         *("flow.py:x:greet", "linked/../flow.py:greet", "built.greet", "plain.flow.greet", "json.greet"),
-        ".a.greet",
+        *(".a.greet", "/srv/flow.py:greet", "../flow.py:greet"),
     ],
 )
 def test_entrypoint_that_leads_nowhere_is_refused(tmp_path, entrypoint):
-    """Nor is one followed that leads to two files: of Prefect's copy, of another system, or built."""
+    """Nor is one followed that leads to two files: of Prefect's copy, of another system, or built; nor one elsewhere."""
     for name in (
         "~/flow.py",
         "a/flow.py",
