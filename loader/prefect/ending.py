@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from prefect.states import Crashed, Failed, State
 
 from loader import escape
@@ -10,15 +12,17 @@ from loader.errors import FlowLoaderError, RunRefused
 from loader.models import Status
 from loader.raising import exception
 
+NO_VARIABLE = "read it in the flow itself, or start the worker with it and name it in the profile"
 SHOWN = 20
 """Reasons that are told."""
 LENGTH = 1_000
 """Characters of each."""
 
 
-def approve(verdict: Verdict) -> tuple[str, ...]:
+def approve(verdict: Verdict, env: Collection[str] = ()) -> tuple[str, ...]:
     """What could not be looked at or must be warned of, if the run may go ahead.
 
+    ``env`` are variables of the run, of which a check has those that its profile passes on.
     Raises RunRefused with every reason why not, and SandboxUnavailable where nobody could look.
     """
     if verdict.status is Status.SANDBOX_UNAVAILABLE:
@@ -32,6 +36,8 @@ def approve(verdict: Verdict) -> tuple[str, ...]:
     error = verdict.outcome.error
     if error is not None and error.hint:
         lines.append(f"hint: {escape.line(error.hint, LENGTH)}")
+    if error is not None and error.type == "KeyError" and error.message.strip("'") in env:
+        lines.append(f"hint: the check has no variable {escape.line(error.message, LENGTH)}: {NO_VARIABLE}")
     refused = RunRefused("\n".join(["cannot run this: the check before the run says no", *lines]))
     if error is not None and error.traceback.strip():
         refused.add_note("\n".join(escape.block(error.traceback, tail=True)))

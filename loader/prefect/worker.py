@@ -12,13 +12,15 @@ from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.workers.process import (
     ProcessJobConfiguration,
     ProcessVariables,
     ProcessWorker,
     ProcessWorkerResult,
 )
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from loader.errors import FlowLoaderError
 from loader.flow_loader import FlowLoader
@@ -52,7 +54,7 @@ class CheckedJobConfiguration(CheckOptions, ProcessJobConfiguration):
     """
 
     profile: str = Field(
-        default="strict",
+        default=asking.PROFILE,
         description="The sandbox profile of the check: a built-in one's name, or the path of a profile file.",
     )
     python: str | None = Field(
@@ -60,6 +62,18 @@ class CheckedJobConfiguration(CheckOptions, ProcessJobConfiguration):
         description="The Python, or the virtual environment, whose packages the flow needs. If null, it is"
         " that of the worker, which is also that of its runs.",
     )
+
+    _own_env: dict[str, str | None] = PrivateAttr(default_factory=dict)
+
+    @property
+    def own_env(self) -> dict[str, str | None]:
+        """The variables that the pool, the deployment and the run add to the worker's own."""
+        return self._own_env
+
+    def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
+        """As ever, but what the job says is told from what is added to it here."""
+        self._own_env = dict(self.env)
+        super().prepare_for_flow_run(*args, **kwargs)
 
     @classmethod
     def json_template(cls) -> dict[str, Any]:
@@ -107,25 +121,31 @@ class CheckedProcessWorker(ProcessWorker):
         """Run it, if the check says yes. Raises RunRefused, and whatever else FlowLoader does."""
         try:
             async with self._turns.setdefault(flow_run.deployment_id, asyncio.Lock()), self._under_way:
-                await self._check(flow_run, configuration)
+                now = await self._check(flow_run.id, configuration)
         except FlowLoaderError as error:
             now = await self.client.read_flow_run(flow_run.id)
             if not now.state.is_final():
                 await self.client.set_flow_run_state(flow_run.id, ending.state(error))
             raise
-        now = await self.client.read_flow_run(flow_run.id)  # it may have been cancelled meanwhile
         return await super().run(now, configuration, task_status)
 
-    async def _check(self, flow_run: Any, configuration: CheckedJobConfiguration) -> None:
-        deployment = await self.client.read_deployment(flow_run.deployment_id)
-        if asking.checks_itself(deployment, configuration.profile, configuration.python):
-            return
-        folder = asking.folder(deployment, configuration.working_dir)
-        asked = asking.question(deployment, folder, flow_run.parameters)
-        loader = await self._loader(configuration.profile, configuration.python)
-        verdict = await loader.check_async(timeout=configuration.timeout, **asked)
-        for warning in ending.approve(verdict):
-            self.get_flow_run_logger(flow_run).warning(warning)
+    async def _check(self, run: UUID, configuration: CheckedJobConfiguration) -> FlowRun:
+        """The run as it is after the check: it may have been cancelled meanwhile, but is no other run."""
+        flow_run, deployment = await self._read(run)
+        folder = asking.place(deployment, configuration)
+        if folder is not None:
+            asked = asking.question(deployment, folder, flow_run.parameters)
+            loader = await self._loader(configuration.profile, configuration.python)
+            verdict = await loader.check_async(timeout=configuration.timeout, **asked)
+            for warning in ending.approve(verdict, configuration.own_env):
+                self.get_flow_run_logger(flow_run).warning(warning)
+        now = await self._read(run)
+        asking.refuse_change(asking.facts(flow_run, deployment), asking.facts(*now))
+        return now[0]
+
+    async def _read(self, run: UUID) -> tuple[FlowRun, DeploymentResponse]:
+        flow_run = await self.client.read_flow_run(run)
+        return flow_run, await self.client.read_deployment(flow_run.deployment_id)
 
     async def _loader(self, profile: str, python: str | None) -> FlowLoader:
         """The warm loader of a profile and an interpreter. Raises ProfileError."""

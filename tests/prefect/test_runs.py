@@ -1,6 +1,7 @@
 """In front of a real worker: good runs complete, others end at once with the reasons in their state."""
 
 import datetime as dt
+import errno
 import json
 import os
 import re
@@ -34,6 +35,14 @@ try:
 except OSError:
     pass  # the sandbox of the check
 from prefect import flow
+"""
+NOTES = """
+with open({noted!r}, "a") as file:
+    print("ran", file=file)
+"""
+WAITS = """
+with open({gate!r}) as file:
+    file.read()
 """
 GOOD = """
 @flow
@@ -112,16 +121,16 @@ def plain_worker(prefect_url, agent_python, installed, home):
         yield running
 
 
-def rest(url, path, data=None):
+def rest(url, path, data=None, method=None):
     """What the server answers."""
     body = None if data is None else json.dumps(data).encode()
-    request = urllib.request.Request(url + path, body, {"content-type": "application/json"})
+    request = urllib.request.Request(url + path, body, {"content-type": "application/json"}, method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     until = time.monotonic() + START_SECONDS
     while True:
         try:
             with opener.open(request, timeout=30) as answer:
-                return json.load(answer)
+                return json.loads(answer.read() or "null")
         except urllib.error.HTTPError as error:
             if error.code != BUSY or time.monotonic() > until:
                 raise
@@ -181,6 +190,24 @@ class Runs:
 @pytest.fixture
 def runs(prefect_url, tmp_path):
     return Runs(prefect_url, tmp_path)
+
+
+@contextmanager
+def opened(gate):
+    """The writing end of a named pipe, once somebody reads it."""
+    until = time.monotonic() + RUN_SECONDS
+    while True:
+        try:
+            end = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+    try:
+        yield
+    finally:
+        os.close(end)
 
 
 def reasons(run):
@@ -282,6 +309,45 @@ def test_deployment_does_not_say_how_it_is_checked(worker, runs):
     assert "by which profile" in reasons(runs.run(worker, {"name": "you"}, pull_steps=steps))
     with pytest.raises(urllib.error.HTTPError):
         runs.start(worker, {}, path=place, job_variables={"timeout": 86_400})
+
+
+def test_code_that_was_not_checked_is_not_run(worker, runs):
+    """Neither from a variable of the job nor from where the run starts; others of its variables it has."""
+    place, noted, other = runs.script(GOOD), runs.folder / "noted", runs.folder / "other"
+    other.mkdir()
+    for name in ("sitecustomize", "anyio"):
+        (other / f"{name}.py").write_text(NOTES.format(noted=str(noted)))
+    for of in ({"path": place}, {"pull_steps": [{CHECK: {"directory": place}}]}):
+        steered = {"env": {"PYTHONPATH": str(other), "DB": "x"}}
+        said = reasons(runs.run(worker, {"name": "you"}, **of, job_variables=steered))
+        assert "cannot check a run whose job sets PYTHONPATH: " in said
+        elsewhere = {"working_dir": str(other)}
+        said = reasons(runs.run(worker, {"name": "you"}, **of, job_variables=elsewhere))
+        assert f"cannot check a run that starts in {other}" in said
+    assert not noted.exists()
+    assert not runs.traced()
+    runs.script("import os\nassert os.environ['DB'] == 'x'" + GOOD)
+    wanted = {"path": place, "job_variables": {"env": {"DB": "x"}}}
+    assert "hint: the check has no variable 'DB'" in reasons(runs.run(worker, {"name": "you"}, **wanted))
+    runs.script(GOOD.replace("return", "import os\n    assert os.environ['DB'] == 'x'\n    return"))
+    assert runs.run(worker, {"name": "you"}, **wanted)["state"]["type"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("changed", ["parameters", "path"])
+def test_run_that_changes_while_it_is_checked_is_refused(worker, runs, changed):
+    """It, or its deployment: what was checked is not what would run."""
+    gate = runs.folder / "code/gate"
+    place = runs.script(WAITS.format(gate=str(gate)) + GOOD)
+    os.mkfifo(gate)
+    run = runs.start(worker, {"name": "you"}, path=place, job_variables={"timeout": RUN_SECONDS})
+    with opened(gate):  # until then the script waits
+        if changed == "path":
+            made = rest(runs.url, f"/flow_runs/{run}")["deployment_id"]
+            rest(runs.url, f"/deployments/{made}", {"path": str(runs.folder)}, "PATCH")
+        else:
+            rest(runs.url, f"/flow_runs/{run}", {"parameters": {"name": "me"}}, "PATCH")
+    assert f"cannot run what was not checked: {changed} of the run" in reasons(runs.ended(run))
+    assert not runs.traced()
 
 
 def test_checks_of_one_deployment_wait_for_each_other(worker, runs):
