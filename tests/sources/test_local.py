@@ -127,12 +127,18 @@ def test_an_unknown_scheme_is_refused_by_name(scheme, refused):
     assert f"scheme {scheme!r} is not one of file://" in message
 
 
-def test_a_file_whose_name_looks_like_a_url_is_a_file(tmp_path, monkeypatch):
-    """What is there is meant."""
+@pytest.mark.parametrize("name", ["http:/flow.py", "ab:/flow.py", "flow.py:/f.py"])
+def test_a_path_that_looks_like_a_url_is_refused_whether_or_not_it_is_there(
+    name, tmp_path, monkeypatch, refused
+):
+    """A location may be anybody's word, and the answer would tell what there is. With ``./`` it is a path."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "http:").mkdir()
-    (tmp_path / "http:" / "flow.py").write_bytes(TEXT)
-    assert read("http:/flow.py").content == TEXT
+    before = refused(name)
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_bytes(TEXT)
+    assert refused(name) == before
+    assert before.endswith("if it is a path, write ./ before it")
+    assert read(f"./{name}").content == TEXT
 
 
 def test_what_is_not_a_regular_file_is_refused(tmp_path, refused):
