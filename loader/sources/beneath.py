@@ -78,13 +78,19 @@ def backwards(path: str) -> list[str]:
     return [name for name in path.split(os.sep) if name not in {"", os.curdir}][::-1]
 
 
-def is_file(path: str, folder: str) -> bool:
-    """Whether a regular file lies at an absolute path, and below that folder."""
+def is_file(path: str, folder: str, identity: tuple[int, int] | None = None) -> bool:
+    """Whether a regular file lies at an absolute path, and below that folder.
+
+    Nothing does in a folder that has another device and inode than it is due to have.
+    """
     try:
         root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except (OSError, ValueError):
         return False
     try:
+        status = os.fstat(root)
+        if identity not in {None, (status.st_dev, status.st_ino)}:
+            return False
         with placed(os.path.relpath(path, folder), root, folder) as place:
             return stat.S_ISREG(os.fstat(place).st_mode)
     except (OSError, ValueError):
