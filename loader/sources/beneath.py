@@ -79,21 +79,26 @@ def backwards(path: str) -> list[str]:
 
 
 def is_file(path: str, folder: str, identity: tuple[int, int] | None = None) -> bool:
-    """Whether a regular file lies at an absolute path, and below that folder.
+    """Whether a regular file lies at an absolute path, and below that folder: see ``mode_of``."""
+    return stat.S_ISREG(mode_of(path, folder, identity))
+
+
+def mode_of(path: str, folder: str, identity: tuple[int, int] | None = None) -> int:
+    """The mode of what lies at an absolute path, and below that folder; 0 for nothing.
 
     Nothing does in a folder that has another device and inode than it is due to have.
     """
     try:
         root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except (OSError, ValueError):
-        return False
+        return 0
     try:
         status = os.fstat(root)
         if identity not in {None, (status.st_dev, status.st_ino)}:
-            return False
+            return 0
         with placed(os.path.relpath(path, folder), root, folder) as place:
-            return stat.S_ISREG(os.fstat(place).st_mode)
+            return os.fstat(place).st_mode
     except (OSError, ValueError):
-        return False
+        return 0
     finally:
         os.close(root)
