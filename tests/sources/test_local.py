@@ -219,8 +219,8 @@ def test_a_folder_that_is_exchanged_is_not_read(script, tmp_path, monkeypatch):
     before = root_of(script.parent)
     opened = local.open_root
 
-    def exchanged(root, path):
-        descriptor = opened(root, path)
+    def exchanged(*args):
+        descriptor = opened(*args)
         script.parent.rename(tmp_path / "elsewhere")
         script.parent.mkdir()
         script.write_bytes(b"another")
