@@ -135,6 +135,7 @@ REASONS: Mapping[int, str] = {
     errno.ENOENT: "there is no such file",
     errno.EACCES: "this user may not read it",
     errno.ELOOP: "its symbolic links lead in a circle",
+    errno.EAGAIN: "another process keeps it to itself; try again",
 }
 
 

@@ -141,6 +141,13 @@ def test_a_path_that_looks_like_a_url_is_refused_whether_or_not_it_is_there(
     assert read(f"./{name}").content == TEXT
 
 
+def test_a_file_that_somebody_leases_is_not_waited_for(script, refused, leased):
+    """Whoever holds a lease on a file lets others who open it wait for as long as the kernel allows."""
+    with leased(script):
+        assert "another process keeps it" in refused(script)
+    assert read(script).content == TEXT
+
+
 def test_what_is_not_a_regular_file_is_refused(tmp_path, refused):
     """Folders, devices and sockets."""
     assert "it is a folder" in refused(tmp_path)
