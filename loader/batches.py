@@ -113,7 +113,7 @@ def of_manifest(location: str, deployer: Deployer, held: Script | None = None) -
     else:
         origin = finder.root or sources.origin_of(sources.folder_of(location))
         content = sources.fetch(location, finder.access, origin)
-    entries = manifests.parse(content, location)
+    entries = manifests.parse(content, location, origin)
     outcome = Outcome(
         status=Status.LOADED,
         source=Source(

@@ -53,7 +53,7 @@ def deployment_specs_from_yaml(
     """
     location = os.fspath(path)
     origin = sources.origin_of(sources.folder_of(location) if root is None else root)
-    entries = manifests.parse(sources.fetch(location, access, origin), location)
+    entries = manifests.parse(sources.fetch(location, access, origin), location, origin)
     shown = sources.display(location)
     found: dict[DeploymentSpec, Place] = {}
     for entry in entries:

@@ -19,7 +19,8 @@ from loader import prefect_yaml
 from loader.declared import INTERVAL_DUE
 from loader.entries import Entry, Mistake, jsonable, leaves, news, odd, refused, text_of
 from loader.errors import SourceError
-from loader.sources import beside
+from loader.lineage import NOWHERE
+from loader.sources import Origin, beside
 from loader.sources.parsing import URL
 from loader.specs import DeploymentSpec, mistakes
 from loader.strict_yaml import Document, Limits, read_each
@@ -43,10 +44,11 @@ KEYS = tuple(name for name in SPEC if name != "flow")
 TEXTS = ("name", "flow_name", "flow_location")
 
 
-def parse(text: str | bytes, location: str) -> tuple[Entry, ...]:
+def parse(text: str | bytes, location: str, origin: Origin = NOWHERE) -> tuple[Entry, ...]:
     """The entries of the manifest at ``location``, a path or URL, in order. Bytes are UTF-8.
 
-    Raises nothing: what cannot be read is a problem of an entry.
+    The files of modules are looked for below ``origin`` alone. Raises nothing: what cannot be read is a
+    problem of an entry.
     """
     if isinstance(text, bytes):
         try:
@@ -57,7 +59,7 @@ def parse(text: str | bytes, location: str) -> tuple[Entry, ...]:
     reading = read_each(text, replace(LIMITS, aliases=prefect_yaml.MARK.search(text) is not None))
     found: list[Entry] = []
     for document in reading.documents:
-        found += islice(entries(document, location), ENTRY_CAP + 1 - len(found))
+        found += islice(entries(document, location, origin), ENTRY_CAP + 1 - len(found))
         if len(found) > ENTRY_CAP:
             beyond = found[ENTRY_CAP]
             message = f"there are more than {ENTRY_CAP} specs; split the manifest"
@@ -92,11 +94,11 @@ def decoded(content: bytes) -> str:
     return content[:most].decode("utf-8", "strict" if len(content) <= most else "replace")
 
 
-def entries(document: Document, location: str) -> Iterator[Entry]:
+def entries(document: Document, location: str, origin: Origin) -> Iterator[Entry]:
     """The entries of one document, and one of the mistakes that belong to none of them."""
     data, problems = document.data, document.problems
     if prefect_yaml.is_project(data, location):
-        yield from prefect_yaml.entries(document, location)
+        yield from prefect_yaml.entries(document, location, origin)
     elif type(data) is list:
         yield from listed(document, location)
     elif not document.complete:

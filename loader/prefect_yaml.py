@@ -1,7 +1,7 @@
 """Prefect's project file, ``prefect.yaml``: each of its deployments as an entry. Templates stay texts.
 
-Pure, but for a look at whether the file of a module is there. Source of keys and of what they mean:
-``prefect.cli.deploy`` of Prefect 2.20 and 3.8.
+Pure, but for a look at whether the file of a module is there, below its origin. Source of keys and of what
+they mean: ``prefect.cli.deploy`` of Prefect 2.20 and 3.8.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from loader.entries import Entry, jsonable, news, odd, text_of
 from loader.errors import SourceError
 from loader.prefect_part import PrefectPart, Step
 from loader.prefect_schedules import TEMPLATE, Item, planned
-from loader.sources import beside, folder_of, is_file
+from loader.sources import Origin, beside
 from loader.sources.parsing import URL
 from loader.sources.script import SOURCES
 from loader.specs import DeploymentSpec, mistakes
@@ -62,8 +62,11 @@ def is_project(data: Any, location: str) -> bool:
     return type(data) is dict and (LISTED in data or named)
 
 
-def entries(document: Document, location: str) -> Iterator[Entry]:
-    """The entries of such a file, and one of the mistakes that belong to none of them."""
+def entries(document: Document, location: str, origin: Origin) -> Iterator[Entry]:
+    """The entries of such a file, and one of the mistakes that belong to none of them.
+
+    ``origin`` is what it may lead to: nothing is looked for elsewhere.
+    """
     data = document.data
     items = data.get(LISTED)
     rest = list(document.problems)
@@ -79,7 +82,7 @@ def entries(document: Document, location: str) -> Iterator[Entry]:
         path = (LISTED, index)
         own = [problem for problem in rest if problem.path[:2] == path]
         rest = [problem for problem in rest if problem.path[:2] != path]
-        yield Deployment(document, path, location, shared).entry(item, own)
+        yield Deployment(document, path, location, origin, shared).entry(item, own)
     rest += [Problem(document.position(path), path, said) for path, said in whole.said]
     if rest:
         first = rest[0].position
@@ -106,6 +109,7 @@ class Deployment:
     document: Document
     path: KeyPath
     location: str
+    origin: Origin
     shared: Mapping[str, tuple[Step, ...]]
 
     def entry(self, data: Any, problems: Iterable[Problem]) -> Entry:
@@ -197,15 +201,14 @@ class Deployment:
     def file_of(self, place: str, module: str | None) -> str:
         """The location of a script, or of a module: in the project's folder, or in its sources.
 
-        One that lies elsewhere than on this machine is taken for a file in the folder.
+        One that cannot be looked for is taken for a file in the folder.
         """
         if module is None:
             return place if place.startswith("/") or URL.match(place) else beside(self.location, place)
         stem = module.replace(".", "/")
         names = [f"{stem}.py", f"{stem}/__init__.py"]
         places = [beside(self.location, name) for name in (*names, *(f"{SOURCES}/{name}" for name in names))]
-        folder = folder_of(self.location)
-        return next((place for place in places if is_file(place, folder)), places[0])
+        return next(filter(self.origin.has_file, places), places[0])
 
     def pull(self, item: Item) -> tuple[Step, ...] | None:
         """The pull steps: the deployment's own, or else the file's; an empty list says that none are due."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 
 from loader.models import Error
 from loader.sources import Script
+from loader.sources.beneath import is_file, mode_of
 from loader.sources.script import SOURCES
 
 MISSING = re.compile(r"No module named '([^\W\d]\w{0,99})(?:\.[.\w]*)?'")
@@ -43,6 +45,9 @@ def above(folder: str) -> Iterator[str]:
 
 
 def holds(folder: str, module: str) -> bool:
-    """Whether a module lies in a folder, or in its folder of sources."""
+    """Whether a module lies in a folder, or in its folder of sources.
+
+    The worker says which: links lead no further than the folder, or a script would learn what lies elsewhere.
+    """
     places = [os.path.join(folder, module), os.path.join(folder, SOURCES, module)]
-    return any(os.path.isdir(place) or os.path.isfile(f"{place}.py") for place in places)
+    return any(stat.S_ISDIR(mode_of(place, folder)) or is_file(f"{place}.py", folder) for place in places)

@@ -1,6 +1,8 @@
 """What all tests share: skips that count as failures, and an interpreter that every user can reach."""
 
 import compileall
+import contextlib
+import fcntl
 import gc
 import hashlib
 import os
@@ -164,3 +166,21 @@ def open_code():
         path.chmod(0o755 if path.is_dir() else 0o644)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def leased():
+    """A context manager that holds a lease on a file: the kernel asks its holder before anybody opens it."""
+
+    @contextlib.contextmanager
+    def leasing(path):
+        before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+        descriptor = os.open(path, os.O_WRONLY)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            yield
+        finally:
+            os.close(descriptor)
+            signal.signal(signal.SIGIO, before)
+
+    return leasing

@@ -25,6 +25,7 @@ from loader.manifests import explain, parse
 from loader.packing_prefect import check
 from loader.prefect_yaml import STEPS
 from loader.scanning import mentions
+from loader.sources import origin_of
 
 PROJECT = Path(__file__).parent / "samples" / "project"
 FILE = PROJECT / "prefect.yaml"
@@ -159,8 +160,35 @@ def test_a_module_is_found_in_the_sources_too(tmp_path):
     text = "deployments:\n" + "".join(
         f"- {{name: {name}, entrypoint: {name}:f}}\n" for name in ("one", "two")
     )
-    found = [entry.spec.flow_location for entry in parse(text, str(tmp_path / "prefect.yaml"))]
+    entries = parse(text, str(tmp_path / "prefect.yaml"), origin_of(tmp_path))
+    found = [entry.spec.flow_location for entry in entries]
     assert found == [str(tmp_path / "one.py"), str(tmp_path / "src/two/__init__.py")]
+
+
+def test_a_module_is_looked_for_in_the_very_folder_that_the_manifest_came_from(tmp_path):
+    """In none that took its place."""
+    project, other = tmp_path / "project", tmp_path / "other"
+    project.mkdir()
+    (other / "two").mkdir(parents=True)
+    (other / "two" / "__init__.py").touch()
+    text, place = "deployments:\n- {name: a, entrypoint: two:f}\n", str(project / "prefect.yaml")
+    origin = origin_of(project)
+    project.rename(tmp_path / "away")
+    project.symlink_to(other)
+    (found,) = parse(text, place, origin)
+    assert found.spec.flow_location == str(project / "two.py")
+    (now,) = parse(text, place, origin_of(project))
+    assert now.spec.flow_location == str(project / "two" / "__init__.py")
+
+
+def test_nothing_is_looked_for_here_for_a_manifest_that_lies_elsewhere(tmp_path, monkeypatch):
+    """Whoever wrote it would learn what is below the working directory."""
+    (tmp_path / "https:" / "h.example" / "two").mkdir(parents=True)
+    (tmp_path / "https:" / "h.example" / "two" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    url = "https://h.example/prefect.yaml"
+    (found,) = parse("deployments:\n- {name: a, entrypoint: two:f}\n", url, origin_of("https://h.example/"))
+    assert found.spec.flow_location == "https://h.example/two.py"
 
 
 def test_templates_stay_texts():

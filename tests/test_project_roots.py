@@ -91,6 +91,35 @@ def test_the_name_of_a_module_is_read_once(tmp_path):
         assert (roots.hinted(error, script) is not error) is known
 
 
+@pytest.mark.parametrize("linked", ["lib", "lib.py", "src"])
+def test_a_hint_says_nothing_of_what_lies_outside_the_project(tmp_path, linked):
+    """A link that leads out holds none of its modules, whether or not something is there."""
+    outside, folder = tmp_path / "outside", tmp_path / "project"
+    (folder / "flows").mkdir(parents=True)
+    (folder / "flows" / "a.py").touch()
+    (folder / "pyproject.toml").touch()
+    (folder / linked).symlink_to(outside / linked)
+    script = read(str(folder / "flows" / "a.py"))
+    error = Error("run", "ModuleNotFoundError", "No module named 'lib'")
+    assert roots.hinted(error, script) is error
+    outside.mkdir()
+    for name in ("lib.py", "src/lib.py", "lib/__init__.py"):
+        (outside / name).parent.mkdir(exist_ok=True)
+        (outside / name).touch()
+    assert roots.hinted(error, script) is error
+
+
+def test_a_module_that_is_a_link_inside_the_project_is_told(tmp_path):
+    """Projects link their packages to where they keep them."""
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "a.py").touch()
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "kept" / "lib").mkdir(parents=True)
+    (tmp_path / "lib").symlink_to("kept/lib")
+    error = Error("run", "ModuleNotFoundError", "No module named 'lib'")
+    assert f"--root {tmp_path}" in roots.hinted(error, read(str(tmp_path / "flows" / "a.py"))).hint
+
+
 def test_a_module_that_is_nowhere_keeps_its_own_hint(loader, project):
     """It has to be installed."""
     folder = project({"pyproject.toml": "", "flows/a.py": FLOW + "import surely_nowhere"})

@@ -13,7 +13,7 @@ import zipfile
 import pytest
 
 from loader import EmbeddedRegistry, FlowLoader, LoaderClosed, SourceError
-from loader.sources import archives, ignoring
+from loader.sources import archives, ignoring, read
 from loader.sources.walking import Walk
 
 FLOW = "from prefect import flow\n@flow(name={name!r})\ndef f(): pass\n"
@@ -432,7 +432,7 @@ def test_folder_that_becomes_a_link_is_not_followed(tmp_path, monkeypatch):
 
     def exchanged(path, *args, **values):
         descriptor = opened(path, *args, **values)
-        if path == str(tmp_path / "sub"):
+        if path == "sub":
             (tmp_path / "sub").rename(tmp_path / "moved")
             (tmp_path / "sub").symlink_to("other")
         return descriptor
@@ -455,6 +455,30 @@ def test_folder_that_was_exchanged_is_not_looked_into(tmp_path):
     assert found[0] == ("a.py", None)
     assert [path for path, problem in found if problem and "was exchanged" in problem] == ["sub"]
     assert not any(path.endswith("c.py") for path, _ in found)
+
+
+@pytest.mark.parametrize("part", ["a", "a/deep"])
+def test_what_a_link_in_a_folders_place_leads_to_is_never_looked_at(tmp_path, part):
+    """Whatever is there, the answer is the same: neither the walk nor reading what it found follows it."""
+    folder, outside = tmp_path / "scanned", tmp_path / "outside"
+    made(folder, a__deep__b_dot_py="", a__deep__deeper__c_dot_py="")
+    walk = Walk(str(folder))
+    walk.check()
+    found = []
+    for item in walk.files():
+        found.append(item)
+        if len(found) == 1:
+            (folder / part).rename(tmp_path / "away")
+            (folder / part).symlink_to(outside)
+    (script, deeper) = found
+    assert "was exchanged" in deeper.problem
+    said = set()
+    for files in ({}, {"deep__x": ""}, {"deep__b_dot_py": "", "b_dot_py": ""}):
+        made(outside, **files)
+        with pytest.raises(SourceError, match="was exchanged") as refused:
+            read(script.path, folder=script.folder)
+        said.add(str(refused.value))
+    assert len(said) == 1
 
 
 def test_ignore_files_above_count_if_this_user_or_root_wrote_them(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """A location becomes bytes, read once: what is digested is what is sent."""
 
-from loader.sources.beneath import is_file
 from loader.sources.locations import Location
 from loader.sources.origins import Origin, home_of, origin_of, pinned
 from loader.sources.parsing import parse, redacted
@@ -24,7 +23,6 @@ __all__ = [
     "folder_of",
     "from_text",
     "home_of",
-    "is_file",
     "local_path",
     "origin_of",
     "parse",

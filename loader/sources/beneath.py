@@ -28,22 +28,57 @@ def placed(name: str, root: int, spelled: str = "") -> Iterator[int]:
     """
     held = [os.dup(root)]
     try:
-        walk(held, name, [top for top in (os.readlink(f"/proc/self/fd/{root}"), spelled) if top])
+        walk(held, backwards(name), [top for top in (path_of(root), spelled) if top])
         yield held[-1]
     finally:
         for descriptor in held:
             os.close(descriptor)
 
 
-def walk(held: list[int], name: str, tops: Sequence[str]) -> None:
-    """Go there from the first of the descriptors. Raises OSError."""
-    waiting, links = backwards(name), 0
+def resolved(name: str, folder: str, spelled: str) -> str:
+    """The absolute path that a name below a folder comes to, with links followed as far as it is there.
+
+    Raises OSError, with EXDEV for what leads out.
+    """
+    try:
+        held = [os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
+    except OSError:
+        return os.path.normpath(os.path.join(folder, name))
+    waiting = backwards(name)
+    try:
+        top = path_of(held[0])
+        try:
+            walk(held, waiting, [top, spelled])
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                raise
+        found = os.path.normpath(os.path.join(path_of(held[-1]), *reversed(waiting)))
+        inner(found, [top])
+        return found
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def path_of(descriptor: int) -> str:
+    """Where a folder is now."""
+    return os.readlink(f"/proc/self/fd/{descriptor}")
+
+
+def walk(held: list[int], waiting: list[str], tops: Sequence[str]) -> None:
+    """Go where the names lead from the first of the descriptors, the last name first.
+
+    Raises OSError; what was not gone to is left in both.
+    """
+    links = 0
     while waiting:
-        part = waiting.pop()
+        part = waiting[-1]
         if part == os.pardir:
             leave(held, tops)
+            waiting.pop()
             continue
         held.append(os.open(part, STEP, dir_fd=held[-1]))
+        waiting.pop()
         if stat.S_ISLNK(os.fstat(held[-1]).st_mode):
             links += 1
             target = os.readlink("", dir_fd=held[-1])
@@ -78,16 +113,27 @@ def backwards(path: str) -> list[str]:
     return [name for name in path.split(os.sep) if name not in {"", os.curdir}][::-1]
 
 
-def is_file(path: str, folder: str) -> bool:
-    """Whether a regular file lies at an absolute path, and below that folder."""
+def is_file(path: str, folder: str, identity: tuple[int, int] | None = None) -> bool:
+    """Whether a regular file lies at an absolute path, and below that folder: see ``mode_of``."""
+    return stat.S_ISREG(mode_of(path, folder, identity))
+
+
+def mode_of(path: str, folder: str, identity: tuple[int, int] | None = None) -> int:
+    """The mode of what lies at an absolute path, and below that folder; 0 for nothing.
+
+    Nothing does in a folder that has another device and inode than it is due to have.
+    """
     try:
         root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except (OSError, ValueError):
-        return False
+        return 0
     try:
+        status = os.fstat(root)
+        if identity not in {None, (status.st_dev, status.st_ino)}:
+            return 0
         with placed(os.path.relpath(path, folder), root, folder) as place:
-            return stat.S_ISREG(os.fstat(place).st_mode)
+            return os.fstat(place).st_mode
     except (OSError, ValueError):
-        return False
+        return 0
     finally:
         os.close(root)

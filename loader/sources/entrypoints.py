@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from functools import partial
 
-from loader.sources.beneath import is_file
+from loader.sources.origins import Origin
 
 BEHIND = re.compile(r"(.*\.py):([^:/?#]+)", re.DOTALL)
 """A URL of a script, and a flow behind it."""
 
 
-def split(location: str, root: str | os.PathLike[str] | None = None) -> tuple[str, str | None]:
+def split(location: str, root: Origin | None = None) -> tuple[str, str | None]:
     """The location of the script or manifest, and the function or the name of its flow if it has one.
 
     A path that is there as it stands has none, whatever colons it holds; otherwise the longest beginning
@@ -22,7 +21,7 @@ def split(location: str, root: str | os.PathLike[str] | None = None) -> tuple[st
     if "://" in location:
         matched = BEHIND.fullmatch(location)
         return (matched[1], matched[2]) if matched and "?" not in matched[1] else (location, None)
-    below = None if root is None else partial(is_file, folder=os.fspath(root))
+    below = None if root is None else root.has_file
     if (below or os.path.lexists)(location):
         return location, None
     path, colon, flow = location.rpartition(":")

@@ -14,20 +14,22 @@ from loader.errors import SourceError
 from loader.sources.beneath import placed
 from loader.sources.parsing import parse
 from loader.sources.paths import local_path
-from loader.sources.script import SIZE_CAP, Identity, Root, Script, import_paths, too_large
+from loader.sources.script import SIZE_CAP, Identity, Listed, Root, Script, import_paths, too_large
+
+FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def read(
     location: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
     cap: int = SIZE_CAP,
-    identity: Identity | None = None,
+    identity: Identity | Listed | None = None,
 ) -> Script:
     """The script at a path or ``file://`` URL. ``root`` is what it may read; its own folder by default.
 
     The root is opened once, the script is opened below it, and its identity goes with the script: whoever
     may rename folders can exchange neither for another afterwards. Nor before, if ``identity`` is given:
-    the device and the inode that the root must have.
+    the device and the inode that the root must have, or the folder that it must be.
 
     Raises SourceError for what is not there, not a regular file, larger than ``cap`` bytes, outside ``root``
     by its path or by a symbolic link, or of another scheme, and for a root of another identity.
@@ -40,9 +42,10 @@ def read(
             f"cannot load {path}: it lies outside the root {shown}; name a folder that holds it"
         )
     check_name(path)
-    below = open_root(shown, path)
+    due, listed = (None, identity) if isinstance(identity, Listed) else (identity, None)
+    below = open_root(shown, path, listed)
     try:
-        device, inode = check_identity(path, shown, below, identity)
+        device, inode = check_identity(path, shown, below, due)
         content = read_file(path, os.path.relpath(path, shown), below, cap)
     finally:
         os.close(below)
@@ -72,20 +75,46 @@ def check_identity(path: str, folder: str, descriptor: int, identity: Identity |
     status = os.fstat(descriptor)
     found = status.st_dev, status.st_ino
     if identity not in {None, found}:
-        raise SourceError(
-            f"cannot load {path}: the folder {folder} was exchanged while it was in use; try again"
-        )
+        raise exchanged(path, folder)
     return found
 
 
-def open_root(root: str, path: str) -> int:
+def exchanged(path: str, folder: str) -> SourceError:
+    """The error for a folder that is another one now."""
+    return SourceError(
+        f"cannot load {path}: the folder {folder} was exchanged while it was in use; try again"
+    )
+
+
+def open_root(root: str, path: str, listed: Listed | None = None) -> int:
     """A descriptor of the folder that the script at ``path`` may read. Raises SourceError."""
     try:
-        return os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return open_listed(listed, root, path) if listed else os.open(root, FOLDER)
+    except SourceError:
+        raise
     except NotADirectoryError:
         raise SourceError(f"cannot use {root} as root: it is not a folder") from None
     except (OSError, ValueError) as error:
         raise SourceError(f"cannot load {path}: {reason(error)}") from None
+
+
+def open_listed(listed: Listed, folder: str, path: str) -> int:
+    """A descriptor of a folder that was listed, reached from its top. Raises OSError, SourceError."""
+    try:
+        top = os.open(listed.top, FOLDER)
+    except (OSError, ValueError):  # why would tell what a link in its place leads to
+        raise exchanged(path, listed.top) from None
+    try:
+        check_identity(path, listed.top, top, listed.within)
+        with placed(os.path.relpath(folder, listed.top), top, listed.top) as place:
+            check_identity(path, folder, place, listed.identity)
+            return os.dup(place)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise exchanged(path, folder) from None
+        raise
+    finally:
+        os.close(top)
 
 
 def reason(error: OSError | ValueError) -> str:
@@ -106,6 +135,7 @@ REASONS: Mapping[int, str] = {
     errno.ENOENT: "there is no such file",
     errno.EACCES: "this user may not read it",
     errno.ELOOP: "its symbolic links lead in a circle",
+    errno.EAGAIN: "another process keeps it to itself; try again",
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from loader.errors import SourceError
+from loader.sources.beneath import is_file
 from loader.sources.local import reason
 from loader.sources.locations import Location
 from loader.sources.parsing import parse
@@ -33,6 +34,11 @@ class Origin:
     def holds(self, location: str) -> bool:
         """Whether a location lies below it."""
         return bool(self.location) and below(location, self.location)
+
+    def has_file(self, location: str) -> bool:
+        """Whether a regular file lies there: on this machine, and below this very folder."""
+        is_here = self.identity is not None and parse(self.location).scheme == "file"
+        return is_here and self.holds(location) and is_file(location, self.location, self.identity)
 
 
 class Within(NamedTuple):

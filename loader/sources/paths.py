@@ -1,4 +1,7 @@
-"""A path or ``file://`` URL becomes an absolute path; what no location may be is refused."""
+"""A path or ``file://`` URL becomes an absolute path; what no location may be is refused.
+
+Nothing is looked for: the words may be somebody else's, who would learn what is there.
+"""
 
 from __future__ import annotations
 
@@ -51,13 +54,13 @@ def named(location: str) -> str:
     scheme = SCHEME.match(location)
     if scheme is None and SCHEME.match(location.strip()) and "://" in location:
         raise SourceError(f"cannot load {struck(location)}: a blank stands before it; write it without")
-    if scheme is None or (not location[scheme.end() :].startswith("//") and os.path.exists(location)):
+    if scheme is None:
         return location
     name = scheme[1].lower()
-    if name in SCHEMES - LOCAL_SCHEMES:
-        raise SourceError(f"cannot load {struck(location)}: a URL of its kind begins with {name}://")
     if name not in LOCAL_SCHEMES:
-        raise SourceError(f"cannot load {struck(location)}: {unknown_scheme(scheme[1])}")
+        known = name in SCHEMES
+        why = f"a URL of its kind begins with {name}://" if known else unknown_scheme(scheme[1])
+        raise SourceError(f"cannot load {struck(location)}: {why}; if it is a path, write ./ before it")
     try:
         parts = urlsplit(location)
         fine = parts.netloc in ("", "localhost") and not parts.query and not parts.fragment

@@ -17,7 +17,7 @@ from loader.sources.files import Files
 from loader.sources.locations import PORTS, Location
 from loader.sources.origins import ANYWHERE, Origin, Within, identity_of
 from loader.sources.parsing import parse
-from loader.sources.script import Identity, Project, Script
+from loader.sources.script import Identity, Listed, Project, Script
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ def read(
     location: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
     access: Access = DEFAULT,
-    folder: Identity | None = None,
+    folder: Listed | None = None,
 ) -> Script:
     """The script at a path or URL. ``root`` is what it may read.
 
@@ -48,7 +48,7 @@ def located(
     location: str | os.PathLike[str],
     root: str | os.PathLike[str] | None,
     access: Access,
-    folder: Identity | None,
+    folder: Listed | None,
 ) -> Script:
     """As ``read``, whatever time it takes."""
     place = allowed(os.fspath(location), access)

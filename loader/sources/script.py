@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
+from typing import NamedTuple
 
 from loader.errors import SourceError
 from loader.sources.locations import Location
@@ -21,6 +22,17 @@ SOURCES = "src"
 Identity = tuple[int, int]
 """The device and the inode of a folder."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Listed(NamedTuple):
+    """A folder that was found below another, its ``top``, and which the two were then.
+
+    It is reached from the top by hand: what became a link meanwhile leads nowhere.
+    """
+
+    top: str
+    within: Identity | None
+    identity: Identity | None
 
 
 @dataclass(frozen=True)

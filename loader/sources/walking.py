@@ -15,8 +15,8 @@ from typing import NamedTuple
 from loader.errors import SourceError
 from loader.sources import ignoring
 from loader.sources.ignoring import Budget, Exhausted, Rules
-from loader.sources.local import check_identity, reason
-from loader.sources.script import Identity
+from loader.sources.local import check_identity, open_listed, reason
+from loader.sources.script import Identity, Listed
 
 SUFFIXES = (".py", ".yaml", ".yml")
 LEFT = frozenset({"__pycache__", "node_modules", "site-packages"})
@@ -33,12 +33,12 @@ ABOVE = 50
 class Found:
     """A file that may be a script or manifest, or with ``problem`` what cannot be looked into.
 
-    ``folder`` is the identity of the folder that it was found in: a file is read only there.
+    ``folder`` is the one that it was found in: a file is read only there.
     """
 
     path: str
     problem: str | None = None
-    folder: Identity | None = None
+    folder: Listed | None = None
 
 
 class Below(NamedTuple):
@@ -97,7 +97,11 @@ class Walk:
     def check(self) -> None:
         """Raise SourceError unless the folder is one, and can be read."""
         try:
-            self.identity = self.held(self.folder, None).identity
+            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self.identity = check_identity(self.folder, self.folder, descriptor, None)
+            finally:
+                os.close(descriptor)
         except NotADirectoryError:
             raise SourceError(f"cannot scan {self.folder}: it is not a folder; load it instead") from None
         except (OSError, ValueError) as error:
@@ -137,14 +141,16 @@ class Walk:
                 if entry.is_folder:
                     below.append(Below(place, entry.identity, inside, chain))
                 else:
-                    yield Found(place, folder=identity)
+                    yield Found(place, folder=Listed(self.folder, self.identity, identity))
             waiting += reversed(below)
 
     def held(self, path: str, identity: Identity | None) -> Held:
         """What a folder of that identity holds. Raises OSError, and SourceError for another folder."""
-        # Looked at by its descriptor: it may have become a link since its parent was read.
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if path != self.folder else 0)
-        descriptor = os.open(path, flags)
+        place = open_listed(Listed(self.folder, self.identity, identity), path, path)
+        try:
+            descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place)
+        finally:
+            os.close(place)
         try:
             identity = check_identity(path, path, descriptor, identity)
             with os.scandir(descriptor) as found:

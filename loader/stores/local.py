@@ -28,7 +28,7 @@ REASONS = {
     errno.ENOSPC: "there is no space left; make some",
     errno.EDQUOT: "there is no space left; make some",
     errno.EROFS: "it cannot be written to; choose another folder",
-    errno.EAGAIN: "another process has locked its folder; try again",
+    errno.EAGAIN: "another process keeps it, or its folder, to itself; try again",
     errno.ENAMETOOLONG: "its name is too long; choose a shorter one",
 }
 KERNEL = frozenset(
@@ -109,7 +109,7 @@ class Folder(Place):
             if not stat.S_ISREG(os.fstat(place).st_mode):
                 raise StorageError(f"cannot read {name} of {self.shown}: it is no regular file; remove it")
             self._check_kind(place)
-            opened = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
+            opened = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         finally:
             os.close(place)
         with os.fdopen(opened, "rb") as file:

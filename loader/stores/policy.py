@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from loader.access import Access
 from loader.errors import SourceError, StorageError
 from loader.sources.addresses import named
+from loader.sources.beneath import resolved
 from loader.sources.locations import ALIASES, CHAIN, PORTS, Location
 from loader.sources.parsing import parse, redacted
 
@@ -60,19 +62,22 @@ def writable(base: str) -> Location:
 
 
 def folder_in(place: Location, access: Access) -> Location:
-    """A path, with its links followed, which lies where a spec may lead; no other is walked at all.
+    """A path, with its links followed, which lies where a spec may lead; nothing else is looked at.
 
     Raises StorageError.
     """
-    if not any(lies_in(place, allowed(prefix)) for prefix in access.storage):
-        check_place(place, access)
-    real = followed(place)
-    if not any(lies_in(real, followed(allowed(prefix))) for prefix in access.storage):
-        raise StorageError(
-            f"cannot use {place.shown} as storage: the spec names it, and a link in it leads out of what the"
-            f" caller allows; allow with --allow-storage where it leads"
-        )
-    return real
+    check_place(place, access)
+    for top in map(allowed, access.storage):
+        real = followed(top)
+        named = next((item for item in (top, real) if lies_in(place, item)), None)
+        if named is None:
+            continue
+        with contextlib.suppress(OSError):
+            return place.at(resolved(os.path.relpath(place.path, named.path), real.path, top.path))
+    raise StorageError(
+        f"cannot use {place.shown} as storage: the spec names it, and a link in it leads out of what the"
+        f" caller allows; name the path where it leads, and allow that with --allow-storage"
+    )
 
 
 def check_place(place: Location, access: Access) -> None:
@@ -80,7 +85,8 @@ def check_place(place: Location, access: Access) -> None:
 
     A path is followed only on the caller's side.
     """
-    if any(lies_in(place, followed(allowed(prefix))) for prefix in access.storage):
+    tops = [allowed(prefix) for prefix in access.storage]
+    if any(lies_in(place, top) or lies_in(place, followed(top)) for top in tops):
         return
     raise StorageError(
         f"cannot use {place.shown} as storage: the spec names it, and the caller does not allow it;"

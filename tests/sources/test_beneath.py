@@ -111,11 +111,24 @@ def test_nobody_can_have_all_descriptors_taken(look, top):
 
 def test_a_flow_behind_a_path_is_looked_for_below_the_root_only(top, tmp_path):
     """Which part of a location is the path decides what errors say of it."""
+    root = sources.origin_of(top)
     (top / "manifest").write_text("")
     (top / "out").symlink_to(tmp_path / "secret")
-    assert split(f"{top}/manifest:flow", top) == (f"{top}/manifest", "flow")
-    assert split(f"{top}/plain.py:flow", top) == (f"{top}/plain.py", "flow")
+    assert split(f"{top}/manifest:flow", root) == (f"{top}/manifest", "flow")
+    assert split(f"{top}/plain.py:flow", root) == (f"{top}/plain.py", "flow")
     (tmp_path / "secret" / "key").write_text("")
     assert split(f"{top}/out/key:flow") == (f"{top}/out/key", "flow")
     for name in ("key", "gone"):
-        assert split(f"{top}/out/{name}:flow", top) == (f"{top}/out/{name}:flow", None)
+        assert split(f"{top}/out/{name}:flow", root) == (f"{top}/out/{name}:flow", None)
+
+
+def test_an_origin_has_no_file_in_another_folder_that_took_its_place(top, tmp_path):
+    """Nor has one that lies elsewhere: nothing of this machine is looked at for it."""
+    origin = sources.origin_of(top)
+    assert origin.has_file(str(top / "plain.py"))
+    assert not origin.has_file(str(tmp_path / "secret" / "key.py"))
+    top.rename(tmp_path / "away")
+    top.symlink_to(tmp_path / "away" / "a" / "b")
+    assert not origin.has_file(str(top / "file.py"))
+    assert sources.origin_of(top).has_file(str(top / "file.py"))
+    assert not sources.Origin(str(tmp_path / "away")).has_file(str(tmp_path / "away" / "plain.py"))

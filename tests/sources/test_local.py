@@ -127,12 +127,25 @@ def test_an_unknown_scheme_is_refused_by_name(scheme, refused):
     assert f"scheme {scheme!r} is not one of file://" in message
 
 
-def test_a_file_whose_name_looks_like_a_url_is_a_file(tmp_path, monkeypatch):
-    """What is there is meant."""
+@pytest.mark.parametrize("name", ["http:/flow.py", "ab:/flow.py", "flow.py:/f.py"])
+def test_a_path_that_looks_like_a_url_is_refused_whether_or_not_it_is_there(
+    name, tmp_path, monkeypatch, refused
+):
+    """A location may be anybody's word, and the answer would tell what there is. With ``./`` it is a path."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "http:").mkdir()
-    (tmp_path / "http:" / "flow.py").write_bytes(TEXT)
-    assert read("http:/flow.py").content == TEXT
+    before = refused(name)
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_bytes(TEXT)
+    assert refused(name) == before
+    assert before.endswith("if it is a path, write ./ before it")
+    assert read(f"./{name}").content == TEXT
+
+
+def test_a_file_that_somebody_leases_is_not_waited_for(script, refused, leased):
+    """Whoever holds a lease on a file lets others who open it wait for as long as the kernel allows."""
+    with leased(script):
+        assert "another process keeps it" in refused(script)
+    assert read(script).content == TEXT
 
 
 def test_what_is_not_a_regular_file_is_refused(tmp_path, refused):
@@ -213,8 +226,8 @@ def test_a_folder_that_is_exchanged_is_not_read(script, tmp_path, monkeypatch):
     before = root_of(script.parent)
     opened = local.open_root
 
-    def exchanged(root, path):
-        descriptor = opened(root, path)
+    def exchanged(*args):
+        descriptor = opened(*args)
         script.parent.rename(tmp_path / "elsewhere")
         script.parent.mkdir()
         script.write_bytes(b"another")

@@ -51,7 +51,25 @@ def test_what_is_refused_by_its_name_is_not_walked(tmp_path, monkeypatch):
         assert f"cannot use {tmp_path / name} as storage: the spec names it" in said
     assert looked
     assert not [path for path in looked if not str(tmp_path / "a").startswith(path)]
-    assert "hidden" not in refusal(local, tmp_path / "a" / "out", access, trusted=False)
+    for name in ("out", "out/x", "out/none"):
+        assert "hidden" not in refusal(local, tmp_path / "a" / name, access, trusted=False)
+    assert not [path for path in looked if "hidden" in path]
+
+
+def test_links_inside_what_is_allowed_are_followed(tmp_path):
+    """As far as they are there; what is missing behind them is made where they lead, and leads not out."""
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "alias").symlink_to(tmp_path / "a")
+    for name, target in {"in": "deep", "round": tmp_path / "alias" / "deep", "back": "none/../deep"}.items():
+        (tmp_path / "a" / name).symlink_to(target)
+    (tmp_path / "a" / "sly").symlink_to("none/../../b")
+    access = Access(storage=(str(tmp_path / "alias"), str(tmp_path / "unborn")))
+    for number, name in enumerate(("alias/in/new", "a/round/new", "alias/deep/../deep/new", "a/back/new")):
+        local(tmp_path / name, access, trusted=False).write(b"%d" % number)
+        assert len(list((tmp_path / "a" / "deep" / "new").iterdir())) == number + 1
+    local(tmp_path / "unborn" / "x", access, trusted=False).write(b"1")
+    assert "--allow-storage" in refusal(local, tmp_path / "a" / "sly", access, trusted=False)
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize(

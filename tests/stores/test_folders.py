@@ -117,6 +117,15 @@ def test_a_key_of_a_foreign_record_is_refused_unless_it_can_be_one(tmp_path, key
     assert (tmp_path / "x").exists()
 
 
+def test_a_file_that_somebody_leases_is_not_waited_for(tmp_path, leased):
+    """Whoever holds a lease on a file lets others who open it wait for as long as the kernel allows."""
+    store = local(tmp_path)
+    key = store.write(b"x")
+    with leased(tmp_path / key):
+        assert "another process keeps it" in refusal(store.read, key)
+    assert store.read(key) == b"x"
+
+
 def test_symbolic_links_below_the_base_are_not_followed(tmp_path):
     """Neither reading nor writing leaves the folder by a link in it; a link that has the name is replaced."""
     outside, base = tmp_path / "outside", tmp_path / "base"
