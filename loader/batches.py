@@ -25,7 +25,7 @@ from loader.errors import (
 from loader.models import Error, Frame, Outcome, Sandbox, Source, Status
 from loader.raising import message
 from loader.sources import Origin, Script
-from loader.sources.script import Identity
+from loader.sources.script import Identity, Listed
 from loader.specs import DeploymentSpec
 from loader.validation import ValidSpec
 from worker.protocol import Spec
@@ -75,7 +75,7 @@ def judge(location: str, deployer: Deployer, folder: Identity | None = None) -> 
     return of_manifest(location, deployer, found(location, finder.root, finder.access, folder))
 
 
-def found(location: str, root: Origin | None, access: Access, folder: Identity | None) -> Script:
+def found(location: str, root: Origin | None, access: Access, folder: Listed | Identity | None) -> Script:
     """What was found in a folder. A manifest may lie outside the root: that is for what it names.
 
     Raises SourceError, also if the folder is another one now.

@@ -169,7 +169,7 @@ class Scan(Closing):
                 return None
             plan = daemon.specs(
                 location,
-                folder=place.folder,
+                folder=place.folder and place.folder.identity,
                 client=client if wish.client is not None else None,
                 storage=wish.storage,
                 timeout=wish.timeout,

@@ -26,7 +26,7 @@ def read(
     location: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
     access: Access = DEFAULT,
-    folder: Listed | None = None,
+    folder: Listed | Identity | None = None,
 ) -> Script:
     """The script at a path or URL. ``root`` is what it may read.
 
@@ -48,7 +48,7 @@ def located(
     location: str | os.PathLike[str],
     root: str | os.PathLike[str] | None,
     access: Access,
-    folder: Listed | None,
+    folder: Listed | Identity | None,
 ) -> Script:
     """As ``read``, whatever time it takes."""
     place = allowed(os.fspath(location), access)
