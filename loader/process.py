@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import re
+import secrets
 import select
 import signal
 import socket
@@ -37,7 +38,7 @@ START_SECONDS, FORK_SECONDS, FOLDER_SECONDS, STOP_SECONDS = 60.0, 20.0, 10.0, 2.
 INQUIRY = """\
 import sys
 import ctypes, fcntl, mmap, resource, select, ssl  # what a worker, or an ordinary script, cannot do without
-print(sys.implementation.name, *sys.version_info[:3])
+print(sys.implementation.name, *sys.version_info[:3], -int(sys.argv[1]))
 """
 INQUIRY_SECONDS, ANSWER = 20.0, 1 << 16
 FORKED_DESCRIPTORS = 7
@@ -103,10 +104,11 @@ def scratch_file() -> IO[bytes]:
 def inquire(python: str) -> tuple[str, tuple[int, ...]]:
     """The implementation and version of an interpreter, by its own word. Raises HostFailure."""
     ours, theirs = socket.socketpair()
+    number = secrets.randbits(32)  # a program that prints whatever it likes does not print this
     with ours, theirs:
         try:
             process = subprocess.Popen(
-                [python, "-I", "-S", "-c", INQUIRY],
+                [python, "-I", "-S", "-c", INQUIRY, str(number)],
                 stdin=subprocess.DEVNULL,
                 stdout=theirs.fileno(),
                 stderr=theirs.fileno(),
@@ -121,8 +123,9 @@ def inquire(python: str) -> tuple[str, tuple[int, ...]]:
         said = ours.recv(ANSWER).decode(errors="replace").strip().splitlines() or ["it says nothing"]
     if process.returncode == 0:
         with contextlib.suppress(ValueError):
-            name, major, minor, micro = said[-1].split()
-            return name, (int(major), int(minor), int(micro))
+            name, major, minor, micro, answer = said[-1].split()
+            if int(answer) == -number:
+                return name, (int(major), int(minor), int(micro))
         raise HostFailure(f"exec {python}", detail="its answer is not Python's")
     late = process.returncode == -signal.SIGKILL
     raise HostFailure(f"exec {python}", detail="it is not done in time" if late else said[-1])

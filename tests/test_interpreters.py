@@ -55,8 +55,10 @@ def test_word_is_looked_for_on_the_path(monkeypatch, prefect_python):
     [
         ("#!/bin/sh\nexit 3\n", "does not answer as Python does"),
         ("#!/bin/sh\necho hello\n", "does not answer as Python does"),
-        ("#!/bin/sh\necho cpython 3 8 1\n", "it is Python 3.8.1; workers need 3.9 or newer"),
-        ("#!/bin/sh\necho pypy 3 10 1\n", "it is pypy; workers need CPython"),
+        ("#!/bin/sh\necho cpython 3 12 1\n", "its answer is not Python's"),
+        ("#!/bin/sh\necho cpython 3 12 1 7\n", "its answer is not Python's"),
+        ("#!/bin/sh\necho cpython 3 8 1 -$5\n", "it is Python 3.8.1; workers need 3.9 or newer"),
+        ("#!/bin/sh\necho pypy 3 10 1 -$5\n", "it is pypy; workers need CPython"),
         ("#!/nowhere/python\n", "No such file"),
         ("no program at all", "Exec format error"),
     ],
