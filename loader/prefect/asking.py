@@ -157,7 +157,7 @@ def pulled(by: str) -> RunRefused:
 def question(deployment: Deployment, folder: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What is asked of a FlowLoader: the file, the flow in it, what it may read, and the run's parameters.
 
-    ``folder`` is a real path; a run finds modules there wherever its script lies, so the script must lie
+    ``folder`` is a real path. A run finds modules there wherever its script lies, which must be
     there, too. Raises RunRefused for an entrypoint that does not surely lead to one file.
     """
     entrypoint = deployment.entrypoint or ""

@@ -226,7 +226,7 @@ def test_entrypoint_leads_to_a_file(tmp_path, entrypoint, location, function):
     ],
 )
 def test_entrypoint_that_leads_nowhere_is_refused(tmp_path, entrypoint):
-    """Nor one to two files: of Prefect's copy, of another system, or built; nor one elsewhere."""
+    """Nor is one followed that leads to two files: of Prefect's copy, or of another system, or built."""
     for name in (
         "~/flow.py",
         "a/flow.py",

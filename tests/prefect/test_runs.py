@@ -416,6 +416,20 @@ def test_pull_step_ends_other_runs_with_the_reasons(plain_worker, runs):
     assert not runs.traced()
 
 
+def test_pull_step_refuses_a_run_that_changes_while_it_is_checked(plain_worker, runs):
+    """Its process would run it with what it is by then."""
+    gate = runs.folder / "code/gate"
+    steps = [{CHECK: {"directory": runs.script(WAITS.format(gate=str(gate)) + GOOD), "timeout": RUN_SECONDS}}]
+    os.mkfifo(gate)
+    run = runs.start(plain_worker, {"name": "you"}, pull_steps=steps)
+    with opened(gate):  # until then the script waits
+        rest(runs.url, f"/flow_runs/{run}", {"parameters": {"name": "me"}}, "PATCH")
+    state = runs.ended(run)["state"]
+    assert state["type"] == "FAILED", state
+    assert "cannot run what was not checked: parameters" in state["message"]
+    assert not runs.traced()
+
+
 def test_pull_step_without_the_code_crashes_the_run(plain_worker, runs):
     """The state says where it was looked for."""
     run = runs.run(plain_worker, {}, pull_steps=[{CHECK: {}}])
