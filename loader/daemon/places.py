@@ -15,6 +15,7 @@ from loader.daemon.kept import release
 from loader.errors import SourceError
 from loader.scanning import MENTIONS, mentions, place_of
 from loader.sources import Script
+from loader.sources.script import Listed
 from loader.sources.trees import scripts_of
 from loader.sources.walking import Walk
 
@@ -112,11 +113,15 @@ class Room:
 
 @dataclass
 class Site:
-    """Looks at a place. ``plain`` are the files that mention no flow, as they were when they did not."""
+    """Looks at a place. ``plain`` are the files that mention no flow, as they were when they did not.
+
+    ``listed`` are the folders that files were found in when it was looked at last: they are read only there.
+    """
 
     place: Place
     room: Room = field(default_factory=Room)
     plain: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    listed: dict[str, Listed] = field(default_factory=dict)
 
     def found(self) -> Found:
         """What is there. Raises SourceError."""
@@ -130,15 +135,18 @@ class Site:
             return Found({script.location: script for script in islice(held, some)}, many)
         scripts: dict[str, None] = {}
         closed: dict[str, str] = {}
-        for path, problem in self.files():
+        listed: dict[str, Listed] = {}
+        for path, problem, folder in self.files():
             if problem is not None or not path.isprintable():
                 closed[path] = problem or f"cannot load {path!a}: its name is no plain text; rename it"
             elif self.within_room(len(scripts) + 1) > len(scripts):
                 scripts[path] = None
+                listed |= {} if folder is None else {path: folder}
             else:
                 closed[place.folder] = self.too_many()
                 break
         self.room.held[place.shown] = len(scripts)
+        self.listed = listed
         self.plain = {path: signature for path, signature in self.plain.items() if path in scripts}
         return Found(scripts, closed)
 
@@ -156,18 +164,18 @@ class Site:
             f" {self.room.most} files of limits.watched_files; raise that, or watch fewer folders"
         )
 
-    def files(self) -> Iterator[tuple[str, str | None]]:
-        """The files that may be scripts, and what cannot be looked into, and why. Raises SourceError."""
+    def files(self) -> Iterator[tuple[str, str | None, Listed | None]]:
+        """The files that may be scripts and where they are, or why not more is known. Raises SourceError."""
         path = sources.local_path(self.place.location)
         if path.endswith(SUFFIXES):
             if os.path.lexists(path):
-                yield path, None
+                yield path, None, None
             return
         walk = Walk(path)
         walk.check()
         for found in walk.files():
             if found.problem is not None or found.path.endswith(SUFFIXES):
-                yield found.path, found.problem
+                yield found.path, found.problem, found.folder
 
     def read(self, location: str, fetched: Script | None) -> Script | None:
         """The script; None for a file that is gone, or mentions no flow. Raises SourceError."""
@@ -180,7 +188,7 @@ class Site:
         signature = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if self.plain.get(location) == signature:
             return None
-        script = sources.read(location, self.place.root, self.place.access)
+        script = sources.read(location, self.place.root, self.place.access, self.listed.get(location))
         if mentions(os.path.splitext(location)[1], script.content):
             self.plain.pop(location, None)
             return script
