@@ -28,13 +28,12 @@ from loader.daemon import bodies, judging, problems
 from loader.daemon.admission import RANK, Admission, Priority, TooLate
 from loader.daemon.config import Config
 from loader.daemon.engines import Engines, Key
-from loader.daemon.freshness import unchanged
-from loader.daemon.kept import WATCHER, Kept
+from loader.daemon.freshness import Moment, unchanged
+from loader.daemon.kept import WATCHER, Kept, Line
 from loader.daemon.peers import Caller, Permit
 from loader.daemon.places import Place
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Checking, Deploying, Planning
-from loader.daemon.traces import Moment
 from loader.errors import SourceError
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome
@@ -101,6 +100,7 @@ class Engine:
         self.flights: dict[Hashable, Flight] = {}
         # A thread is made when it is needed, and admission lets in no more than may be.
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader-daemon")
+        self.line = Line()
 
     async def answer(self, caller: Caller, asked: Asked, permit: Permit) -> Answer:
         """The answer to one request. Raises Problem and what the loader raises."""
@@ -232,12 +232,7 @@ class Engine:
     def later(self, do: Callable[[], None]) -> None:
         """Do something that nobody waits for, when the answer is on its way."""
         with contextlib.suppress(RuntimeError):  # it ends just now
-            self.loop.call_soon_threadsafe(self.loop.call_later, LATER, self.beside, do)
-
-    def beside(self, do: Callable[[], None]) -> None:
-        """Do something in a thread."""
-        with contextlib.suppress(RuntimeError):
-            self.executor.submit(do)
+            self.loop.call_soon_threadsafe(self.loop.call_later, LATER, self.line.add, do)
 
     async def watched(self, place: Place, script: Script) -> Outcome | Plan:
         """What is known of a watched script or manifest, when nobody else waits. Raises as ``answer``."""
@@ -309,6 +304,7 @@ class Engine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.engines.close()
+        await asyncio.to_thread(self.line.close)
         await asyncio.to_thread(self.executor.shutdown)
 
 

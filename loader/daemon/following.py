@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 
 from loader.answers import Plan
 from loader.daemon.events import Events
+from loader.daemon.freshness import Moment
+from loader.daemon.judging import folders_beside
 from loader.daemon.listening import Listener, tells
 from loader.daemon.places import SUFFIXES, Found, Identity, Place, Room, Site
 from loader.daemon.state import Seen, State, after_load, after_trouble
-from loader.daemon.traces import Moment, guessed, imported, plausible, trace
+from loader.daemon.traces import guessed, imported, plausible, trace
+from loader.errors import ProfileError
 from loader.models import Outcome, Status
+from loader.profiles import load_profile
 from loader.scanning import USAGE
 from loader.sources import Script
 
@@ -61,6 +65,9 @@ class Follower:
 
     def __post_init__(self) -> None:
         self.site, self.shown, self.stamp = Site(self.place, self.room), self.place.shown, self.place.stamp
+        self.read: tuple[str, ...] = ()
+        with contextlib.suppress(ProfileError):  # nothing is loaded with it
+            self.read = load_profile(self.place.profile).read
         self.due: dict[str, Due] = {}
         self.uncertain: set[str] = set()
         self.wake = asyncio.Event()
@@ -212,7 +219,7 @@ class Follower:
 
     def fingerprint(self, script: Script, read: Collection[str]) -> tuple[str, int]:
         """What a script and what it depends on are now, and when the last of it changed."""
-        seen = trace(script, read)
+        seen = trace(script, read, folders_beside(self.place, script.location, self.read))
         digest, changed = (seen.digest, seen.changed) if seen else ("", 0)
         return f"{self.stamp} {script.digest} {digest}", changed
 
@@ -230,7 +237,9 @@ class Follower:
             message = outcome.error.message if outcome.error is not None else ""
             await self.say_trouble(location, message, outcome.status)
             return
-        read = list(outcome.sources or ()) if plausible(outcome.sources) else guessed(script)
+        folders = folders_beside(self.place, script.location, self.read)
+        known = plausible(outcome.sources, folders)
+        read = list(outcome.sources or ()) if known else guessed(script)
         read = list({*read, *await asyncio.to_thread(imported, script)})
         fingerprint, change = await asyncio.to_thread(self.fingerprint, script, read)
         if began.is_after(change) or location in self.uncertain:

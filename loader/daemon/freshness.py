@@ -1,13 +1,40 @@
-"""Whether a folder is as it was at an instant: by when the kernel last changed anything of what it holds."""
+"""Instants, and whether a folder is as it was at one: by when the kernel last changed what it holds."""
 
 from __future__ import annotations
 
 import os
-
-from loader.daemon.traces import Moment
+import time
+from dataclasses import dataclass
 
 ENTRIES = 2_000
 """Entries of a folder that are looked at; a larger one is never known to be the same."""
+SECOND = 10**9
+SLACK = SECOND // 10
+"""Nanoseconds by which a change must be older than a load to have been there for it: clocks are coarse."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An instant, by the clock that files have and by one that nobody can move. Nanoseconds."""
+
+    wall: int
+    steady: int
+
+    @classmethod
+    def now(cls) -> Moment:
+        """The instant of the call."""
+        return cls(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+    def is_after(self, change: int) -> bool:
+        """Whether a file's change was certainly before it; not if the clock was moved since."""
+        now = Moment.now()
+        moved = abs((now.wall - self.wall) - (now.steady - self.steady))
+        return change < self.wall - SLACK and moved < SLACK // 2
+
+
+def latest(changed: int) -> int:
+    """When a change may have been that bears this time: some file systems know even seconds only."""
+    return changed if changed % SECOND else changed + 2 * SECOND
 
 
 def unchanged(folder: str, since: Moment) -> bool:

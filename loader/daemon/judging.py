@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from loader import batches, planning, sources
@@ -12,7 +12,7 @@ from loader.answers import Plan
 from loader.client.interface import Client
 from loader.daemon.grants import is_below
 from loader.daemon.places import Place
-from loader.daemon.traces import guessed, imported, plausible
+from loader.daemon.traces import folder_of, guessed, imported, plausible
 from loader.deploying import Deployer
 from loader.errors import SandboxUnavailable, SourceError
 from loader.finding import Finder
@@ -28,7 +28,8 @@ def judge(loader: FlowLoader, place: Place, manifest: Script, client: Client, wa
     """
     found: set[str] = set()
     finder = Finder(loader, place.access, root=sources.pinned(place.root), wake=wake)
-    finder.seen = lambda script, outcome: found.update(decided(manifest, script, outcome))
+    read = loader.policy.read
+    finder.seen = lambda script, outcome: found.update(decided(manifest, script, outcome, read))
     try:
         batch = batches.of_manifest(manifest.location, Deployer(client, finder), manifest)
     except SandboxUnavailable as unavailable:
@@ -36,13 +37,24 @@ def judge(loader: FlowLoader, place: Place, manifest: Script, client: Client, wa
     plan = planning.of_batch(batch)
     # One that could not be read may come later.
     found.update(name for item in plan.specs for name in named(manifest, item.spec.flow_location))
-    outcome = plan.outcome.model_copy(update={"sources": tuple(sorted(found))})
+    folders = folders_beside(place, manifest.location, read)
+    known = sorted(name for name in found if folder_of(name, folders) is not None)
+    outcome = plan.outcome.model_copy(update={"sources": tuple(known)})
     return plan.model_copy(update={"outcome": outcome})
 
 
-def decided(manifest: Script, script: Script, outcome: Outcome) -> Iterator[str]:
+def folders_beside(place: Place, location: str, read: Sequence[str]) -> tuple[str, ...]:
+    """Where absolute names of what is watched may lead: what its profile lets it ``read``.
+
+    The words of a manifest may lead to every file, if that is what the place allows.
+    """
+    anywhere = batches.is_manifest(location) and not LOCAL_SCHEMES.isdisjoint(place.access.linked)
+    return (*read, "/") if anywhere else tuple(read)
+
+
+def decided(manifest: Script, script: Script, outcome: Outcome, read: Sequence[str]) -> Iterator[str]:
     """The files on which a script's load depended, itself included, as the manifest's project names them."""
-    told = list(outcome.sources or ()) if plausible(outcome.sources) else guessed(script)
+    told = list(outcome.sources or ()) if plausible(outcome.sources, read) else guessed(script)
     names = [*told, *imported(script)]
     if script.project is not None and manifest.project is not None:
         yield from (script.project.entry, *names)

@@ -10,6 +10,9 @@ The folder is one user's. Each file has its own digest in front, is replaced who
 time: what cannot be read is a load more. Several processes may share a folder. A file's name says who asked
 for it: when there is too much, those go that whoever has the most has not used for longest. A script that
 asks for the time, or for chance, gets the answer of its kept load.
+
+The owner is given what was kept for it, and of what is watched. A peer is given its own alone, and only what
+depends on no more than the script's own folder: nobody shall learn what others did, or read, by asking.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import lru_cache
 from importlib import metadata
@@ -30,7 +34,8 @@ from importlib import metadata
 from pydantic import ValidationError
 
 from loader.daemon.folders import own
-from loader.daemon.traces import Moment, trace
+from loader.daemon.freshness import Moment
+from loader.daemon.traces import trace
 from loader.flow_loader import FlowLoader
 from loader.models import Error, Model, Outcome, Status
 from loader.process import HostFailure
@@ -44,7 +49,9 @@ SIZE = 256 << 20
 WATCHER = "watching"
 """Who asks for what is watched."""
 SHARED = ("", WATCHER)
-"""Whose results are given to everybody: the owner's, and what is watched. A peer gets its own as well."""
+"""Whose results are given to each other: the owner's, and what is watched."""
+KEEPS = 100
+"""Outcomes that wait to be kept, at most."""
 LARGEST = 8 << 20
 """Bytes of one kept outcome; a larger one is not kept."""
 BLOCK = 4096
@@ -68,6 +75,24 @@ class Entry(Model):
 def at_once(do: Callable[[], None]) -> None:
     """Do it now."""
     do()
+
+
+class Line:
+    """Does what nobody waits for, in one thread and one after the other: what is too much is not done."""
+
+    def __init__(self, most: int = KEEPS) -> None:
+        self.room = threading.BoundedSemaphore(most)
+        self.executor = ThreadPoolExecutor(1, thread_name_prefix="flow-loader-keep")
+
+    def add(self, do: Callable[[], None]) -> None:
+        """Do it when all before it is done, if there is room."""
+        if self.room.acquire(blocking=False):
+            with contextlib.suppress(RuntimeError):  # it ends just now
+                self.executor.submit(do).add_done_callback(lambda _: self.room.release())
+
+    def close(self) -> None:
+        """Do no more of it. Waits for what is under way."""
+        self.executor.shutdown(cancel_futures=True)
 
 
 class Kept:
@@ -101,7 +126,7 @@ class Kept:
         if timeout is not None:
             with_timeout(loader.policy, timeout)
         key = self.key(loader, script)
-        held = None if key is None or fresh else self.find(key, script, asker)
+        held = None if key is None or fresh else self.find(key, script, asker, loader.policy.read)
         if held is not None:
             return held
         began = Moment.now()
@@ -109,7 +134,7 @@ class Kept:
 
         def keep() -> None:
             if key is not None and key == self.key(loader, script):
-                self.keep(key, script, outcome, began, asker)
+                self.keep(key, script, outcome, began, asker=asker, read=loader.policy.read)
 
         later(keep)
         return outcome
@@ -140,28 +165,41 @@ class Kept:
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def find(self, key: str, script: Script, asker: str = "") -> Outcome | None:
-        """The outcome that is kept under a key for ``asker``, if it still holds."""
-        for name in {called(key, who): None for who in (asker, *SHARED)}:
+    def find(self, key: str, script: Script, asker: str, read: tuple[str, ...]) -> Outcome | None:
+        """The outcome that is kept under a key for ``asker``, if it still holds.
+
+        ``read`` are the folders in which a script may read beside its own.
+        """
+        for who in SHARED if asker in SHARED else (asker,):
+            name = called(key, who)
             try:
                 with own(self.folder) as folder:
-                    entry = read(folder, name, key)
+                    entry = entry_of(folder, name, key)
                     if entry is None:
                         continue
                     os.utime(name, dir_fd=folder)
             except OSError:
                 continue
-            now = trace(script, entry.outcome.sources or ())
+            now = trace(script, entry.outcome.sources or (), read if asker in SHARED else ())
             if now is not None and now.digest == entry.trace:
                 source = entry.outcome.source.model_copy(update={"location": script.location})
                 return entry.outcome.model_copy(update={"kept": True, "source": source})
         return None
 
-    def keep(self, key: str, script: Script, outcome: Outcome, began: Moment, asker: str = "") -> bool:
+    def keep(  # noqa: PLR0913 - a load, and who asked for it
+        self,
+        key: str,
+        script: Script,
+        outcome: Outcome,
+        began: Moment,
+        *,
+        asker: str,
+        read: tuple[str, ...],
+    ) -> bool:
         """Keep the outcome of a load that ``began`` then, if it may be kept. Says whether it is."""
         if outcome.sources is None or not is_repeatable(outcome):  # what it read is not known in full
             return False
-        seen = trace(script, outcome.sources)
+        seen = trace(script, outcome.sources, read if asker in SHARED else ())
         if seen is None or not began.is_after(seen.changed):
             return False
         try:
@@ -221,7 +259,7 @@ def remove(folder: int, name: str) -> None:
         os.unlink(name, dir_fd=folder)
 
 
-def read(folder: int, name: str, key: str) -> Entry | None:
+def entry_of(folder: int, name: str, key: str) -> Entry | None:
     """What the file of a key holds; one that is damaged is removed. Raises OSError."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(name, flags, dir_fd=folder)

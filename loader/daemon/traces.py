@@ -6,23 +6,28 @@ far as its code or its modules' holds the word: a new ``json.py`` matters to a s
 and to no other.
 
 What the code imports by its own words counts though the worker said nothing of it: a module may hide itself.
-What a worker said is only where to look, and nothing is looked at but below the script's root and where
-the profile lets it read: a lie can hurt only the result of the script that told it.
+What a worker said is only where to look, and nothing is looked at but below the script's root and below
+the folders that the host says beside it: those of the profile, each on its own, so that no link in one leads
+elsewhere. A lie can hurt only the result of the script that told it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import posixpath
 import re
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from loader.daemon.freshness import SLACK, latest
+from loader.daemon.grants import is_below
 from loader.sources import Project, Script
 from loader.sources.beneath import placed
 from loader.sources.local import open_root, read_file
@@ -33,6 +38,8 @@ ENTRIES = 200_000
 """Entries of all folders that are looked at, and how many folders lead to the files; the same."""
 FILES, CHARACTERS = 2_000, 100_000
 """Sources that are followed, and characters of all their names; an honest worker tells fewer."""
+CODE = 4 << 20
+"""Bytes of all code whose words are read: they are many objects, and nobody writes so much."""
 WORD = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*")
 IMPORT = re.compile(rb"\b(?:from|import|import_module|__import__)\b(?:\\\r?\n|[^\n(])*+(?:\([^)]{0,2000}+)?+")
 """What looks like an import, to the end of its line or parenthesis."""
@@ -42,9 +49,6 @@ FOLDERS, NAMES = 32, 10_000
 """Folders whose listing is remembered, and names in each: the scripts of one folder all ask for the same."""
 ALWAYS = frozenset({b"__init__"})
 """Names that matter though nobody says them."""
-SECOND = 10**9
-SLACK = SECOND // 10
-"""Nanoseconds by which a change must be older than a load to have been there for it: clocks are coarse."""
 
 
 Key = tuple[int, int, int, int]
@@ -57,25 +61,6 @@ class Untold(Exception):
 
 
 @dataclass(frozen=True)
-class Moment:
-    """An instant, by the clock that files have and by one that nobody can move. Nanoseconds."""
-
-    wall: int
-    steady: int
-
-    @classmethod
-    def now(cls) -> Moment:
-        """The instant of the call."""
-        return cls(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
-
-    def is_after(self, change: int) -> bool:
-        """Whether a file's change was certainly before it; not if the clock was moved since."""
-        now = Moment.now()
-        moved = abs((now.wall - self.wall) - (now.steady - self.steady))
-        return change < self.wall - SLACK and moved < SLACK // 2
-
-
-@dataclass(frozen=True)
 class Trace:
     """All of it as one digest, and when the last of it changed, in nanoseconds of the wall clock."""
 
@@ -83,27 +68,48 @@ class Trace:
     changed: int
 
 
-def plausible(sources: Collection[str] | None) -> bool:
-    """Whether the sources of an outcome are known, and can be followed."""
-    return sources is not None and len(sources) <= FILES and sum(map(len, sources)) <= CHARACTERS
+def plausible(sources: Collection[str] | None, folders: Sequence[str]) -> bool:
+    """Whether the sources of an outcome are known, and can be followed: see ``trace``."""
+    return (
+        sources is not None
+        and len(sources) <= FILES
+        and sum(map(len, sources)) <= CHARACTERS
+        and all(folder_of(name, folders) is not None for name in sources)
+    )
 
 
-def trace(script: Script, sources: Collection[str]) -> Trace | None:
-    """What an outcome of ``script`` depends on that has these ``sources``; None when that cannot be told."""
-    if not plausible(sources):
+def folder_of(name: str, folders: Sequence[str]) -> str | None:
+    """Which of the folders a source lies in; none if it may not be looked at, "" for the script's root."""
+    path = posixpath.normpath(name)
+    if not path.startswith("/"):
+        return None if is_below(path, "..") else ""
+    return next((folder for folder in folders if is_below(path, folder)), None)
+
+
+def trace(script: Script, sources: Collection[str], folders: Sequence[str] = ()) -> Trace | None:
+    """What an outcome of ``script`` depends on that has these ``sources``; None when that cannot be told.
+
+    An absolute name counts below one of the ``folders``, which the host decides and no worker.
+    """
+    if not plausible(sources, folders):
         return None
-    tracer = Tracer(script.content)
     try:
+        tracer = Tracer(script.content)
         with contextlib.ExitStack() as stack:
             inside = [name for name in sources if not name.startswith("/")]
-            outside = [name[1:] for name in sources if name.startswith("/")]
+            outside = defaultdict[str, list[str]](list)
+            for name in sources:
+                if folder := folder_of(name, folders):
+                    top = folder if os.path.isdir(folder) else posixpath.dirname(folder)
+                    outside[top].append(posixpath.relpath(name, top))
             view = stack.enter_context(view_of(script))
             if view is not None:
                 tracer.follow(
                     view, [*inside, *imports(script.content, view, home_of(script))], home_of(script)
                 )
-            if outside:
-                tracer.follow(stack.enter_context(opened("/")), outside)
+            for top, names in sorted(outside.items()):
+                tracer.say(top)
+                tracer.follow(stack.enter_context(opened(top, sealed=True)), names)
     except (Untold, OSError, ValueError):
         return None
     return Trace(tracer.digest.hexdigest(), tracer.changed)
@@ -111,8 +117,9 @@ def trace(script: Script, sources: Collection[str]) -> Trace | None:
 
 def guessed(script: Script) -> list[str]:
     """What a script may have read that did not live to tell: the modules beside it that it speaks of."""
-    words, home = set(WORD.findall(script.content)), home_of(script)
+    home = home_of(script)
     try:
+        words = words_in(script.content)
         with view_of(script) as view:
             found = view.listing(home) if view is not None else ""
     except (Untold, OSError):
@@ -136,6 +143,7 @@ def imports(content: bytes, view: Disk | Fetched, home: str) -> list[str]:
 
     A worker in which one of them runs may keep quiet about it: what can be read in the code counts as well.
     """
+    left = CODE - len(content)
     words, folders, found = {*ALWAYS, *named_in(content)}, {home: view.listing(home)}, set[str]()
     while True:
         spoken = {
@@ -150,7 +158,9 @@ def imports(content: bytes, view: Disk | Fetched, home: str) -> list[str]:
             if name.endswith(".py"):
                 found.add(name)
                 code = view.content(name)
-                words |= named_in(code) if isinstance(code, bytes) else set()
+                if isinstance(code, bytes):
+                    words |= named_in(code, left)
+                    left -= len(code)
             elif name.count("/") - home.count("/") < DEEP:
                 folders[name] = view.listing(name)
             else:
@@ -159,9 +169,18 @@ def imports(content: bytes, view: Disk | Fetched, home: str) -> list[str]:
             raise Untold
 
 
-def named_in(code: bytes) -> set[bytes]:
-    """The words of all that looks like an import."""
-    return {word for statement in IMPORT.findall(code) for word in WORD.findall(statement)}
+def named_in(code: bytes, left: int = CODE) -> set[bytes]:
+    """The words of all that looks like an import. Raises Untold for more than ``left`` bytes."""
+    if len(code) > left:
+        raise Untold
+    return {word[0] for said in IMPORT.finditer(code) for word in WORD.finditer(said[0])}
+
+
+def words_in(code: bytes, left: int = CODE) -> set[bytes]:
+    """All words of code. Raises Untold for more than ``left`` bytes."""
+    if len(code) > left:
+        raise Untold
+    return {word[0] for word in WORD.finditer(code)}
 
 
 def home_of(script: Script) -> str:
@@ -172,10 +191,11 @@ def home_of(script: Script) -> str:
 
 
 class Tracer:
-    """Looks at what one script depends on."""
+    """Looks at what one script depends on. Raises Untold."""
 
     def __init__(self, content: bytes) -> None:
-        self.words = {*ALWAYS, *WORD.findall(content)}
+        self.words = ALWAYS | words_in(content)
+        self.left = CODE - len(content)
         self.digest = hashlib.sha256()
         self.changed = 0
 
@@ -213,7 +233,8 @@ class Tracer:
             return
         self.say(name, hashlib.sha256(content).hexdigest())
         if name.endswith(".py"):
-            self.words.update(WORD.findall(content))
+            self.words |= words_in(content, self.left)
+            self.left -= len(content)
 
     def folder(self, view: Disk | Fetched, name: str) -> None:
         """The names in a folder that stand for modules which are spoken of."""
@@ -277,10 +298,13 @@ class Fetched:
 
 
 class Disk:
-    """A folder of this machine, by its descriptor and path; nothing that lies elsewhere is looked at."""
+    """A folder of this machine, by its descriptor and path; nothing that lies elsewhere is looked at.
 
-    def __init__(self, top: int, path: str) -> None:
-        self.top, self.path = top, path
+    If it is ``sealed``, nothing is known of what has a link to elsewhere: the script may read there as well.
+    """
+
+    def __init__(self, top: int, path: str, *, sealed: bool = False) -> None:
+        self.top, self.path, self.sealed = top, path, sealed
         self.changed, self.left, self.entries = 0, WEIGHT, ENTRIES
 
     def listing(self, name: str) -> Listing | str:
@@ -309,15 +333,15 @@ class Disk:
 
     @contextlib.contextmanager
     def below(self, name: str) -> Iterator[int]:
-        """What has that name, walked to and not opened. Raises OSError, also for what lies elsewhere."""
-        with placed(name, self.top, self.path) as place:
-            self.changed = max(self.changed, latest(os.fstat(place).st_ctime_ns))
-            yield place
-
-
-def latest(changed: int) -> int:
-    """When a change may have been that bears this time: some file systems know even seconds only."""
-    return changed if changed % SECOND else changed + 2 * SECOND
+        """What has that name, walked to and not opened. Raises OSError, Untold for what lies elsewhere."""
+        try:
+            with placed(name, self.top, self.path) as place:
+                self.changed = max(self.changed, latest(os.fstat(place).st_ctime_ns))
+                yield place
+        except OSError as error:
+            if self.sealed and error.errno == errno.EXDEV:
+                raise Untold from None
+            raise
 
 
 def remembered(place: int) -> Listing:
@@ -359,13 +383,13 @@ def view_of(script: Script) -> Iterator[Disk | Fetched | None]:
 
 
 @contextlib.contextmanager
-def opened(path: str, identity: tuple[int, int] | None = None) -> Iterator[Disk]:
+def opened(path: str, identity: tuple[int, int] | None = None, *, sealed: bool = False) -> Iterator[Disk]:
     """A folder, which has that identity. Raises SourceError, Untold."""
     descriptor = open_root(path, path)
     try:
         status = os.fstat(descriptor)
         if identity not in {None, (status.st_dev, status.st_ino)}:
             raise Untold
-        yield Disk(descriptor, path)
+        yield Disk(descriptor, path, sealed=sealed)
     finally:
         os.close(descriptor)

@@ -13,8 +13,9 @@ import pytest
 
 from loader import FlowLoader, sources
 from loader.access import DEFAULT
+from loader.daemon.freshness import Moment, latest
 from loader.daemon.kept import WATCHER, Kept, is_closed
-from loader.daemon.traces import Moment, latest, trace
+from loader.daemon.traces import trace
 from loader.models import Status
 from loader.sources import read
 from tests.daemon.conftest import flow, settled
