@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from loader import FlowLoader
-from loader.daemon import traces
+from loader.daemon import freshness
 from tests.daemon.running import daemon, gate, place, started  # noqa: F401 - fixtures
 
 FLOW = """
@@ -27,7 +27,7 @@ def flow(name="first"):
 
 def settled():
     """Let what was just written be older than what comes now."""
-    time.sleep(2.5 * traces.SLACK / 1e9)
+    time.sleep(2.5 * freshness.SLACK / 1e9)
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,10 @@ from collections import Counter
 
 import pytest
 
-from loader import FlowLoader
+from loader import FlowLoader, sources
 from loader.access import Access
-from loader.daemon import following, listening, places
+from loader.client.embedded import EmbeddedRegistry
+from loader.daemon import following, judging, listening, places
 from loader.daemon.events import Events
 from loader.daemon.places import Place
 from loader.daemon.state import State
@@ -485,6 +486,54 @@ def test_a_root_above_the_place_is_listened_to(watching, tmp_path):
             await watching.loaded("a.py")
 
     run(test)
+
+
+def test_a_lie_about_what_was_read_leads_nowhere(watching, tmp_path):
+    """A file elsewhere is not looked at, and what the code says it imports counts all the same."""
+
+    async def test():
+        secret = tmp_path / "secret"
+        secret.write_text("a")
+        lie = (
+            "import gc, helper\nfor item in gc.get_objects():\n    if type(item).__name__ == 'Reads':\n"
+            f"        item.found.add({str(secret)!r})\n"
+        )
+        watching.write("helper.py", "")
+        watching.write("a.py", lie + flow("a"))
+        async with watching.on(every=0.3) as watch:
+            assert "helper.py" in seen(watch, "a.py").sources
+            assert str(secret) not in seen(watch, "a.py").sources
+            secret.write_text("b")
+            looks = watching.looks.total() + 2
+            assert await watching.until(lambda: watching.looks.total() > looks) == {}
+            watching.write("helper.py", "X = 1")
+            await watching.loaded("a.py")
+
+    run(test)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_what_a_manifest_names_elsewhere_counts_only_where_the_place_allows_it(
+    loader, folder, tmp_path, allowed
+):
+    """Nobody learns of a file by naming it; its script's worker names nothing but what it may read."""
+    (tmp_path / "far").mkdir()
+    far = tmp_path / "far" / "flow.py"
+    far.write_text(
+        "import gc\nfor item in gc.get_objects():\n    if type(item).__name__ == 'Reads':\n"
+        "        item.found.update(['/etc/hostname', '../secret'])\n" + flow("far")
+    )
+    manifest = folder / "deployments.yaml"
+    spec = "schedule: {cron: '30 2 * * *'}\nflow_runner: {type: subprocess}\n"
+    manifest.write_text(f"name: far\nflow_name: far\nflow_location: {far}\n{spec}")
+    access = Access(linked=frozenset({"file"} if allowed else ()))
+    place = Place(location=str(folder), access=access)
+    script = sources.read(str(manifest), None, access)
+    with EmbeddedRegistry(str(tmp_path / "registry.db"), access=access) as client:
+        plan = judging.judge(loader, place, script, client, None)
+    assert plan.outcome.sources == ((str(far),) if allowed else ())
+    assert judging.folders_beside(place, str(manifest), ()) == (("/",) if allowed else ())
+    assert judging.folders_beside(place, str(far), ()) == ()
 
 
 @pytest.mark.parametrize("trouble", ["silent", "deaf"])
