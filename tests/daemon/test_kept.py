@@ -497,7 +497,8 @@ def test_what_lies_elsewhere_is_not_looked_at(write, folder, tmp_path):
 @pytest.mark.parametrize("asker", ["", "uid 1"])
 def test_a_worker_that_says_it_read_elsewhere_is_not_kept(run, write, folder, tmp_path, asker):
     """Otherwise whether it is kept would tell what lies there."""
-    secret = tmp_path / "secret.py"
+    secret = tmp_path / "private" / "secret.py"
+    secret.parent.mkdir()
     secret.write_text("pin = 4711")
     lie = (
         "import gc\nfor item in gc.get_objects():\n    if type(item).__name__ == 'Reads':\n"
