@@ -273,8 +273,9 @@ class Engine:
                 access=permit.access,
             )
             verdict = checking.answer(loader, question, wake)
-        behind = f":{split(permit.location, permit.root)[1]}"
-        shown = None if asked.shown is None else asked.shown.removesuffix(behind)
+        shown = asked.shown
+        if shown is not None and asked.text is None:  # a text's name is no path to look for
+            shown = shown.removesuffix(f":{split(permit.location, permit.root)[1]}")
         return verdict.model_copy(update={"outcome": named(verdict.outcome, shown)})
 
     def planned(self, loader: FlowLoader, asked: Planning, permit: Permit, wake: int) -> Plan:

@@ -184,6 +184,18 @@ def test_what_is_not_granted_is_not_told_of(granting, place):
     )
 
 
+@ROOT_ONLY
+def test_the_name_of_a_text_is_not_looked_for(granting, place):
+    """It stays what it is called, whatever lies at a path of that name."""
+    daemon = granting()
+    asked = {"text": FLOW.format(name="x"), "shown": "text:x"}
+    told = [
+        as_nobody(daemon, "POST", "/v1/check", **asked, name=f"{place}/other/{name}:x")[1]
+        for name in ("flow.py", "none.py", "none")
+    ]
+    assert [answer["outcome"]["source"]["location"] for answer in told] == ["text:x"] * 3
+
+
 @pytest.mark.slow
 @ROOT_ONLY
 def test_links_lead_nowhere_else(granting, flows, place):
