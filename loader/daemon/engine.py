@@ -30,10 +30,10 @@ from loader.daemon.config import Config
 from loader.daemon.engines import Engines, Key
 from loader.daemon.freshness import unchanged
 from loader.daemon.kept import WATCHER, Kept
-from loader.daemon.peers import Caller, Permit
+from loader.daemon.peers import Caller, Permit, check_still
 from loader.daemon.places import Place
 from loader.daemon.problems import Problem
-from loader.daemon.requests import Asked, Checking, Deploying, Planning
+from loader.daemon.requests import Asked, Checking, Deploying, Planning, kind_of
 from loader.daemon.traces import Moment
 from loader.errors import SourceError
 from loader.flow_loader import FlowLoader
@@ -105,7 +105,9 @@ class Engine:
     async def answer(self, caller: Caller, asked: Asked, permit: Permit) -> Answer:
         """The answer to one request. Raises Problem and what the loader raises."""
         until = None if asked.wait is None else time.monotonic() + asked.wait
-        flight = await self.joined(caller, asked, permit, until) or self.begun(caller, asked, permit, until)
+        joined = await self.joined(caller, asked, permit, until)
+        check_still(caller, self.config)
+        flight = joined or self.begun(caller, asked, permit, until)
         task = flight.task
         assert task is not None
         flight.askers += 1
@@ -138,8 +140,8 @@ class Engine:
         if flight is None or flight.task is None or flight.task.cancelling():
             return None
         if flight.began is None:
-            if not flight.caller.owner and flight.caller != caller:
-                return None  # others would stand in that caller's line
+            if not flight.caller.owner and flight.caller.peer is not caller.peer:
+                return None  # others would stand in that caller's line, or by what it was granted before
             later = flight.until is None or (until is not None and until <= flight.until)
             return flight if later and RANK[flight.priority] <= RANK[Priority(asked.priority)] else None
         if asked.text is not None:
@@ -176,6 +178,7 @@ class Engine:
         turn = self.admission.turn(caller.name, flight.priority, flight.until, owner=caller.owner)
         engine = self.engines.loader(engine_key(asked), owner=caller.owner)
         async with turn as waited, engine as loader:
+            check_still(caller, self.config)
             self.engines.observer(TurnCame(seconds=waited))
             flight.began, flight.loader = Moment.now(), loader
             started = time.monotonic()
@@ -311,12 +314,6 @@ class Engine:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.engines.close()
         await asyncio.to_thread(self.executor.shutdown)
-
-
-def kind_of(asked: Asked) -> str:
-    """What is asked, in a word."""
-    words = {Checking: "check", Planning: "specs", Deploying: "deploy"}
-    return words.get(type(asked), "load")
 
 
 def identity(asked: Asked, permit: Permit) -> Hashable:

@@ -72,6 +72,17 @@ class Caller:
             refuse(self, "see what is watched", "peers.watch")
 
 
+def check_still(caller: Caller, config: Config) -> None:
+    """Raise Problem if the configuration was read again since it was judged what the caller may."""
+    if caller.owner or any(peer is caller.peer for peer in config.peers):
+        return
+    raise Problem(
+        "not-granted",
+        f"cannot go on for {caller.name}: what it is granted was read again while it waited; ask again",
+        option="peers",
+    )
+
+
 @dataclass(frozen=True)
 class Permit:
     """What a request comes to for its caller: where the script is, and what it may read and reach.

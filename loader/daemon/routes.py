@@ -292,9 +292,9 @@ class Handlers:
         response = web.StreamResponse(headers=headers)
         last = request.headers.get("Last-Event-ID") or None
         async with contextlib.aclosing(told(service.events, last)) as events:
+            config = service.config
             async with bodies.in_time(request, limits.request_seconds):
                 await response.prepare(request)
-            config = service.config
             async for event in events:
                 if config is not service.config and not caller.owner:
                     break  # what it is granted may be another by now: it has to come back

@@ -405,6 +405,28 @@ def test_peers_are_not_told_what_lies_above_their_folders(granting, flows, place
 
 @pytest.mark.slow
 @ROOT_ONLY
+def test_what_waits_is_not_done_by_a_grant_that_was_taken_away(granting, flows, place, gate):
+    """It is refused when its turn comes; the owner's is done."""
+    daemon = granting("--set", "limits.loads=1")
+    waiting = lambda: daemon.counted("flow_loader_queue_waiting")  # noqa: E731
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(daemon.post, "load", **gate.asked())
+        gate.until_waiting()
+        peers = pool.submit(as_nobody, daemon, "POST", "/v1/load", location=f"{flows}/flow.py")
+        owners = pool.submit(daemon.post, "load", location=f"{flows}/flow.py")
+        daemon.until(lambda: waiting() == 2)
+        (place / "daemon.yaml").write_text(json.dumps({"socket_access": "everyone"}))
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.until(lambda: daemon.logged("the configuration was read again"))
+        gate.open()
+        status, problem = peers.result()
+        assert (status, problem["option"]) == (403, "peers")
+        assert "ask again" in problem["detail"]
+        assert owners.result().json["status"] == "loaded"
+
+
+@pytest.mark.slow
+@ROOT_ONLY
 def test_callers_take_turns(granting, gate):
     """One that asks for much does not keep the other waiting for all of it."""
     daemon = granting("--set", "limits.loads=1", "--set", "cache.enabled=false", "--log-level", "debug")
