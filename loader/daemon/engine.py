@@ -113,7 +113,8 @@ class Engine:
         flight.askers += 1
         try:
             async with asyncio.timeout(asked.wait):
-                return await asyncio.shield(task)
+                await asyncio.wait([task])  # a shield would have the error told that nobody waits for
+                return task.result()
         except TimeoutError:
             if flight.began is None:
                 raise problems.of(TooLate(asked.wait or 0.0, "wait", self.admission.retry_after())) from None
