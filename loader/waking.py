@@ -28,8 +28,10 @@ async def in_thread(executor: Executor, run: Callable[[int], T], stop: Callable[
     open_still = threading.Lock()
     work.add_done_callback(lambda _: closed(wake, open_still))
     waited = asyncio.wrap_future(work)
+    waited.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
-        return await asyncio.shield(waited)
+        await asyncio.wait([waited])  # a shield would have the error told that nobody waits for
+        return waited.result()
     except asyncio.CancelledError:
         with open_still:
             if not work.done():

@@ -101,12 +101,15 @@ class Broker:
             return []
         return [self.open(path) for path in mounts.plan(self.policy)]
 
-    def open(self, path: str) -> mounts.Tree:
-        """One readable tree: a detached mount, or without namespaces the place itself. Raises StepFailed."""
+    def open(self, path: str, at: Optional[str] = None) -> mounts.Tree:
+        """One readable tree: a detached mount, or without namespaces the place itself. Raises StepFailed.
+
+        ``at`` is where it is found, if not at its path.
+        """
         if self.isolated:
-            return mounts.open_tree(path, self.owners)
+            return mounts.open_tree(path, self.owners, at)
         try:
-            return mounts.Tree(path, os.open(path, os.O_PATH | os.O_CLOEXEC))
+            return mounts.Tree(path, os.open(at or path, os.O_PATH | os.O_CLOEXEC))
         except OSError as error:
             raise StepFailed(f"open {path}", error.errno or 0) from error
 
@@ -204,22 +207,32 @@ class Broker:
                     shutil.rmtree(path, ignore_errors=True)
 
     def answer(self, wanted: protocol.OpenFolder) -> None:
-        """One folder to the supervisor, or why not. What is judged is what was opened, not its path."""
+        """One folder to the supervisor, or why not. What is judged is what was opened, not its path.
+
+        Whatever is at the path instead, and be it nothing, is told in the same words.
+        """
         if wanted.temporary:
             self.temporary = {path for path in self.temporary if os.path.lexists(path)} | {wanted.path}
-        try:
-            tree = self.open(wanted.path)
-        except StepFailed as failure:
-            self.refuse(failure.step, failure.errno)
+        folder = opened(wanted)
+        if folder is None:
+            self.refuse(f"folder: {wanted.path} was exchanged while it was opened", 0)
             return
         try:
-            status = os.fstat(tree.descriptor)
-            if (status.st_dev, status.st_ino) != (wanted.device, wanted.inode):
-                self.refuse(f"folder: {wanted.path} was exchanged while it was opened", 0)
-            elif mounts.is_host(status) or mounts.kernel_mounts(wanted.path):
-                self.refuse(f"folder: {wanted.path} holds the host, not a script", 0)
-            else:
-                self.channel.send(protocol.FolderOpened(), [tree.descriptor])
+            self.show(wanted.path, folder)
+        except StepFailed as failure:
+            self.refuse(failure.step, failure.errno)
+        finally:
+            os.close(folder)
+
+    def show(self, path: str, folder: int) -> None:
+        """The folder that was opened at a path, unless it is the host. Raises StepFailed."""
+        at = f"/proc/self/fd/{folder}"
+        if mounts.is_host(os.fstat(folder)) or mounts.kernel_mounts(at):
+            self.refuse(f"folder: {path} holds the host, not a script", 0)
+            return
+        tree = self.open(path, at)
+        try:
+            self.channel.send(protocol.FolderOpened(), [tree.descriptor])
         finally:
             os.close(tree.descriptor)
 
@@ -227,3 +240,16 @@ class Broker:
         """Say that a folder cannot be had."""
         reason = os.strerror(errno) if errno else ""
         self.channel.send(protocol.Refused(("filesystem",), step, errno, reason))
+
+
+def opened(wanted: protocol.OpenFolder) -> Optional[int]:
+    """A descriptor of the very folder that is wanted; None if that is not at its path."""
+    try:
+        folder = os.open(wanted.path, os.O_PATH | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    status = os.fstat(folder)
+    if (status.st_dev, status.st_ino) == (wanted.device, wanted.inode):
+        return folder
+    os.close(folder)
+    return None

@@ -32,6 +32,8 @@ LEFT = 128
 AGAIN = 0.5
 """Seconds after which it is tried again to let somebody in."""
 HANDSHAKE_SECONDS = 10.0
+SERVER = "flow-loader"
+"""What the server calls itself: which libraries it is made of is nobody's business."""
 
 
 class Connections:
@@ -219,6 +221,6 @@ def answer(problem: Problem) -> bytes:
     body = json.dumps(problem.data("none")).encode()
     head = (
         f"HTTP/1.1 {problem.status} Service Unavailable\r\nContent-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+        f"Server: {SERVER}\r\nContent-Length: {len(body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

@@ -30,10 +30,10 @@ from loader.daemon.config import Config
 from loader.daemon.engines import Engines, Key
 from loader.daemon.freshness import Moment, unchanged
 from loader.daemon.kept import WATCHER, Kept, Line
-from loader.daemon.peers import Caller, Permit
+from loader.daemon.peers import Caller, Permit, check_still
 from loader.daemon.places import Place
 from loader.daemon.problems import Problem
-from loader.daemon.requests import Asked, Checking, Deploying, Planning
+from loader.daemon.requests import Asked, Checking, Deploying, Planning, kind_of
 from loader.errors import SourceError
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome
@@ -105,13 +105,16 @@ class Engine:
     async def answer(self, caller: Caller, asked: Asked, permit: Permit) -> Answer:
         """The answer to one request. Raises Problem and what the loader raises."""
         until = None if asked.wait is None else time.monotonic() + asked.wait
-        flight = await self.joined(caller, asked, permit, until) or self.begun(caller, asked, permit, until)
+        joined = await self.joined(caller, asked, permit, until)
+        check_still(caller, self.config)
+        flight = joined or self.begun(caller, asked, permit, until)
         task = flight.task
         assert task is not None
         flight.askers += 1
         try:
             async with asyncio.timeout(asked.wait):
-                return await asyncio.shield(task)
+                await asyncio.wait([task])  # a shield would have the error told that nobody waits for
+                return task.result()
         except TimeoutError:
             if flight.began is None:
                 raise problems.of(TooLate(asked.wait or 0.0, "wait", self.admission.retry_after())) from None
@@ -138,8 +141,8 @@ class Engine:
         if flight is None or flight.task is None or flight.task.cancelling():
             return None
         if flight.began is None:
-            if not flight.caller.owner and flight.caller != caller:
-                return None  # others would stand in that caller's line
+            if not flight.caller.owner and flight.caller.peer is not caller.peer:
+                return None  # others would stand in that caller's line, or by what it was granted before
             later = flight.until is None or (until is not None and until <= flight.until)
             return flight if later and RANK[flight.priority] <= RANK[Priority(asked.priority)] else None
         if asked.text is not None:
@@ -176,6 +179,7 @@ class Engine:
         turn = self.admission.turn(caller.name, flight.priority, flight.until, owner=caller.owner)
         engine = self.engines.loader(engine_key(asked), owner=caller.owner)
         async with turn as waited, engine as loader:
+            check_still(caller, self.config)
             self.engines.observer(TurnCame(seconds=waited))
             flight.began, flight.loader = Moment.now(), loader
             started = time.monotonic()
@@ -268,8 +272,9 @@ class Engine:
                 access=permit.access,
             )
             verdict = checking.answer(loader, question, wake)
-        behind = f":{split(permit.location, permit.root)[1]}"
-        shown = None if asked.shown is None else asked.shown.removesuffix(behind)
+        shown = asked.shown
+        if shown is not None and asked.text is None:  # a text's name is no path to look for
+            shown = shown.removesuffix(f":{split(permit.location, permit.root)[1]}")
         return verdict.model_copy(update={"outcome": named(verdict.outcome, shown)})
 
     def planned(self, loader: FlowLoader, asked: Planning, permit: Permit, wake: int) -> Plan:
@@ -306,12 +311,6 @@ class Engine:
         await self.engines.close()
         await asyncio.to_thread(self.line.close)
         await asyncio.to_thread(self.executor.shutdown)
-
-
-def kind_of(asked: Asked) -> str:
-    """What is asked, in a word."""
-    words = {Checking: "check", Planning: "specs", Deploying: "deploy"}
-    return words.get(type(asked), "load")
 
 
 def identity(asked: Asked, permit: Permit) -> Hashable:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loader.daemon.config import Config
@@ -18,49 +18,44 @@ from loader.sources.script import Identity
 
 LINKS = 40
 """Links on the way to a folder, as the kernel has it."""
+DEEP = 256
+"""Folders between one that is granted and one that is asked for."""
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
-class Home:
-    """A folder as it was when it was opened: its real path, and what it and those above it were.
+class Held:
+    """A folder that is held open: its real path as it was then, and its identity.
 
-    ``lineage`` are their identities, its own first.
-    """
-
-    path: str
-    lineage: tuple[Identity, ...]
-
-    def lies_below(self, grant: Grant) -> bool:
-        """Whether it is a granted folder, or lies in it."""
-        if not is_below(self.path, grant.path):
-            return False
-        above = len(parts(self.path)) - len(parts(grant.path))
-        return self.lineage[above : above + 1] == (grant.identity,)
-
-
-@dataclass(frozen=True)
-class Grant:
-    """A folder that was granted: its real path, and its identity.
-
-    ``held`` is a descriptor of it, which is closed when nobody has the grant any more.
+    ``descriptor`` is closed by ``close``, or when nobody has this any more.
     """
 
     path: str
     identity: Identity
-    held: int = field(compare=False, repr=False)
+    descriptor: int = field(compare=False, repr=False)
+    close: Callable[[], object] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        weakref.finalize(self, os.close, self.held)
+        object.__setattr__(self, "close", weakref.finalize(self, os.close, self.descriptor))
+
+    def lies_below(self, grant: Held) -> bool:
+        """Whether it is a granted folder, or lies in it. Raises OSError."""
+        if not is_below(self.path, grant.path):
+            return False
+        up = len(parts(self.path)) - len(parts(grant.path))
+        if up > DEEP:
+            return False
+        above = os.stat("/".join([os.curdir, *[os.pardir] * up]), dir_fd=self.descriptor)
+        return identity(above) == grant.identity
 
 
-Grants = Mapping[int | str, tuple[Grant, ...]]
+Grants = Mapping[int | str, tuple[Held, ...]]
 """What each peer was granted."""
 
 
 def granted(config: Config, warn: Callable[[str], None]) -> Grants:
     """What each peer is granted now. ``warn`` is told of folders that cannot be, and of exchangeable ones."""
-    found: dict[int | str, tuple[Grant, ...]] = {}
+    found: dict[int | str, tuple[Held, ...]] = {}
     for peer in config.peers:
         grants = []
         for folder in peer.folders:
@@ -73,18 +68,13 @@ def granted(config: Config, warn: Callable[[str], None]) -> Grants:
     return found
 
 
-def grant_of(folder: str, warn: Callable[[str], None]) -> Grant:
+def grant_of(folder: str, warn: Callable[[str], None]) -> Held:
     """The folder at a path. Raises OSError when it cannot be had, or a link of others leads to it."""
     real = resolved(folder, warn)
-    descriptor = os.open(real, FOLDER | os.O_NOFOLLOW)
-    try:
-        home = home_at(descriptor)
-        if home.path != real:
-            raise OSError("it was exchanged just now")
-    except OSError:
-        os.close(descriptor)
-        raise
-    return Grant(home.path, home.lineage[0], descriptor)
+    held = held_at(real, os.O_NOFOLLOW)
+    if held.path != real:
+        raise OSError("it was exchanged just now")
+    return held
 
 
 def resolved(folder: str, warn: Callable[[str], None]) -> str:
@@ -121,11 +111,14 @@ def is_loose(above: os.stat_result, status: os.stat_result) -> bool:
     return not above.st_mode & stat.S_ISVTX or status.st_uid not in ours
 
 
-def home_at(descriptor: int) -> Home:
-    """The folder that a descriptor stands for. Raises OSError."""
-    path = os.readlink(f"/proc/self/fd/{descriptor}")
-    ups = ("/".join([os.curdir, *[os.pardir] * up]) for up in range(len(parts(path)) + 1))
-    return Home(path, tuple(identity(os.stat(up, dir_fd=descriptor)) for up in ups))
+def held_at(path: str, flags: int = 0) -> Held:
+    """The folder at a path. Raises OSError, ValueError."""
+    descriptor = os.open(path, FOLDER | flags)
+    try:
+        return Held(os.readlink(f"/proc/self/fd/{descriptor}"), identity(os.fstat(descriptor)), descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def identity(status: os.stat_result) -> Identity:
@@ -133,9 +126,13 @@ def identity(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino
 
 
-def allowed(home: Home, grants: Iterable[Grant]) -> bool:
-    """Whether a folder lies below one that was granted."""
-    return any(home.lies_below(grant) for grant in grants)
+def granted_at(path: str, grants: Sequence[Held]) -> Held | None:
+    """The folder at a path, if it lies below one that was granted; None for any other, and for nothing."""
+    try:
+        held = held_at(path) if grants else None
+        return held if held and any(held.lies_below(grant) for grant in grants) else None
+    except (OSError, ValueError):
+        return None
 
 
 def parts(path: str) -> list[str]:

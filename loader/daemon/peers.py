@@ -6,22 +6,25 @@ what lies below their folders, found there by the descriptor that is held until 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hmac
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
-from loader import sources
+from loader import sources, waking
 from loader.access import ARCHIVE_SCHEMES, LOCAL_SCHEMES, Access
 from loader.daemon.config import TOKEN, Config, Peer
-from loader.daemon.grants import Grant, Grants, allowed, home_at, is_below
+from loader.daemon.grants import Grants, Held, granted_at, is_below
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Deploying
 from loader.daemon.trust import uid_of
@@ -30,6 +33,8 @@ from loader.profiles import load_profile
 from loader.sources import Origin
 
 OWN_FOLDER = frozenset({"file"})
+THREADS = 32
+"""Folders that are looked for at a time, of all callers together."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Caller:
     name: str
     owner: bool = False
     peer: Peer | None = None
-    grants: tuple[Grant, ...] = ()
+    grants: tuple[Held, ...] = ()
 
     def must(self) -> None:
         """Raise Problem for a caller that may ask nothing."""
@@ -65,6 +70,17 @@ class Caller:
         self.must()
         if not self.watches:
             refuse(self, "see what is watched", "peers.watch")
+
+
+def check_still(caller: Caller, config: Config) -> None:
+    """Raise Problem if the configuration was read again since it was judged what the caller may."""
+    if caller.owner or any(peer is caller.peer for peer in config.peers):
+        return
+    raise Problem(
+        "not-granted",
+        f"cannot go on for {caller.name}: what it is granted was read again while it waited; ask again",
+        option="peers",
+    )
 
 
 @dataclass(frozen=True)
@@ -161,8 +177,30 @@ def is_address(name: str) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def permitted(caller: Caller, asked: Asked) -> Iterator[Permit]:
+class Looking:
+    """Looks for the folders that are asked for, in threads. One event loop.
+
+    One at a time for each caller, in whose own hands it may be how long that takes.
+    """
+
+    def __init__(self) -> None:
+        self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader-folders")
+        self.locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def granted_at(self, path: str, caller: Caller) -> Held | None:
+        """The folder at a path, if that is granted to the caller; nothing is looked at without a grant."""
+        if not caller.grants:
+            return None
+        lock = self.locks.setdefault(caller.name, asyncio.Lock())
+        async with lock:
+            # The end is waited for, also when it is cancelled: a caller that goes must not leave threads.
+            return await waking.in_thread(
+                self.executor, lambda _: granted_at(path, caller.grants), lambda: None
+            )
+
+
+@contextlib.asynccontextmanager
+async def permitted(caller: Caller, asked: Asked, looking: Looking) -> AsyncIterator[Permit]:
     """What the caller gets of what it asks, for as long as the context. Raises Problem, SourceError."""
     caller.must()
     if caller.owner:
@@ -174,7 +212,7 @@ def permitted(caller: Caller, asked: Asked) -> Iterator[Permit]:
     if asked.location is None:
         yield Permit(asked.name, None, access, whole=False)
         return
-    with inside(caller, asked.location, asked.root) as permit:
+    async with inside(caller, asked.location, asked.root, looking) as permit:
         yield permit
 
 
@@ -244,8 +282,8 @@ def refuse(caller: Caller, what: str, option: str | None) -> NoReturn:
     raise Problem("not-granted", f"cannot let {caller.name} {what}{remedy}", option=option)
 
 
-@contextlib.contextmanager
-def inside(caller: Caller, location: str, root: str | None) -> Iterator[Permit]:
+@contextlib.asynccontextmanager
+async def inside(caller: Caller, location: str, root: str | None, looking: Looking) -> AsyncIterator[Permit]:
     """The permit for a script below the caller's folders. Raises Problem, SourceError.
 
     The folder that the script may read is opened, and where it lies is asked of the descriptor: no link
@@ -263,23 +301,19 @@ def inside(caller: Caller, location: str, root: str | None) -> Iterator[Permit]:
     top = folder if root is None else sources.local_path(root)
     if not is_below(folder, top):
         raise SourceError(f"cannot load {path}: it lies outside the root {top}; name a folder that holds it")
-    try:
-        descriptor = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (OSError, ValueError):
+    held = await looking.granted_at(top, caller)
+    if held is None:
         # Whether it is there is nobody's business who may not see it.
         refuse(caller, f"load {path}", "peers.folders")
-    try:
-        try:
-            home = home_at(descriptor)
-        except OSError:
-            home = None
-        if home is None or not allowed(home, caller.grants):
-            refuse(caller, f"load {path}", "peers.folders")
-        yield Permit(
-            os.path.join(home.path, os.path.relpath(path, top)),
-            Origin(sources.parse(home.path).text, home.lineage[0]),
-            Access(schemes=OWN_FOLDER),
-            whole=False,
-        )
-    finally:
-        os.close(descriptor)
+    with contextlib.closing(held):
+        yield below(held, os.path.relpath(path, top))  # noqa: ASYNC240 - of what is spelled out
+
+
+def below(held: Held, name: str) -> Permit:
+    """The permit for what has that name below a granted folder."""
+    return Permit(
+        os.path.join(held.path, name),
+        Origin(sources.parse(held.path).text, held.identity),
+        Access(schemes=OWN_FOLDER),
+        whole=False,
+    )

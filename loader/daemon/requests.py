@@ -91,3 +91,9 @@ class Checking(Planning):
     deployment: Name | None = None
     parameters: dict[str, Any] | None = None
     recorded: Recorded | None = None
+
+
+def kind_of(asked: Asked) -> str:
+    """What is asked, in a word."""
+    words = {Checking: "check", Planning: "specs", Deploying: "deploy"}
+    return words.get(type(asked), "load")

@@ -18,7 +18,7 @@ from loader.daemon import bodies, logs, openapi, page, problems
 from loader.daemon.connections import count_as
 from loader.daemon.events import GAP, Event, Events
 from loader.daemon.making import Making
-from loader.daemon.peers import Caller, caller_of, permitted
+from loader.daemon.peers import Caller, Looking, caller_of, permitted
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Checking, Deploying, Planning
 from loader.daemon.service import Service
@@ -229,7 +229,7 @@ class Handlers:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.making = Making(service)
+        self.making, self.looking = Making(service), Looking()
         self.examining = asyncio.Lock()
         self.readers = Shares("readers of events", "limits.event_readers")
         self.examined: doctor.Report | None = None
@@ -239,9 +239,11 @@ class Handlers:
         service, caller = self.service, request[CALLER]
         caller.must()
         model = ASKED[request.path]
-        async with bodies.read(request, model, service.config.limits, service.budget, caller) as asked:
-            with permitted(caller, asked) as permit:
-                answer = await service.engine.answer(caller, asked, permit)
+        async with (
+            bodies.read(request, model, service.config.limits, service.budget, caller) as asked,
+            permitted(caller, asked, self.looking) as permit,
+        ):
+            answer = await service.engine.answer(caller, asked, permit)
         service.told(caller, asked, permit, answer)
         if request[FORM] == bodies.JSON or len(answer.body) < bodies.LARGE:
             return self.formed(request, answer.body)
@@ -290,9 +292,9 @@ class Handlers:
         response = web.StreamResponse(headers=headers)
         last = request.headers.get("Last-Event-ID") or None
         async with contextlib.aclosing(told(service.events, last)) as events:
+            config = service.config
             async with bodies.in_time(request, limits.request_seconds):
                 await response.prepare(request)
-            config = service.config
             async for event in events:
                 if config is not service.config and not caller.owner:
                     break  # what it is granted may be another by now: it has to come back

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from aiohttp import web
+from aiohttp import web, web_response
 from structlog.typing import FilteringBoundLogger
 
 from loader.access import Access
@@ -29,7 +29,7 @@ from loader.daemon import notify, sockets
 from loader.daemon.admission import Admission
 from loader.daemon.bodies import Budget
 from loader.daemon.config import Config, Watched
-from loader.daemon.connections import Connections, Door
+from loader.daemon.connections import SERVER, Connections, Door
 from loader.daemon.engine import Engine
 from loader.daemon.engines import Engines
 from loader.daemon.events import Events
@@ -350,6 +350,8 @@ def run(read: Read, environ: MutableMapping[str, str]) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     sys.setswitchinterval(SWITCH)
+    # What is no HTTP is answered by the library itself: there is no other place to say what it calls itself.
+    vars(web_response)["SERVER_SOFTWARE"] = SERVER
     asyncio.run(main(partial(Daemon, read, environ), handed))
 
 

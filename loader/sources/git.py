@@ -49,13 +49,15 @@ class Repository:
     ) -> None:
         path, _, ref = location.place.rpartition(":")
         self.shown = location.shown
-        try:
-            root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            raise self.none() from None
+        if identity is not None:
+            root = local.open_due(path, self.shown, identity)
+        else:
+            try:
+                root = os.open(path, local.FOLDER)
+            except OSError:
+                raise self.none() from None
         with contextlib.ExitStack() as held:
             held.callback(os.close, root)
-            local.check_identity(self.shown, path, root, identity)
             most = max(access.project_size, LEAST)
             self.objects = Objects(self.shown, root, base_of(root, self.shown), most, deadline)
             with self.in_words():

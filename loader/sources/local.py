@@ -42,10 +42,9 @@ def read(
             f"cannot load {path}: it lies outside the root {shown}; name a folder that holds it"
         )
     check_name(path)
-    due, listed = (None, identity) if isinstance(identity, Listed) else (identity, None)
-    below = open_root(shown, path, listed)
+    below = open_root(shown, path, identity)
     try:
-        device, inode = check_identity(path, shown, below, due)
+        device, inode = identity_at(below)
         content = read_file(path, os.path.relpath(path, shown), below, cap)
     finally:
         os.close(below)
@@ -72,11 +71,16 @@ def root_path(path: str, root: str) -> str:
 
 def check_identity(path: str, folder: str, descriptor: int, identity: Identity | None) -> Identity:
     """The identity of the folder that was opened. Raises SourceError when it is due to have another."""
-    status = os.fstat(descriptor)
-    found = status.st_dev, status.st_ino
+    found = identity_at(descriptor)
     if identity not in {None, found}:
         raise exchanged(path, folder)
     return found
+
+
+def identity_at(descriptor: int) -> Identity:
+    """The identity of what was opened."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def exchanged(path: str, folder: str) -> SourceError:
@@ -86,10 +90,12 @@ def exchanged(path: str, folder: str) -> SourceError:
     )
 
 
-def open_root(root: str, path: str, listed: Listed | None = None) -> int:
+def open_root(root: str, path: str, due: Identity | Listed | None = None) -> int:
     """A descriptor of the folder that the script at ``path`` may read. Raises SourceError."""
     try:
-        return open_listed(listed, root, path) if listed else os.open(root, FOLDER)
+        if isinstance(due, Listed):
+            return open_listed(due, root, path)
+        return os.open(root, FOLDER) if due is None else open_due(root, path, due)
     except SourceError:
         raise
     except NotADirectoryError:
@@ -98,14 +104,28 @@ def open_root(root: str, path: str, listed: Listed | None = None) -> int:
         raise SourceError(f"cannot load {path}: {reason(error)}") from None
 
 
+def open_due(folder: str, path: str, identity: Identity | None) -> int:
+    """A descriptor of a folder that is due to have that identity. Raises SourceError.
+
+    Whatever is there instead, and be it nothing, is told in the same words: a link may have been put there
+    to ask what it leads to.
+    """
+    try:
+        descriptor = os.open(folder, FOLDER)
+    except (OSError, ValueError):
+        raise exchanged(path, folder) from None
+    try:
+        check_identity(path, folder, descriptor, identity)
+    except SourceError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def open_listed(listed: Listed, folder: str, path: str) -> int:
     """A descriptor of a folder that was listed, reached from its top. Raises OSError, SourceError."""
+    top = open_due(listed.top, path, listed.within)
     try:
-        top = os.open(listed.top, FOLDER)
-    except (OSError, ValueError):  # why would tell what a link in its place leads to
-        raise exchanged(path, listed.top) from None
-    try:
-        check_identity(path, listed.top, top, listed.within)
         with placed(os.path.relpath(folder, listed.top), top, listed.top) as place:
             check_identity(path, folder, place, listed.identity)
             return os.dup(place)

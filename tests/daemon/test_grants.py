@@ -1,11 +1,16 @@
 """Granted folders are the very ones that were there, for as long as they are granted."""
 
+import asyncio
 import gc
 import os
+import threading
 
 import pytest
 
-from loader.daemon.grants import grant_of
+from loader.daemon import grants, peers
+from loader.daemon.config import Peer
+from loader.daemon.grants import DEEP, grant_of, granted_at
+from loader.daemon.peers import Caller, Looking
 
 
 def test_no_other_folder_becomes_the_granted_one(tmp_path):
@@ -31,3 +36,77 @@ def test_a_grant_that_nobody_has_any_more_holds_nothing(tmp_path):
         grant_of(str(tmp_path / "gone"), pytest.fail)
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_what_lies_below_a_granted_folder_is_granted(tmp_path):
+    """However it is spelled, and only so deep; what is put in the folder's place is not it."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    deepest = mine.joinpath(*["x"] * DEEP)
+    for folder in (deepest / "x", other / "inner"):
+        folder.mkdir(parents=True)
+    (mine / "out").symlink_to(other)
+    (other / "in").symlink_to(mine)
+    grant = grant_of(str(mine), pytest.fail)
+    is_granted = lambda *path: granted_at(str(tmp_path.joinpath(*path)), [grant]) is not None  # noqa: E731
+    assert is_granted("mine")
+    assert is_granted("other", "in", "x")
+    assert is_granted(deepest)
+    assert not is_granted(deepest / "x")
+    for path in (["other"], ["mine", "out"], ["mine", "out", "inner"], ["none"], [], ["mine\0"]):
+        assert not is_granted(*path), path
+    mine.rename(tmp_path / "away")
+    other.rename(mine)
+    assert not is_granted("mine")
+    assert not is_granted("mine", "inner")
+
+
+def test_nothing_is_looked_at_for_who_was_granted_no_folder(tmp_path, monkeypatch):
+    """It is refused without."""
+    monkeypatch.setattr(grants, "held_at", lambda *_: pytest.fail("it was looked for"))
+    caller = Caller("uid 1", peer=Peer(uid=1))
+    assert asyncio.run(Looking().granted_at(str(tmp_path), caller)) is None
+    assert granted_at(str(tmp_path), []) is None
+
+
+def test_folders_are_looked_for_one_at_a_time_for_each_caller(tmp_path, monkeypatch):
+    """Beside the event loop: a folder that does not answer keeps nobody else, also when its caller goes."""
+    came, go, inside = threading.Semaphore(0), threading.Event(), []
+
+    def wait(path, _):
+        inside.append(path)
+        came.release()
+        assert go.wait(30)
+
+    monkeypatch.setattr(peers, "granted_at", wait)
+    grant = grant_of(str(tmp_path), pytest.fail)
+    one, two = (Caller(f"uid {uid}", peer=Peer(uid=uid), grants=(grant,)) for uid in (1, 2))
+
+    async def asked():
+        looking = Looking()
+        first = asyncio.create_task(looking.granted_at("first", one))
+        await asyncio.to_thread(came.acquire)
+        second = asyncio.create_task(looking.granted_at("second", one))
+        first.cancel()
+        third = asyncio.create_task(looking.granted_at("third", two))
+        await asyncio.to_thread(came.acquire)
+        assert inside == ["first", "third"]
+        go.set()
+        await asyncio.gather(second, third)
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert inside == ["first", "third", "second"]
+
+    asyncio.run(asyncio.wait_for(asked(), 60))
+
+
+def test_a_folder_that_was_found_for_nobody_is_closed(tmp_path):
+    """Its descriptor is not left open."""
+    grant = grant_of(str(tmp_path), pytest.fail)
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    found = [granted_at(str(tmp_path), [grant]) for _ in range(3)]
+    assert len(os.listdir("/proc/self/fd")) == before + 3
+    found.pop().close()
+    del found
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -184,6 +184,18 @@ def test_what_is_not_granted_is_not_told_of(granting, place):
     )
 
 
+@ROOT_ONLY
+def test_the_name_of_a_text_is_not_looked_for(granting, place):
+    """It stays what it is called, whatever lies at a path of that name."""
+    daemon = granting()
+    asked = {"text": FLOW.format(name="x"), "shown": "text:x"}
+    told = [
+        as_nobody(daemon, "POST", "/v1/check", **asked, name=f"{place}/other/{name}:x")[1]
+        for name in ("flow.py", "none.py", "none")
+    ]
+    assert [answer["outcome"]["source"]["location"] for answer in told] == ["text:x"] * 3
+
+
 @pytest.mark.slow
 @ROOT_ONLY
 def test_links_lead_nowhere_else(granting, flows, place):
@@ -389,6 +401,28 @@ def test_peers_are_not_told_what_lies_above_their_folders(granting, flows, place
     hint = lambda answer: answer["error"]["hint"]  # noqa: E731
     assert str(place) in hint(daemon.post("load", location=f"{flows}/flow.py").json)
     assert hint(as_nobody(daemon, "POST", "/v1/load", location=f"{flows}/flow.py")[1]) is None
+
+
+@pytest.mark.slow
+@ROOT_ONLY
+def test_what_waits_is_not_done_by_a_grant_that_was_taken_away(granting, flows, place, gate):
+    """It is refused when its turn comes; the owner's is done."""
+    daemon = granting("--set", "limits.loads=1")
+    waiting = lambda: daemon.counted("flow_loader_queue_waiting")  # noqa: E731
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(daemon.post, "load", **gate.asked())
+        gate.until_waiting()
+        peers = pool.submit(as_nobody, daemon, "POST", "/v1/load", location=f"{flows}/flow.py")
+        owners = pool.submit(daemon.post, "load", location=f"{flows}/flow.py")
+        daemon.until(lambda: waiting() == 2)
+        (place / "daemon.yaml").write_text(json.dumps({"socket_access": "everyone"}))
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.until(lambda: daemon.logged("the configuration was read again"))
+        gate.open()
+        status, problem = peers.result()
+        assert (status, problem["option"]) == (403, "peers")
+        assert "ask again" in problem["detail"]
+        assert owners.result().json["status"] == "loaded"
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import socket
 from pathlib import Path
 
 import msgpack
@@ -171,3 +172,14 @@ def test_dialects_are_those_of_the_worker():
     from loader.daemon.requests import Asked
 
     assert set(json.dumps(Asked.model_json_schema()["properties"]["dialect"]).split('"')) >= set(DIALECTS)
+
+
+def test_no_answer_tells_which_libraries_answer(daemon):
+    """Not even to what is no HTTP."""
+    for method, path in (("GET", "/"), ("GET", "/v1/version"), ("GET", "/none"), ("PUT", "/v1/load")):
+        assert daemon.ask(method, path).headers["Server"] == "flow-loader"
+    for request in (b"GET / HTTP/1.1\r\nHost\r\n\r\n", b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+        with socket.socket(socket.AF_UNIX) as end:
+            end.connect(str(daemon.socket))
+            end.sendall(request)
+            assert b"\r\nServer: flow-loader\r\n" in end.recv(4096)

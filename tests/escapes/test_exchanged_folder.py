@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from loader import FlowLoader, SourceError
+from loader import FlowLoader, SourceError, sources
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 SCRIPT = """\
@@ -62,6 +62,26 @@ def test_an_exchanged_folder_is_never_shown(racing, profile):
     assert seen["seen"] == 0
     assert seen.total() == LOADS
     assert len(seen) > 1, f"nothing was ever exchanged in time: {seen}"
+
+
+@pytest.mark.parametrize("profile", ["strict", "no-namespaces"])
+def test_a_refusal_does_not_tell_what_is_there_instead(tmp_path, profile):
+    """Whoever may put a link in the place of the folder learns nothing of what it leads to."""
+    own, kept = tmp_path / "own", tmp_path / "kept"
+    own.mkdir()
+    (own / "flow.py").write_text(SCRIPT)
+    script = sources.read(own / "flow.py")
+    own.rename(kept)
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir(mode=0)
+    told = set()
+    with FlowLoader(profile) as loader:
+        for target in ("closed", "file", "file/below", "none", "own", "/", "/proc"):
+            own.symlink_to(target)
+            told.add(loader.run(script).error.message)
+            own.unlink()
+    [message] = told
+    assert "was exchanged while it was opened" in message
 
 
 def test_a_root_that_leads_to_the_host_is_refused_by_what_it_is(tmp_path):

@@ -2,8 +2,9 @@
 
 import pytest
 
+from loader.access import Access
 from loader.errors import SourceError
-from loader.sources import Origin, origin_of, read
+from loader.sources import Origin, fetch, origin_of, read
 
 
 @pytest.fixture
@@ -38,6 +39,44 @@ def test_a_root_that_was_exchanged_is_refused(folder, tmp_path, by_link):
         folder.symlink_to(other)
     with pytest.raises(SourceError, match=f"the folder {folder} was exchanged while it was in use"):
         read(folder / "sub" / "flow.py", before)
+
+
+def put_in_place(folder, way):
+    """Put something else where the folder was."""
+    folder.rename(folder.parent / "kept")
+    (folder.parent / "file").write_bytes(b"")
+    if way == "file":
+        folder.write_bytes(b"")
+    elif way == "folder":
+        folder.mkdir()
+    elif way != "nothing":
+        folder.symlink_to({"circle": folder, "link to a file": "file", "link to nothing": "none"}[way])
+
+
+WAYS = ["nothing", "file", "folder", "circle", "link to a file", "link to nothing"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_refusal_does_not_tell_what_is_there_instead(folder, way):
+    """Whoever may put a link there learns nothing of what it leads to."""
+    before = origin_of(folder)
+    put_in_place(folder, way)
+    for read_below in (lambda path: read(path, before), lambda path: fetch(path, origin=before)):
+        with pytest.raises(SourceError) as refused:
+            read_below(folder / "sub" / "flow.py")
+        assert str(refused.value) == (
+            f"cannot load {folder}/sub/flow.py: the folder {folder} was exchanged while it was in use;"
+            " try again"
+        )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_refusal_does_not_tell_what_is_in_the_place_of_a_repository(folder, way):
+    """As it does not of any folder."""
+    before = origin_of(f"git://{folder}:main@sub")
+    put_in_place(folder, way)
+    with pytest.raises(SourceError, match="was exchanged while it was in use"):
+        read(f"git://{folder}:main@sub/flow.py", before, Access(schemes=frozenset({"git"})))
 
 
 def test_a_folder_above_the_root_may_be_exchanged(folder, tmp_path):

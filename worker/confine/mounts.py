@@ -186,13 +186,13 @@ def is_system(path: str) -> bool:
     return any(path == item or path.startswith(item + "/") for item in (*SYSTEM, *RESOLVER, *DEVICES))
 
 
-def open_tree(path: str, owners: Optional[Owners]) -> Tree:
+def open_tree(path: str, owners: Optional[Owners], at: Optional[str] = None) -> Tree:
     """``path`` as a detached read-only mount; with ``owners``, its owner's files belong to the worker.
 
-    A file system without identity-mapped mounts gives the plain mount, if others may enter it.
-    Raises StepFailed.
+    A file system without identity-mapped mounts gives the plain mount, if others may enter it. ``at`` is
+    where it is found, if not there. Raises StepFailed.
     """
-    mount = kernel.clone_tree(path, f"mount: open {path}")
+    mount = kernel.clone_tree(at or path, f"mount: open {path}")
     try:
         attributes = kernel.MOUNT_RDONLY | kernel.MOUNT_NOSUID
         if path not in DEVICES:
