@@ -21,6 +21,8 @@ from tests.daemon.test_peers import (  # noqa: F401 - fixtures
 )
 from tests.daemon.test_tls import certified
 
+pytestmark = pytest.mark.slow
+
 MANY = 64
 """Connections that may be open: 8 of them of those who were granted nothing."""
 FEW = ("--set", f"limits.connections={MANY}", "--set", "limits.request_seconds=600")

@@ -16,6 +16,8 @@ import pytest
 from tests.daemon.running import FLOW, SLOW
 from tests.daemon.test_peers import as_nobody
 
+pytestmark = pytest.mark.slow
+
 FILES = 300
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
 BUSY = 'flow_loader_workers{state="busy"}'

@@ -21,6 +21,8 @@ from loader.models import Status
 from loader.sources import read
 from tests.daemon.conftest import flow, settled
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 READS = "import helper, pkg.inner\nSETTINGS = open('settings.txt').read()\n" + flow()
 FILES = {

@@ -226,6 +226,7 @@ def test_links_do_not_tell_what_is_elsewhere(granting, flows, place, behind):
 
 
 @ROOT_ONLY
+@pytest.mark.slow
 def test_a_folder_that_is_exchanged_meanwhile_is_not_followed(granting, flows, place):
     """However often it is tried, the other folder's script is never loaded."""
     daemon = granting()

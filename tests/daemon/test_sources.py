@@ -96,6 +96,7 @@ def is_ok(daemon, *names):
     return all(found(daemon)[name]["ok"] for name in names)
 
 
+@pytest.mark.slow
 def test_manifests_are_judged_and_so_again_when_a_script_changes(started, place):
     """Deployment specs and Prefect's project file, by the very words of `specs`; what they import counts."""
     flows = place / "flows"

@@ -13,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-that-nobody-guesses"
 DAY = dt.timedelta(days=1)
 
