@@ -14,7 +14,7 @@ from loader.daemon.events import Events
 from loader.daemon.freshness import Moment
 from loader.daemon.judging import folders_beside
 from loader.daemon.listening import Listener, tells
-from loader.daemon.places import SUFFIXES, Found, Identity, Place, Room, Site
+from loader.daemon.places import SUFFIXES, Found, Place, Room, Site
 from loader.daemon.state import Seen, State, after_load, after_trouble
 from loader.daemon.traces import guessed, imported, plausible, trace
 from loader.errors import ProfileError
@@ -22,6 +22,7 @@ from loader.models import Outcome, Status
 from loader.profiles import load_profile
 from loader.scanning import USAGE
 from loader.sources import Script
+from loader.sources.script import Identity
 
 PATIENCE = 10
 """Times the settling for which a file may go on changing before it is loaded all the same."""

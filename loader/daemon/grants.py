@@ -14,10 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loader.daemon.config import Config
+from loader.sources.beneath import LINKS
 from loader.sources.script import Identity
 
-LINKS = 40
-"""Links on the way to a folder, as the kernel has it."""
 DEEP = 256
 """Folders between one that is granted and one that is asked for."""
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC

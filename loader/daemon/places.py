@@ -15,7 +15,7 @@ from loader.daemon.kept import release
 from loader.errors import SourceError
 from loader.scanning import MENTIONS, mentions, place_of
 from loader.sources import Script
-from loader.sources.script import Listed
+from loader.sources.script import Identity, Listed
 from loader.sources.trees import scripts_of
 from loader.sources.walking import Walk
 
@@ -25,7 +25,6 @@ FILES = 50_000
 """Files of all places together that are watched, unless told."""
 EVERY = 60.0
 """Seconds between two looks at all of a place, unless told."""
-Identity = tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -186,15 +186,21 @@ def test_it_reads_at_every_width_and_in_both_schemes(opened, width, scheme):
     assert light == (scheme == "light")
 
 
+def shown_to(context, url, word):
+    """The page, which was given a word for the token."""
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_selector("#bearer:visible")
+    page.keyboard.type(word)
+    page.keyboard.press("Enter")
+    return page
+
+
 def test_without_the_token_there_is_nothing_to_see(browser, url):
     """The page holds no data; another word than the token is asked for again."""
     context = browser.new_context()
     with contextlib.closing(context):
-        page = context.new_page()
-        page.goto(url)
-        page.wait_for_selector("#bearer:visible")
-        page.keyboard.type("another word")
-        page.keyboard.press("Enter")
+        page = shown_to(context, url, "another word")
         page.wait_for_selector("#bearer:visible")
         assert "bad.py" not in page.content()
 
@@ -204,10 +210,6 @@ def test_a_token_that_may_not_watch_is_told_what_is_missing(browser, url):
     """The page says which key grants it, and shows nothing."""
     context = browser.new_context()
     with contextlib.closing(context):
-        page = context.new_page()
-        page.goto(url)
-        page.wait_for_selector("#bearer:visible")
-        page.keyboard.type(TOKEN)
-        page.keyboard.press("Enter")
+        page = shown_to(context, url, TOKEN)
         page.wait_for_selector("#state.broken:has-text('peers.watch')")
         assert "bad.py" not in page.content()
