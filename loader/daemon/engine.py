@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Callable, Hashable
@@ -47,8 +46,6 @@ from worker.protocol import AUTO
 LATER = 0.02
 """Seconds after which what nobody waits for is done."""
 KEY = "PREFECT_API_KEY"
-UNSHARED = {"priority", "wait"}
-"""What may differ between identical requests."""
 THREADS = 1_000
 """The most that limits.loads can be."""
 
@@ -319,11 +316,10 @@ def identity(asked: Asked, permit: Permit) -> Hashable:
         return None
     return (
         type(asked),
-        repr(asked.model_dump(exclude={*UNSHARED, "text"})),
-        asked.text and hashlib.sha256(repr(asked.text).encode()).digest(),
+        asked.digest,
         permit.location,
         permit.root,
-        permit.access.schemes,
+        permit.access,
         permit.whole,
     )
 

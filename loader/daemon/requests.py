@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import msgpack
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from loader.answers import Recorded
 
 LONG = 4096
 """Characters of a location, a path or a name."""
+UNSHARED = {"priority", "wait"}
+"""What may differ between identical requests."""
 Name = Annotated[str, Field(min_length=1, max_length=LONG)]
 Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=300)]], Field(max_length=100)]
 Path = Annotated[str, Field(pattern="^/", max_length=LONG)]
@@ -42,6 +46,7 @@ class Asked(BaseModel):
     priority: Literal["before_run", "interactive", "watching"] = "interactive"
     wait: Annotated[float, Field(gt=0, le=86_400)] | None = None
     cache: bool = True
+    _digest: bytes = PrivateAttr(b"")
 
     @model_validator(mode="after")
     def whole(self) -> Self:
@@ -51,6 +56,22 @@ class Asked(BaseModel):
         if self.text is not None and self.root is not None:
             raise ValueError("a text has no root: it has no folder")
         return self
+
+    @property
+    def digest(self) -> bytes:
+        """The same for identical requests, and for no others of the kind."""
+        return self._digest
+
+    def model_post_init(self, _: Any, /) -> None:
+        """Make the digest: here, for large bodies are read in a thread, and what is asked is held long."""
+        asked = self.model_dump(exclude=UNSHARED)
+        packed = msgpack.packb(asked, default=large_number, unicode_errors="surrogatepass")
+        self._digest = hashlib.sha256(packed).digest()
+
+
+def large_number(number: int) -> Any:
+    """A number that msgpack has no form for, in one that no body can hold."""
+    return msgpack.ExtType(0, repr(number).encode())
 
 
 class Planning(Asked):
