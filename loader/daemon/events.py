@@ -1,8 +1,10 @@
 """What happens in the daemon, told to whoever listens: numbered, bounded, and never waiting for a reader.
 
-An event is written once, whoever reads it. The last ones are held for those who come back and say which one
-they saw last; of what they missed beyond that, or in an earlier daemon, a ``gap`` tells them to look anew.
-A reader that falls behind gets a ``gap`` as its last event, and has to come back.
+An event is written once for all who may see everything, and once for who asked for it. Each of these has a
+stream of its own, so that neither numbers nor what is no longer held tell anybody what others do. The last
+events are held for those who come back and say which one they saw last; of what they missed beyond that, or
+in an earlier daemon, a ``gap`` tells them to look anew. A reader that falls behind gets a ``gap`` as its last
+event, and has to come back.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ HISTORY = 1_000
 """Events that are held for those who come back, unless told."""
 SIZE = 4 << 20
 """Characters of all of them."""
+PART = 4
+"""Who may see its own events only has held for it this part of either."""
 LARGEST = 64 << 10
 """Characters of one event's data; of a larger one only its kind is told."""
 BACKLOG = 200
@@ -30,16 +34,12 @@ GAP = "gap"
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened. ``data`` is JSON on one line, ``id`` is for ``Last-Event-ID``.
-
-    It is told to those who may see what is watched, and to the one who asked for it.
-    """
+    """Something that happened. ``data`` is JSON on one line, ``id`` is for ``Last-Event-ID``."""
 
     number: int
     id: str
     kind: str
     data: str
-    asker: str | None = None
 
 
 @dataclass(eq=False)
@@ -57,11 +57,11 @@ class Reader:
             self.loop.call_soon_threadsafe(self.wake.set)
 
 
-class Events:
+class Stream:
     """Where events are told and listened to. ``publish`` may be called from any thread."""
 
-    def __init__(self, history: int = HISTORY, backlog: int = BACKLOG) -> None:
-        self.history, self.backlog = history, backlog
+    def __init__(self, history: int = HISTORY, backlog: int = BACKLOG, most: int = SIZE) -> None:
+        self.history, self.backlog, self.most = history, backlog, most
         self.run = secrets.token_hex(4)
         self.lock = threading.Lock()
         self.number = 0
@@ -70,17 +70,17 @@ class Events:
         self.readers: set[Reader] = set()
         self.ended = False
 
-    def publish(self, kind: str, data: Mapping[str, Any], asker: str | None = None) -> Event:
-        """Tell everyone; ``data`` is what JSON can say."""
+    def publish(self, kind: str, data: Mapping[str, Any]) -> Event:
+        """Tell everyone who listens here; ``data`` is what JSON can say."""
         said = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
         if len(said) > LARGEST:
             said = "{}"
         with self.lock:
             self.number += 1
-            event = Event(self.number, f"{self.run}-{self.number}", kind, said, asker)
+            event = Event(self.number, f"{self.run}-{self.number}", kind, said)
             self.past.append(event)
             self.size += len(said)
-            while len(self.past) > self.history or self.size > SIZE:
+            while len(self.past) > self.history or self.size > self.most:
                 self.size -= len(self.past.popleft().data)
             for reader in list(self.readers):
                 reader.waiting.append(event)
@@ -136,3 +136,38 @@ class Events:
     def gap(self, why: str) -> Event:
         """The event that stands for what is missing. It bears the number of the last one that was told."""
         return Event(self.number, f"{self.run}-{self.number}", GAP, json.dumps({"why": why}))
+
+
+class Events:
+    """The streams: that of everything, and one for each who may see no more than what it asked for.
+
+    There are no more of these than there are peers.
+    """
+
+    def __init__(self, history: int = HISTORY, backlog: int = BACKLOG) -> None:
+        self.everything = Stream(history, backlog)
+        self.own: dict[str, Stream] = {}
+        self.lock = threading.Lock()
+
+    def of(self, asker: str | None) -> Stream:
+        """The stream of what one asked for; that of everything for None."""
+        whole = self.everything
+        if asker is None:
+            return whole
+        with self.lock:
+            if asker not in self.own:
+                made = Stream(max(1, whole.history // PART), whole.backlog, whole.most // PART)
+                made.ended = whole.ended
+                self.own[asker] = made
+            return self.own[asker]
+
+    def publish(self, kind: str, data: Mapping[str, Any], asker: str | None = None) -> None:
+        """Tell those who may see everything, and the one who asked for it if that is another."""
+        for name in {None, asker}:
+            self.of(name).publish(kind, data)
+
+    def end(self) -> None:
+        """Let all readers go, and whoever comes still."""
+        with self.lock:
+            for stream in (self.everything, *self.own.values()):
+                stream.end()

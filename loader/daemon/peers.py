@@ -65,6 +65,11 @@ class Caller:
         """Whether it may see what is watched, what is counted, and what others ask."""
         return self.owner or (self.peer is not None and self.peer.watch)
 
+    @property
+    def audience(self) -> str | None:
+        """Whose events it is told: its own, or None for everybody's."""
+        return None if self.watches else self.name
+
     def must_watch(self) -> None:
         """Raise Problem for a caller that may not see what is watched."""
         self.must()

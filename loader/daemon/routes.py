@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from loader import doctor, planning
 from loader.daemon import bodies, logs, openapi, page, problems
 from loader.daemon.connections import count_as
-from loader.daemon.events import GAP, Event, Events
+from loader.daemon.events import Event, Stream
 from loader.daemon.making import Making
 from loader.daemon.peers import Caller, Looking, caller_of, permitted
 from loader.daemon.problems import Problem
@@ -193,7 +193,7 @@ def whole(found: Watched) -> dict[str, Any]:
     return told
 
 
-async def told(events: Events, last: str | None) -> AsyncGenerator[Event | None, None]:
+async def told(events: Stream, last: str | None) -> AsyncGenerator[Event | None, None]:
     """Every event, and None every now and then, so that whoever is gone is found out."""
     async with contextlib.aclosing(events.listen(last)) as found:
         waiting = asyncio.ensure_future(anext(found))
@@ -217,11 +217,6 @@ def line_of(event: Event | None) -> bytes:
     if event is None:
         return b": nothing new\n\n"
     return f"id: {event.id}\nevent: {event.kind}\ndata: {event.data}\n\n".encode()
-
-
-def visible(caller: Caller, event: Event) -> bool:
-    """Whether a caller may be told of an event."""
-    return event.kind == GAP or event.asker == caller.name or caller.watches
 
 
 class Handlers:
@@ -291,15 +286,13 @@ class Handlers:
         headers = {"Content-Type": "text/event-stream", **HEADERS, "X-Request-Id": request[NUMBER]}
         response = web.StreamResponse(headers=headers)
         last = request.headers.get("Last-Event-ID") or None
-        async with contextlib.aclosing(told(service.events, last)) as events:
+        async with contextlib.aclosing(told(service.events.of(caller.audience), last)) as events:
             config = service.config
             async with bodies.in_time(request, limits.request_seconds):
                 await response.prepare(request)
             async for event in events:
                 if config is not service.config and not caller.owner:
                     break  # what it is granted may be another by now: it has to come back
-                if event is not None and not visible(caller, event):
-                    continue
                 async with bodies.in_time(request, limits.request_seconds):
                     await response.write(line_of(event))
         async with bodies.in_time(request, limits.request_seconds):

@@ -71,7 +71,7 @@ class Service:
                 "kept": outcome.kept,
                 "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             },
-            caller.name,
+            caller.audience,
         )
 
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from loader.daemon import events as module
-from loader.daemon.events import Events
+from loader.daemon.events import Events, Stream
 
 
 async def take(reader, count):
@@ -44,7 +44,7 @@ async def listening(bus, last=None):
 
 @pytest.fixture
 def bus():
-    return Events(history=5, backlog=3)
+    return Stream(history=5, backlog=3)
 
 
 def run(test):
@@ -169,11 +169,11 @@ def test_a_closed_loop_ends_nobody(bus):
     assert bus.readers == set()
 
 
-def test_history_is_bounded_in_number_and_size(bus, monkeypatch):
+def test_history_is_bounded_in_number_and_size(bus):
     """A thousand large ones are not held, and none that is too large is told whole."""
     tell(bus, *range(50))
     assert (len(bus.past), bus.size) == (5, sum(len(event.data) for event in bus.past))
-    monkeypatch.setattr(module, "SIZE", 2_000)
+    bus.most = 2_000
     for _ in range(9):
         bus.publish("large", {"text": "x" * 900})
     assert len(bus.past) == 2
@@ -186,3 +186,30 @@ def test_an_event_is_one_line_of_plain_characters(bus):
     assert data.isascii()
     assert data.isprintable()
     assert json.loads(data) == {"name": "a\nb\r\u2028\x1b"}
+
+
+def test_nobody_s_numbers_tell_what_others_do():
+    """Nor does a gap, what is held no longer, or being behind: each has a stream of its own."""
+
+    async def test():
+        events = Events(history=20, backlog=3)
+        events.publish("counted", {"n": 1}, "mine")
+        before = events.of("mine").past[0].id
+        reader, gap = await listening(events.of("mine")), await take(events.of("mine").listen("none"), 1)
+        for n in range(50):
+            events.publish("counted", {"n": n}, "other")
+            events.publish("watched", {"n": n})
+        assert await take(events.of("mine").listen("none"), 1) == gap
+        events.publish("counted", {"n": 2}, "mine")
+        [after] = await take(reader, 1)
+        assert [before, after.id] == [f"{events.of('mine').run}-{n}" for n in (1, 2)]
+        assert numbers(await take(events.of("mine").listen(before), 1)) == [2]
+        assert numbers(await take(events.of(None).listen(before), 2)) == ["gap", 40]
+        assert len(events.of("mine").past) == 2
+        assert len(events.of("other").past) == 5
+        events.end()
+        for name in ("mine", "new", None):
+            assert numbers([event async for event in events.of(name).listen()]) == ["gap"]
+        await reader.aclose()
+
+    run(test())

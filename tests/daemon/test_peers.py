@@ -359,7 +359,8 @@ LISTEN = """
 import http.client, os, socket, sys
 os.setgroups([]); os.setresgid(65533, 65533, 65533); os.setresuid(65533, 65533, 65533)
 end = socket.socket(socket.AF_UNIX); end.connect(sys.argv[1])
-end.sendall(b"GET /v1/events HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+last = b"Last-Event-ID: " + sys.argv[2].encode() + b"\\r\\n" if sys.argv[2:] else b""
+end.sendall(b"GET /v1/events HTTP/1.1\\r\\nHost: localhost\\r\\n" + last + b"\\r\\n")
 for line in end.makefile("rb"):
     print(line.decode().strip(), flush=True)
     if line == b"0\\r\\n": break
@@ -388,6 +389,45 @@ def test_events_tell_who_asked_of_what_it_asked(granting, flows, place, watch):
     assert [(item["location"], item["caller"]) for item in told] == [
         *((location, f"uid {os.geteuid()}") for location in others),
         ("mine", f"uid {NOBODY}"),
+    ]
+
+
+def first_event(daemon, last):
+    """The id and the data of the first event that user 65533 is told who saw that one last."""
+    command = ["/usr/bin/env", "python3", "-c", LISTEN, str(daemon.socket), last]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as peer:
+        told = {}
+        for line in peer.stdout:
+            name, _, value = line.strip().partition(": ")
+            told[name] = value
+            if name == "data":
+                peer.kill()
+                return told["id"], json.loads(value)
+    raise AssertionError("no event came")
+
+
+@pytest.mark.slow
+@ROOT_ONLY
+def test_ids_of_events_tell_a_peer_nothing_of_others(granting):
+    """They count its own requests, and it goes on after each of them, whatever others did meanwhile."""
+    daemon = granting()
+
+    def others():
+        for number in range(3):
+            daemon.post("load", text=f"x = {number}")
+
+    nothing = first_event(daemon, "none")
+    others()
+    assert first_event(daemon, "none") == nothing
+    assert as_nobody(daemon, "POST", "/v1/load", text="x = 1", name="one")[0] == 200
+    others()
+    assert as_nobody(daemon, "POST", "/v1/load", text="x = 1", name="two")[0] == 200
+    others()
+    [run, number] = nothing[0].split("-")
+    told = [first_event(daemon, f"{run}-{seen}") for seen in (number, 1)]
+    assert [(identity, data["location"]) for identity, data in told] == [
+        (f"{run}-1", "one"),
+        (f"{run}-2", "two"),
     ]
 
 

@@ -82,7 +82,7 @@ class Watching:
         """Wait until nothing happens any more; what was loaded since this was asked last."""
         before, since = None, time.monotonic()
         while time.monotonic() - since < seconds:
-            now = (self.events.number, self.loads.total())
+            now = (self.events.everything.number, self.loads.total())
             busy = self.under_way or any(follower.due for follower in self.watch.followers)
             if busy or now != before:
                 before, since = now, time.monotonic()
@@ -126,7 +126,7 @@ def seen(watch, name):
 
 
 def kinds(watching):
-    return Counter(event.kind for event in watching.events.past)
+    return Counter(event.kind for event in watching.events.everything.past)
 
 
 def run(test):
