@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +23,17 @@ SCHEMES = LOCAL_SCHEMES | ARCHIVE_SCHEMES | REMOTE_SCHEMES
 NO_OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
+class Blocks(StrEnum):
+    """Which of the client's storage blocks count for specs.
+
+    Unless it is ANY, specs cannot name one, and the caller is told nothing of any.
+    """
+
+    ANY = "any"
+    DEFAULT = "default"
+    NONE = "none"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """What locations may lead to.
@@ -29,7 +41,8 @@ class Access:
     ``schemes`` are those of locations that the caller names, ``linked`` those of locations that files and
     records name. ``hosts`` are names, addresses or networks, with or without a port, that may be reached
     though they are private: ``127.0.0.1:8000``, ``intranet.example``, ``10.0.0.0/8``. ``storage`` are
-    beginnings of the paths and URLs that storage blocks of specs may write to, as in ``s3://bucket/flows``.
+    beginnings of the paths and URLs that storage blocks of specs may write to, as in ``s3://bucket/flows``,
+    and ``blocks`` says which of those count that a client has.
     ``options`` are a driver's own, by scheme, such as ``{"s3": {"endpoint_url": …}}``; those of ``http`` and
     ``https`` are ``headers`` and the ``origin`` (``https://host:port``) that alone is sent them.
 
@@ -41,6 +54,7 @@ class Access:
     linked: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
     storage: tuple[str, ...] = ()
+    blocks: Blocks = Blocks.ANY
     options: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: NO_OPTIONS, repr=False, hash=False
     )

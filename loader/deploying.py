@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
 from loader import packing, packing_prefect
-from loader.access import DEFAULT, Access
+from loader.access import DEFAULT, Access, Blocks
 from loader.client import documents
 from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import BlockRecord, Client, Created, DeploymentRecord
-from loader.errors import ObjectNotFound
+from loader.errors import ClientError, ObjectNotFound, SpecValidationError, StorageError
 from loader.finding import Finder
 from loader.prefect_part import PrefectPart
 from loader.shared import loader_for
@@ -34,6 +34,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 NUMBERS = 8
 """Names of storage blocks for one deployment that end in a number; later ones end in a random id."""
+UNTOLD = (
+    "cannot use the registry, or the storage that it lends: only its owner is told why; have the owner ask"
+    " the same"
+)
 
 
 def validate(spec: DeploymentSpec, client: Client | None = None, **options: Any) -> DeploymentSpec:
@@ -116,11 +120,40 @@ class Deployer:
 
     def valid(self, spec: DeploymentSpec) -> ValidSpec:
         """The spec with everything filled in. Raises as ``validate``."""
-        return validated(spec, Surroundings(self.finder.flow, self.default_storage, self.client.read_block))
+        given = Surroundings(self.finder.flow, self.default_storage, self.read_block, told=self.told)
+        with self.discreet():
+            return validated(spec, given)
+
+    @property
+    def told(self) -> bool:
+        """Whether the caller may know what the client has."""
+        return self.finder.access.blocks is Blocks.ANY
 
     def default_storage(self) -> BlockRecord | StorageBlock | None:
         """The storage of specs that name none."""
-        return self.storage or self.client.get_default_storage_block()
+        if self.storage is not None or self.finder.access.blocks is Blocks.NONE:
+            return self.storage
+        return self.client.get_default_storage_block()
+
+    def read_block(self, block_id: UUID) -> BlockRecord:
+        """The storage block that a spec names. Raises SpecValidationError, ClientError."""
+        if self.told:
+            return self.client.read_block(block_id)
+        raise SpecValidationError(
+            f"cannot use the storage block with id {block_id}: registered storage is not yours to name; give"
+            " the storage itself as `flow_storage`, or none"
+        )
+
+    @contextlib.contextmanager
+    def discreet(self, valid: ValidSpec | None = None) -> Iterator[None]:
+        """What goes wrong inside with what is not the caller's to know is told without its name."""
+        try:
+            yield
+        except (ClientError, StorageError) as error:
+            own = valid is not None and not valid.trusted and not valid.storage.is_local
+            if self.told or (own and isinstance(error, StorageError)):
+                raise
+            raise StorageError(UNTOLD) from None
 
     def existing(self, valid: ValidSpec) -> DeploymentRecord | None:
         """The deployment of that flow and name, if there is one already. Raises ClientError."""

@@ -162,10 +162,11 @@ def became(verdict: Verdict, deployer: Deployer, *, dry_run: bool) -> dict[str, 
     if verdict.valid is None:
         return {"result": "invalid"}
     try:
-        if dry_run:
-            there = deployer.rehearse(verdict.valid)
-            return {"result": "would update", "id": str(there)} if there else {"result": "would create"}
-        created = deployer.create(verdict.valid)
+        with deployer.discreet(verdict.valid):
+            if dry_run:
+                there = deployer.rehearse(verdict.valid)
+                return {"result": "would update", "id": str(there)} if there else {"result": "would create"}
+            created = deployer.create(verdict.valid)
     except NOT_DONE as error:
         return {"result": "failed", "failure": str(error)}
     except Exception as error:  # what was done before must be told

@@ -39,12 +39,14 @@ class Surroundings:
     """What validating asks for.
 
     ``find_flow`` gives the flow at a location, by name if there is one; ``default_storage`` and
-    ``read_block`` ask the client. Each may raise whatever its work raises.
+    ``read_block`` ask the client. Each may raise whatever its work raises. ``told`` is whether the caller may
+    know what the default storage is.
     """
 
     find_flow: Callable[[DeploymentSpec], Flow]
     default_storage: Callable[[], BlockRecord | StorageBlock | None]
     read_block: Callable[[UUID], BlockRecord]
+    told: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,20 @@ def validated(spec: DeploymentSpec, given: Surroundings) -> ValidSpec:
     runner = spec.flow_runner
     if not isinstance(runner, FlowRunnerBase):
         raise SpecValidationError(BASE_RUNNER)
+    told = given.told or spec.flow_storage is not None
     if spec.prefect is not None:  # its worker pulls the project, and keeps to its work pool
         storage, block_id, trusted, warnings = LocalStorageBlock(), None, False, spec.prefect.warnings
     else:
         asked, block_id, trusted = storage_of(spec, given)
-        storage, warnings = judged(runner.kind, asked)
+        storage, warnings = judged(runner.kind, asked, told=told)
     if spec.problems:
         raise SpecValidationError("; ".join(map(line, spec.problems[:PROBLEMS])))
     filled = spec.with_values(
-        name=name, flow=flow, flow_name=flow.name, flow_location=location, flow_storage=block_id or storage
+        name=name,
+        flow=flow,
+        flow_name=flow.name,
+        flow_location=location,
+        flow_storage=(block_id or storage) if told else None,
     )
     return ValidSpec(filled, flow, runner, storage, block_id, trusted, warnings)
 
@@ -127,16 +134,20 @@ def storage_of(spec: DeploymentSpec, given: Surroundings) -> tuple[StorageBlock 
     return found, None, True
 
 
-def judged(runner: str, storage: StorageBlock | None) -> tuple[StorageBlock, tuple[str, ...]]:
-    """Whether the runner can read from that storage, and what its author is to be told.
+def judged(runner: str, storage: StorageBlock | None, *, told: bool) -> tuple[StorageBlock, tuple[str, ...]]:
+    """Whether the runner can read from that storage, and what its author is to be ``told``.
 
     Raises SpecValidationError.
     """
     if runner == "subprocess":
+        if not told:
+            return storage or LocalStorageBlock(), ()
         if storage is None:
             return LocalStorageBlock(), (f"{NO_STORAGE}. Using local storage; {THIS_MACHINE}.",)
         return storage, ((f"{LOCAL_STORAGE}, {THIS_MACHINE}.",) if storage.is_local else ())
     needs = f"this deployment is using a {runner.capitalize()} flow runner which requires remote storage"
+    if not told and (storage is None or storage.is_local):
+        raise SpecValidationError(f"No storage is named or lent to you but {needs}.")
     if storage is None:
         raise SpecValidationError(f"{NO_STORAGE} but {needs}.")
     if storage.is_local:

@@ -26,6 +26,7 @@ from loader.client.prefect import PrefectServer
 from loader.daemon import bodies, judging, problems
 from loader.daemon.admission import RANK, Admission, Priority, TooLate
 from loader.daemon.config import Config
+from loader.daemon.discretion import discreet
 from loader.daemon.engines import Engines, Key
 from loader.daemon.freshness import Moment, unchanged
 from loader.daemon.kept import WATCHER, Kept, Line
@@ -185,7 +186,7 @@ class Engine:
             def run(wake: int) -> tuple[Outcome | Verdict | Plan, bytes]:
                 model = work(wake)
                 if not flight.permit.whole:
-                    model = without_hints(model)
+                    model = discreet(model)
                 data = model.data() if isinstance(model, Plan) else model
                 return model, bodies.encoded(data)
 
@@ -370,18 +371,3 @@ def named(outcome: Outcome, shown: str | None) -> Outcome:
     if shown is None:
         return outcome
     return outcome.model_copy(update={"source": outcome.source.model_copy(update={"location": shown})})
-
-
-def unhinted(outcome: Outcome) -> Outcome:
-    """The outcome for one who may not know what lies above the folder of the script."""
-    error = outcome.error
-    if error is None or error.type != "ModuleNotFoundError":
-        return outcome
-    return outcome.model_copy(update={"error": replace(error, hint=None)})
-
-
-def without_hints(model: Outcome | Verdict | Plan) -> Outcome | Verdict | Plan:
-    """The answer, with ``unhinted``."""
-    if isinstance(model, Outcome):
-        return unhinted(model)
-    return model.model_copy(update={"outcome": unhinted(model.outcome)})

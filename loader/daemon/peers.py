@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 from aiohttp import web
 
 from loader import sources, waking
-from loader.access import ARCHIVE_SCHEMES, LOCAL_SCHEMES, Access
+from loader.access import ARCHIVE_SCHEMES, LOCAL_SCHEMES, Access, Blocks
 from loader.daemon.config import TOKEN, Config, Peer
 from loader.daemon.grants import Grants, Held, granted_at, is_below
 from loader.daemon.problems import Problem
@@ -213,12 +213,12 @@ async def permitted(caller: Caller, asked: Asked, looking: Looking) -> AsyncIter
         return
     assert caller.peer is not None
     check_words(caller, caller.peer, asked)
-    access = Access(schemes=OWN_FOLDER)
+    access = Access(schemes=OWN_FOLDER, blocks=Blocks.DEFAULT if caller.peer.deploy else Blocks.NONE)
     if asked.location is None:
         yield Permit(asked.name, None, access, whole=False)
         return
-    async with inside(caller, asked.location, asked.root, looking) as permit:
-        yield permit
+    async with inside(caller, asked.location, asked.root, looking) as held:
+        yield Permit(*held, access, whole=False)
 
 
 def given(asked: Asked) -> str:
@@ -288,8 +288,10 @@ def refuse(caller: Caller, what: str, option: str | None) -> NoReturn:
 
 
 @contextlib.asynccontextmanager
-async def inside(caller: Caller, location: str, root: str | None, looking: Looking) -> AsyncIterator[Permit]:
-    """The permit for a script below the caller's folders. Raises Problem, SourceError.
+async def inside(
+    caller: Caller, location: str, root: str | None, looking: Looking
+) -> AsyncIterator[tuple[str, Origin]]:
+    """Where a script below the caller's folders is, and its root. Raises Problem, SourceError.
 
     The folder that the script may read is opened, and where it lies is asked of the descriptor: no link
     leads out of a folder that was granted, and as long as it is held none can be put in its place. Until
@@ -314,11 +316,6 @@ async def inside(caller: Caller, location: str, root: str | None, looking: Looki
         yield below(held, os.path.relpath(path, top))  # noqa: ASYNC240 - of what is spelled out
 
 
-def below(held: Held, name: str) -> Permit:
-    """The permit for what has that name below a granted folder."""
-    return Permit(
-        os.path.join(held.path, name),
-        Origin(sources.parse(held.path).text, held.identity),
-        Access(schemes=OWN_FOLDER),
-        whole=False,
-    )
+def below(held: Held, name: str) -> tuple[str, Origin]:
+    """Where what has that name below a granted folder is, and its root."""
+    return os.path.join(held.path, name), Origin(sources.parse(held.path).text, held.identity)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,9 +18,11 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from loader import doctor
+from loader.client.embedded import EmbeddedRegistry
 from loader.daemon import bodies, routes
 from loader.daemon.config import Peer
 from loader.daemon.peers import Caller
+from loader.deploying import UNTOLD
 from tests.daemon.running import FLOW, NOBODY, SLOW
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as another user")
@@ -561,3 +564,87 @@ def test_the_client_asks_over_tcp(listening, flows):
         pytest.raises(DaemonError, match="token"),
     ):
         client.load(flows / "flow.py")
+
+
+STORED = """
+- {{name: plain, flow_location: ./flow.py, flow_runner: {{type: subprocess}}}}
+- {{name: remote, flow_location: ./flow.py}}
+- {{name: named, flow_location: ./flow.py, flow_storage: {named}}}
+- {{name: broken, flow_location: ./flow.py, flow_storage: {broken}}}
+"""
+
+
+@pytest.fixture
+def registry(place, flows):
+    """The owner's registry, with blocks that a manifest of the peer names, and a default that it does not."""
+    file = place / "owners.db"
+    with EmbeddedRegistry(file) as client:
+        kept = {"base_path": str(place / "owners-folder")}
+        default = client.create_block("owners-default", "File Storage", kept)
+        client.set_default_storage_block(default)
+        named = client.create_block("owners-other", "File Storage", {"base_path": str(place / "elsewhere")})
+        broken = client.create_block("owners-hook", "Slack Webhook", {"url": "https://owners.example"})
+        (flows / "m.yaml").write_text(STORED.format(named=named, broken=broken))
+        yield SimpleNamespace(client=client, file=file, default=default, broken=broken)
+
+
+@ROOT_ONLY
+def test_peers_are_not_told_of_the_owner_s_registry(granting, registry, flows):
+    """Without ``deploy`` their specs are judged as if it held nothing, whatever it holds."""
+    daemon = granting("--set", f"registry={registry.file}")
+
+    def answers():
+        location = f"{flows}/m.yaml"
+        specs = as_nobody(daemon, "POST", "/v1/specs", location=location)[1]["specs"]
+        checks = [
+            as_nobody(daemon, "POST", "/v1/check", location=location, deployment=spec["name"])[1]
+            for spec in specs
+        ]
+        return specs, [(check["ok"], check["spec"], check["reasons"], check["warnings"]) for check in checks]
+
+    full = answers()
+    assert [spec["valid"] for spec in full[0]] == [True, False, False, False]
+    assert [spec["flow_storage"] for spec in full[0][:2]] == [None, None]
+    assert not [word for word in ("owners", str(registry.default)) if word in json.dumps(full)]
+    own = daemon.post("specs", location=f"{flows}/m.yaml").json["specs"]
+    assert [(spec["valid"], spec["flow_storage"]) for spec in own[:2]] == [(True, str(registry.default))] * 2
+    registry.file.write_text("no registry")
+    assert answers() == full
+    registry.file.unlink()
+    assert answers() == full
+
+
+@pytest.mark.slow
+@ROOT_ONLY
+def test_a_peer_that_deploys_is_not_told_of_the_storage_that_it_gets(granting, registry, flows, place):
+    """It is the default; no other can be named, and what is wrong with it is the owner's to know."""
+    daemon = granting("--set", f"registry={registry.file}", deploy=True)
+    location, secrets = f"{flows}/m.yaml", ("owners", str(registry.default))
+
+    def answers(*dry_runs):
+        found = [
+            as_nobody(daemon, "POST", "/v1/specs", location=location)[1],
+            *(as_nobody(daemon, "POST", "/v1/deploy", location=location, dry_run=dry) for dry in dry_runs),
+        ]
+        assert not [word for word in secrets if word in json.dumps(found)]
+        return [
+            [(spec["valid"], spec.get("result"), spec.get("failure")) for spec in answer["specs"]]
+            for answer in (found[0], *(answer[1] for answer in found[1:]))
+        ]
+
+    refused = [(False, "invalid", None)] * 2
+    judged, dry, done = answers(True, False)
+    assert judged == [(True, None, None)] * 2 + [(False, None, None)] * 2
+    assert dry == [(True, "would create", None)] * 2 + refused
+    assert done == [(True, "created", None)] * 2 + refused
+    assert [path.is_dir() for path in (place / "owners-folder", place / "elsewhere")] == [True, False]
+    for record in registry.client.read_deployments():
+        assert str(registry.default) in record.flow_data.blob
+    shutil.rmtree(place / "owners-folder")
+    (place / "owners-folder").touch()
+    assert answers(False)[1] == [(True, "failed", UNTOLD)] * 2 + refused
+    registry.client.set_default_storage_block(registry.broken)
+    assert answers(False)[1] == [(False, "invalid", None)] * 4
+    registry.client.close()
+    registry.file.write_text("no registry")
+    assert answers(False)[1] == [(False, "invalid", None)] * 4
