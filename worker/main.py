@@ -28,7 +28,7 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass, replace
-from typing import FrozenSet, List, Tuple
+from typing import FrozenSet, List, Tuple, Union
 
 from . import confine, pages, protocol, reads, script
 from .channel import Channel, Closed, Replies
@@ -115,17 +115,10 @@ def serve(worker: confine.Confinement, channel: Channel, replies: Replies) -> bo
     configure = protocol.trusted(protocol.Configure, channel.receive())
     if configure.root is not None:
         worker.folder = mounts.Tree(configure.root, channel.receive_descriptors()[0])
-    worker.walk(confine.ONCE_SCRIPT_IS_KNOWN)
-    holds = confine.levels(worker.policy, worker.in_force)
-    unmet = confine.unmet(worker.policy, holds)
-    if unmet or (
-        worker.folder is not None and any(f.step.startswith(("mount", "folder")) for f in worker.failures)
-    ):
-        failure = worker.failures[0] if worker.failures else kernel.StepFailed("confinement: incomplete", 0)
-        refused = protocol.Refused(unmet, failure.step, failure.errno, os.strerror(failure.errno))
-        replies.deliver(protocol.encode(refused))
+    answer = confined(worker)
+    replies.deliver(protocol.encode(answer))
+    if type(answer) is protocol.Refused:
         return False
-    replies.deliver(protocol.encode(protocol.Ready(holds)))
     load = protocol.trusted(protocol.Load, channel.receive())
     channel.close()
     if worker.folder is not None and load.root is not None and confine.MOUNT not in worker.in_force:
@@ -133,6 +126,28 @@ def serve(worker: confine.Confinement, channel: Channel, replies: Replies) -> bo
     if worker.scratch != mounts.SCRATCH:
         os.environ["TMPDIR"] = worker.scratch
     return reply(worker, replies, load)
+
+
+def confined(worker: confine.Confinement) -> Union[protocol.Ready, protocol.Refused]:
+    """Finish the confinement; returns what holds, or what is required and does not."""
+    worker.walk(confine.ONCE_SCRIPT_IS_KNOWN)
+    holds = confine.levels(worker.policy, worker.in_force)
+    unmet = confine.unmet(worker.policy, holds)
+    hidden = worker.folder is not None and any(
+        failure.step.startswith(("mount", "folder")) for failure in worker.failures
+    )
+    if not unmet and not hidden:
+        return protocol.Ready(holds)
+    failure = worker.failures[0] if worker.failures else kernel.StepFailed("confinement: incomplete", 0)
+    return protocol.Refused(unmet, failure.step, failure.errno, os.strerror(failure.errno))
+
+
+def rehearse(worker: confine.Confinement) -> None:
+    """What every worker does, with a harmless script."""
+    worker.in_force.add(confine.DESCRIPTORS)
+    worker.walk(confine.BEFORE_SCRIPT_IS_KNOWN)
+    protocol.encode(confined(worker))
+    script.rehearse_once()
 
 
 def reply(worker: confine.Confinement, replies: Replies, load: protocol.Load) -> bool:

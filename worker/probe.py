@@ -98,7 +98,7 @@ def landlock_rules(_uid: int, _gid: int) -> str:
     """Whether Landlock refuses what no rule grants; says which ABI, and what that lacks."""
     abi = landlock.abi()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1, "no_new_privs: set")
-    landlock.apply(landlock.plan(PROBE_POLICY, abi), (), (), ())
+    landlock.apply(landlock.made(landlock.plan(PROBE_POLICY, abi), (), (), ()))
     try:
         os.listdir("/")
     except PermissionError:

@@ -27,7 +27,7 @@ from .dialects.prefect import installed
 HOST_NAME = b"worker"
 PATH = tuple(entry for entry in sys.path if entry.isprintable())
 """Where the interpreter finds its own, before anything of it is hidden."""
-SEASONS = 4
+SEASONS = 16
 """Loads, of two flows each, after which what every flow runs is specialised."""
 IDLE = 10
 """Milliseconds without a wish after which a chore is done."""
@@ -107,6 +107,7 @@ class Zygote:
             raise StepFailed(f"environment: {len(left)} descriptors left open before the first fork", 0)
         if preload.shared():
             raise StepFailed("environment: memory that all scripts would share", 0)
+        pages.make_room()
         gc.freeze()
 
     def chores(self) -> Iterator[bool]:
@@ -115,7 +116,9 @@ class Zygote:
             script.season()
             gc.freeze()
             yield True
-        self.needed = pages.needed_for(script.rehearse_once)
+        pages.gather()
+        yield True
+        self.needed = pages.needed_for(lambda: main.rehearse(self.confinement()))
 
     # --- serving ---
 
@@ -185,18 +188,21 @@ class Zygote:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            worker = confine.Confinement(
-                self.policy,
-                self.uid,
-                self.gid,
-                self.trees,
-                self.pieces,
-                self.symlinks,
-                self.program,
-                {*self.in_force, confine.EXEC, confine.SUPERVISOR},
-            )
-            main.live(worker, main.Pipes(*theirs), parent, self.needed)
+            main.live(self.confinement(), main.Pipes(*theirs), parent, self.needed)
         return pid
+
+    def confinement(self) -> confine.Confinement:
+        """What a worker begins with."""
+        return confine.Confinement(
+            self.policy,
+            self.uid,
+            self.gid,
+            self.trees,
+            self.pieces,
+            self.symlinks,
+            self.program,
+            {*self.in_force, confine.EXEC, confine.SUPERVISOR},
+        )
 
     def reap(self, child: Child) -> None:
         """Take a dead worker's status, end whatever it left in its namespace, and say how it ended."""

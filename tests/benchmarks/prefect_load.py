@@ -53,14 +53,29 @@ async def weekly(week: int = 1): ...
 """
 LOAD = """\
 import json, os, sys, time
-from prefect.flows import load_flow_from_entrypoint
+from prefect.flows import Flow, load_flow_from_entrypoint
 
 def load(path):
-    flow = load_flow_from_entrypoint(path + ":nightly")
+    script = load_flow_from_entrypoint(path + ":nightly").fn.__globals__
+    return json.dumps([told(value) for value in script.values() if isinstance(value, Flow)])
+
+def told(flow):
     schema = flow.parameters
-    return json.dumps(schema.model_dump() if hasattr(schema, "model_dump") else schema.dict())
+    parameters = schema.model_dump() if hasattr(schema, "model_dump") else schema.dict()
+    place = flow.fn.__code__.co_filename, flow.fn.__code__.co_firstlineno
+    return [flow.name, flow.version, flow.description, parameters, flow.retries, flow.timeout_seconds, place]
 """
-SERVE = (
+IN_PROCESS = (
+    LOAD
+    + """
+load(sys.argv[1])
+for line in sys.stdin:
+    started = time.perf_counter()
+    load(sys.argv[1])
+    print(time.perf_counter() - started, flush=True)
+"""
+)
+FORKED = (
     LOAD
     + """
 def fork(path):
@@ -100,24 +115,26 @@ def timed(do: object) -> float:
 
 def compare_warm(python: str, path: str, home: str, rounds: int) -> None:
     """Print what a warm load takes beside Prefect's own, in-process and forked."""
-    command = [python, "-B", "-c", SERVE, path]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with (
-        FlowLoader(python=python) as loader,
-        subprocess.Popen(command, env=environment(home), **pipes) as peer,
-    ):
 
-        def ask(kind: str) -> float:
-            peer.stdin.write(kind + "\n")
-            peer.stdin.flush()
-            return float(peer.stdout.readline())
+    def serving(source: str) -> subprocess.Popen[str]:
+        command = [python, "-B", "-c", source, path]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, env=environment(home), **pipes)
+
+    def ask(peer: subprocess.Popen[str]) -> float:
+        peer.stdin.write("\n")
+        peer.stdin.flush()
+        return float(peer.stdout.readline())
+
+    with FlowLoader(python=python) as loader, serving(IN_PROCESS) as warm, serving(FORKED) as forked:
 
         def load() -> None:
             outcome = loader.load(path)
             assert outcome.status == "loaded", outcome.error
 
-        rows = [(ask("p"), ask("f"), timed(load)) for _ in range(rounds + 2)][2:]
-        peer.stdin.close()
+        rows = [(ask(warm), ask(forked), timed(load)) for _ in range(rounds + 2)][2:]
+        warm.stdin.close()
+        forked.stdin.close()
     medians = [statistics.median(column) * 1e3 for column in zip(*rows, strict=True)]
     print("median ms: in-process {:.1f}, bare fork {:.1f}, warm load {:.1f}".format(*medians))
     for index, name in enumerate(("in-process", "bare fork")):

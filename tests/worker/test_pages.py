@@ -58,6 +58,73 @@ def test_what_one_fork_wrote_to_is_copied_for_the_next_before_it_writes(before):
     assert taken < 100
 
 
+GATHERED = """
+import mmap
+from worker import pages
+
+kept = mmap.mmap(-1, 4 * pages.LARGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+kept.write(b"x" * len(kept))
+
+def large():
+    with open("/proc/self/smaps_rollup") as rollup:
+        return sum(int(line.split()[1]) for line in rollup if line.startswith("AnonHugePages"))
+
+before = large()
+pages.gather()
+print(before, large(), kept[:] == b"x" * len(kept))
+"""
+
+
+def test_memory_is_gathered_in_large_pages():
+    """What it holds stays as it was."""
+    done = subprocess.run(
+        [sys.executable, "-c", GATHERED],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    before, after, same = done.stdout.split()
+    assert int(after) - int(before) >= 3 * 2048
+    assert same == "True"
+
+
+NAMES = """
+import resource, sys
+from worker import pages
+
+def faults_of(names):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    kept.extend([sys.intern(f"name {number}") for number in names])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+kept = []
+"""
+WHERE = """
+for number in range(0, 400_000, 400):
+    if faults_of(range(number, number + 400)) > 100 and number > 20_000:
+        print(number - 100)
+        break
+"""
+NEARLY_FULL = "faults_of(range({}))\n"
+GROWS = "print(faults_of(range(-1_000, 0)))"
+
+
+def test_a_load_s_names_find_room():
+    """The interpreter's table of names, just before it is full, grows once and not in each fork."""
+
+    def printed(source: str) -> int:
+        folder = Path(__file__).parents[2]
+        done = subprocess.run(
+            [sys.executable, "-c", NAMES + source], check=True, capture_output=True, text=True, cwd=folder
+        )
+        return int(done.stdout)
+
+    full = NEARLY_FULL.format(printed(WHERE))
+    assert printed(full + GROWS) > 100
+    assert printed(full + "pages.make_room()\n" + GROWS) < 50
+
+
 def test_a_scout_that_fails_costs_nothing_but_its_advice():
     """Forks do without."""
     source = "from worker import pages; print(pages.needed_for(lambda: 1 / 0))"

@@ -97,6 +97,7 @@ class Confinement:
     in_force: Set[str] = field(default_factory=set)
     failures: List[StepFailed] = field(default_factory=list)
     folder: Optional[mounts.Tree] = None
+    rules: Optional[int] = None
     scratch: str = mounts.SCRATCH
 
     def walk(self, steps: Tuple[Step, ...]) -> None:
@@ -155,20 +156,31 @@ def give_up_identity(worker: Confinement) -> Tuple[str, ...]:
     return (CAPABILITIES, NO_NEW_PRIVS)
 
 
-def restrict_files(worker: Confinement) -> Tuple[str, ...]:
-    """Enforce Landlock's rules: on the private root, or on each readable tree where there is none."""
-    if not worker.policy.asks("filesystem"):
-        return ()
-    abi = landlock.abi()
-    plan = landlock.plan(worker.policy, abi)
+def make_rules(worker: Confinement) -> Tuple[str, ...]:
+    """Have Landlock's rules ready: those for a private root do not depend on the script."""
+    if MOUNT in worker.in_force and worker.policy.asks("filesystem"):
+        worker.rules = rules(worker)
+    return ()
+
+
+def rules(worker: Confinement) -> int:
+    """Landlock's rules: for the private root, or for each readable tree where there is none."""
+    plan = landlock.plan(worker.policy, landlock.abi())
     devices = [path for path in mounts.DEVICES if path != "/dev/random"]
     if MOUNT in worker.in_force:
         scratch = [mounts.SCRATCH, mounts.OTHER_SCRATCH, "/dev/shm"]
-        landlock.apply(plan, (), ["/"], [*devices, *scratch])
-    else:
-        trees = [*worker.trees, *([worker.folder] if worker.folder else [])]
-        named = [(tree.path, tree.descriptor) for tree in trees]
-        landlock.apply(plan, named, ["/dev/random"], devices)
+        return landlock.made(plan, (), ["/"], [*devices, *scratch])
+    trees = [*worker.trees, *([worker.folder] if worker.folder else [])]
+    named = [(tree.path, tree.descriptor) for tree in trees]
+    return landlock.made(plan, named, ["/dev/random"], devices)
+
+
+def restrict_files(worker: Confinement) -> Tuple[str, ...]:
+    """Enforce Landlock's rules."""
+    if not worker.policy.asks("filesystem"):
+        return ()
+    landlock.apply(rules(worker) if worker.rules is None else worker.rules)
+    plan = landlock.plan(worker.policy, landlock.abi())
     names = [LANDLOCK]
     names += [LANDLOCK_NET] if plan.net else []
     names += [LANDLOCK_SCOPE] if plan.scoped else []
@@ -195,10 +207,9 @@ def filter_calls(worker: Confinement) -> Tuple[str, ...]:
     return (SECCOMP,)
 
 
-BEFORE_SCRIPT_IS_KNOWN: Tuple[Step, ...] = (private_view,)
+BEFORE_SCRIPT_IS_KNOWN: Tuple[Step, ...] = (private_view, limit_resources, make_rules)
 ONCE_SCRIPT_IS_KNOWN: Tuple[Step, ...] = (
     show_folder,
-    limit_resources,
     give_up_identity,
     restrict_files,
     let_go,

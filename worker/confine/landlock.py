@@ -101,10 +101,10 @@ def allow_path(ruleset: int, path: str, rights: int) -> None:
         os.close(descriptor)
 
 
-def apply(
+def made(
     plan: Plan, trees: Sequence[Tuple[str, int]], readable: Sequence[str], writable: Sequence[str]
-) -> None:
-    """Restrict this process, for good. ``trees`` are named descriptors, the rest paths. Raises StepFailed."""
+) -> int:
+    """A ruleset with its rules. ``trees`` are named descriptors, the rest paths. Raises StepFailed."""
     ruleset = create(plan)
     try:
         for name, descriptor in trees:
@@ -113,6 +113,15 @@ def apply(
             allow_path(ruleset, path, plan.read & plan.files)
         for path in writable:
             allow_path(ruleset, path, plan.write)
+    except BaseException:
+        os.close(ruleset)
+        raise
+    return ruleset
+
+
+def apply(ruleset: int) -> None:
+    """Restrict this process, for good, and close the ruleset. Raises StepFailed."""
+    try:
         kernel.syscall("landlock_restrict_self", "landlock: restrict", ruleset, 0)
     finally:
         os.close(ruleset)

@@ -65,7 +65,7 @@ kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1, "no_new_privs")
 abi = landlock.abi()
 rules = landlock.Plan(landlock.FILES_BY_ABI[min(abi, 5)], 0, 0, landlock.READ, 0)
 wanted = landlock.Plan(rules.files, 0, 0, rules.read, rules.files & ~1)
-landlock.apply(wanted, [("tree", descriptor)], [folder + "/read", gone], [folder + "/written"])
+landlock.apply(landlock.made(wanted, [("tree", descriptor)], [folder + "/read", gone], [folder + "/written"]))
 def tried(act, *arguments):
     try:
         act(*arguments)
