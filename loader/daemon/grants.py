@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from loader.daemon.config import Config
 from loader.sources.beneath import LINKS
+from loader.sources.paths import is_below
 from loader.sources.script import Identity
 
 DEEP = 256
@@ -137,8 +138,3 @@ def granted_at(path: str, grants: Sequence[Held]) -> Held | None:
 def parts(path: str) -> list[str]:
     """The names that make up an absolute path."""
     return [name for name in path.split("/") if name]
-
-
-def is_below(path: str, folder: str) -> bool:
-    """Whether a path is a folder, or lies below it."""
-    return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -10,7 +10,6 @@ from loader import batches, planning, sources
 from loader.access import LOCAL_SCHEMES
 from loader.answers import Plan
 from loader.client.interface import Client
-from loader.daemon.grants import is_below
 from loader.daemon.places import Place
 from loader.daemon.traces import folder_of, guessed, imported, plausible
 from loader.deploying import Deployer
@@ -19,6 +18,7 @@ from loader.finding import Finder
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome
 from loader.sources import Script
+from loader.sources.paths import is_below
 
 
 def judge(loader: FlowLoader, place: Place, manifest: Script, client: Client, wake: int) -> Plan:

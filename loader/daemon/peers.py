@@ -24,13 +24,14 @@ from aiohttp import web
 from loader import sources, waking
 from loader.access import ARCHIVE_SCHEMES, LOCAL_SCHEMES, Access, Blocks
 from loader.daemon.config import TOKEN, Config, Peer
-from loader.daemon.grants import Grants, Held, granted_at, is_below
+from loader.daemon.grants import Grants, Held, granted_at
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Deploying
 from loader.daemon.trust import uid_of
 from loader.errors import SourceError
 from loader.profiles import load_profile
 from loader.sources import Origin
+from loader.sources.paths import is_below
 
 OWN_FOLDER = frozenset({"file"})
 THREADS = 32

@@ -27,10 +27,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from loader.daemon.freshness import SLACK, latest
-from loader.daemon.grants import is_below
 from loader.sources import Project, Script
 from loader.sources.beneath import placed
 from loader.sources.local import open_root, read_file
+from loader.sources.paths import is_below
 
 WEIGHT = 64 << 20
 """Bytes of all files that are looked at; of a load that read more there is no trace."""

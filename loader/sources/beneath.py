@@ -12,6 +12,8 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
+from loader.sources.paths import is_below
+
 LINKS = 40
 """Links on the way to a file, as the kernel has it."""
 DEEP = 256
@@ -103,7 +105,7 @@ def leave(held: list[int], tops: Sequence[str]) -> None:
 def inner(target: str, tops: Sequence[str]) -> str:
     """An absolute path as one from the top. Raises OSError if it is spelled to lead elsewhere."""
     for top in tops:
-        if f"{target}/".startswith(f"{top.rstrip(os.sep)}/"):
+        if is_below(target, top):
             return target[len(top) :]
     raise OSError(errno.EXDEV, "it leads out")
 

@@ -13,7 +13,7 @@ from loader.access import LOCAL_SCHEMES
 from loader.errors import SourceError
 from loader.sources.beneath import placed
 from loader.sources.parsing import parse
-from loader.sources.paths import local_path
+from loader.sources.paths import is_below, local_path
 from loader.sources.script import SIZE_CAP, Identity, Listed, Root, Script, import_paths, too_large
 
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -37,7 +37,7 @@ def read(
     path = local_path(os.fspath(location))
     folder = str(Path(path).parent)
     shown = folder if root is None else root_path(path, os.fspath(root))
-    if folder != shown and not folder.startswith(shown.rstrip("/") + "/"):
+    if not is_below(folder, shown):
         raise SourceError(
             f"cannot load {path}: it lies outside the root {shown}; name a folder that holds it"
         )

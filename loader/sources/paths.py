@@ -76,3 +76,8 @@ def named(location: str) -> str:
 def unknown_scheme(scheme: str) -> str:
     """Why a location of no known scheme cannot be used."""
     return f"scheme {scheme!r} is not one of {KNOWN}"
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path is a folder, or lies below it."""
+    return f"{path}/".startswith(folder.rstrip("/") + "/")
