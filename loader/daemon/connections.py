@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import queue
 import resource
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -25,6 +27,7 @@ from loader.daemon.logs import about
 from loader.daemon.peers import Caller, caller_at
 from loader.daemon.problems import Problem
 from loader.daemon.shares import STRANGERS, Shares, held_as
+from loader.daemon.sockets import may_bring_descriptors
 from loader.daemon.trust import peer_of
 
 LEFT = 128
@@ -43,10 +46,17 @@ class Connections:
         self.config = config
         self.open: dict[Guarded, None] = {}
         self.shares = Shares("connections", "limits.connections")
+        self.leaving = Leaving()
 
     def admit(self, end: socket.socket, inner: asyncio.Protocol) -> Guarded:
-        """Count one more. Raises Problem when this process may hold no more, or the configuration says so."""
+        """Count one more. Raises Problem when this process may hold no more, or the configuration says so.
+
+        Raises Problem, too, for one of others that may have brought descriptors.
+        """
         made = Guarded(self, end, inner, caller_at(end, self.config, {}))
+        if not made.caller.owner and may_bring_descriptors(end):
+            said = f"cannot let {made.caller.name} in: it was here before the daemon; connect again"
+            raise Problem("not-ready", said, retry_after=1)
         while True:
             try:
                 self.shares.take(made.caller, **self.most())
@@ -84,6 +94,31 @@ class Connections:
                 connection.stuck = time.monotonic()
             elif connection.stuck < latest:
                 transport.abort()
+
+
+class Leaving:
+    """Closes connections, in a thread that nobody waits for where that may last."""
+
+    def __init__(self) -> None:
+        self.waiting: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
+        self.thread: threading.Thread | None = None
+
+    def close(self, end: socket.socket) -> None:
+        """Close one; whoever is at its other end finds out at once."""
+        if not may_bring_descriptors(end):
+            end.close()
+            return
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+        self.waiting.put(end)
+        if self.thread is None:
+            self.thread = threading.Thread(target=self.work, name="flow-loader-leaving", daemon=True)
+            self.thread.start()
+
+    def work(self) -> None:
+        """The thread."""
+        while True:
+            self.waiting.get().close()
 
 
 class Guarded(asyncio.Protocol):
@@ -176,6 +211,7 @@ class Door:
                 admitted = self.connections.admit(connection, self.make())
             except Problem as problem:
                 refuse(connection, problem, tls)
+                self.connections.leaving.close(connection)
             else:
                 self.start(self.let_in(admitted, address, tls))
             await asyncio.sleep(0)  # many who come at once do not keep those waiting who are in
@@ -210,8 +246,8 @@ def count_as(request: web.Request, caller: Caller) -> None:
 
 
 def refuse(connection: socket.socket, problem: Problem, tls: ssl.SSLContext | None) -> None:
-    """Say why not, to whom that can be said without a handshake, and close."""
-    with connection, contextlib.suppress(OSError):
+    """Say why not, to whom that can be said without a handshake."""
+    with contextlib.suppress(OSError):
         if tls is None:
             connection.send(answer(problem))
 

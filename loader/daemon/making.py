@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from loader import waking
 from loader.daemon.admission import Admission
-from loader.daemon.peers import Caller
+from loader.daemon.peers import Caller, check_still
 from loader.daemon.service import Service
 
 PLACES = 2
@@ -31,7 +31,11 @@ class Making:
         self.executor = ThreadPoolExecutor(PLACES, thread_name_prefix="flow-loader-answers")
 
     async def made(self, caller: Caller, make: Callable[[], T]) -> T:
-        """What ``make`` returns, once it is this caller's turn. Raises TooLate, and what ``make`` raises."""
+        """What ``make`` returns, once it is this caller's turn. Raises TooLate, and what ``make`` raises.
+
+        Raises Problem if what the caller is granted was read again while it waited.
+        """
         self.admission.patience = self.service.config.limits.wait_seconds
         async with self.admission.turn(caller.name, owner=caller.owner):
+            check_still(caller, self.service.config)
             return await waking.in_thread(self.executor, lambda _: make(), lambda: None)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, MutableMapping
 from importlib import resources
 
+from loader.daemon.sockets import is_for_others, take_no_descriptors
 from loader.errors import ConfigError
 from loader.escape import line
 
@@ -97,6 +98,9 @@ def listening(number: int) -> socket.socket:
         end = socket.socket(fileno=number)
         if end.type == socket.SOCK_STREAM and end.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             end.setblocking(False)
+            if end.family == socket.AF_UNIX:
+                name = end.getsockname()
+                take_no_descriptors(end, f"descriptor {number}", others=is_for_others(name))
             return end
         end.detach()
         why = "it is no stream socket that listens"

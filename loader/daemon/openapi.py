@@ -51,7 +51,10 @@ def document(version: str) -> Mapping[str, Any]:
     paths: dict[str, Any] = {}
     for path, (model, answer, summary) in POSTED.items():
         body = {kind: {"schema": ref(model.__name__)} for kind in (JSON, MSGPACK)}
-        answers = {**answered(answer), **refusals(400, 403, 406, 408, 413, 415, 422, 429, 500, 502, 503, 504)}
+        answers = {
+            **answered(answer),
+            **refusals(400, 403, 406, 408, 413, 415, 417, 422, 429, 500, 502, 503, 504),
+        }
         paths[path] = {
             "post": {
                 "summary": summary,
@@ -85,7 +88,7 @@ def got(path: str, summary: str, found: dict[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "summary": summary,
         "operationId": named,
-        "responses": {**found, **refusals(403, 404, 406, 500, 503)},
+        "responses": {**found, **refusals(403, 404, 406, 417, 500, 503)},
     }
     if path in PARAMETERS:
         told["parameters"] = [{"schema": {"type": "string"}, **PARAMETERS[path]}]

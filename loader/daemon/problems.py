@@ -26,6 +26,7 @@ KINDS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "too-slow": (408, "The request took too long to arrive"),
         "too-large": (413, "The request is too large"),
         "media-type": (415, "The request is of a type that is not read"),
+        "expectation": (417, "The request expects what is not done here"),
         "wrong-host": (421, "The request was meant for another server"),
         "mistaken": (422, "The request has mistakes"),
         "source": (422, "The location cannot be read"),

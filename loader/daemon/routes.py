@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
-from aiohttp import web
+from aiohttp import web, web_urldispatcher
 from pydantic import BaseModel
 
 from loader import doctor, planning
@@ -31,6 +31,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CALLER = web.RequestKey("caller", Caller)
 NUMBER = web.RequestKey("number", str)
 FORM = web.RequestKey("form", str)
+UNMET = web.RequestKey("unmet", bool)
+GO_ON: Handler = vars(web_urldispatcher)["_default_expect_handler"]
 ASKED: Mapping[str, type[Asked]] = {
     "/v1/load": Asked,
     "/v1/check": Checking,
@@ -107,6 +109,11 @@ class Frame:
             request, service.config, service.token, service.grants, public=public
         )
         count_as(request, caller)
+        if UNMET in request:
+            raise Problem(
+                "expectation",
+                "cannot do what the request expects: Expect may be 100-continue; ask without it",
+            )
         if not public and request.path not in openapi.TEXTS:
             request[FORM] = bodies.wanted(request)
         with logs.about(caller=caller.name):
@@ -159,6 +166,14 @@ class Frame:
             seconds=seconds,
             **({"caller": request[CALLER].name} if CALLER in request else {}),
         )
+
+
+async def expect(request: web.Request) -> None:
+    """Have the body sent to us by whoever waits for that; what else is expected is left to the frame."""
+    try:
+        await GO_ON(request)
+    except web.HTTPExpectationFailed:
+        request[UNMET] = True
 
 
 def route_of(request: web.Request) -> str | None:

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from aiohttp import web, web_response
+from aiohttp import web, web_response, web_urldispatcher
 from structlog.typing import FilteringBoundLogger
 
 from loader.access import Access
@@ -40,7 +40,7 @@ from loader.daemon.metrics import Metrics
 from loader.daemon.openapi import GOT, POSTED, TEXTS
 from loader.daemon.places import Place
 from loader.daemon.problems import Problem
-from loader.daemon.routes import application
+from loader.daemon.routes import application, expect
 from loader.daemon.service import Service
 from loader.daemon.state import State
 from loader.daemon.tracing import tracer
@@ -352,6 +352,8 @@ def run(read: Read, environ: MutableMapping[str, str]) -> None:
     sys.setswitchinterval(SWITCH)
     # What is no HTTP is answered by the library itself: there is no other place to say what it calls itself.
     vars(web_response)["SERVER_SOFTWARE"] = SERVER
+    # Nor is there one to say, also for paths that are not there, who answers what it does not understand.
+    vars(web_urldispatcher)["_default_expect_handler"] = expect
     asyncio.run(main(partial(Daemon, read, environ), handed))
 
 

@@ -2,6 +2,9 @@
 
 A socket lies in a folder that only its owner can change, and has its mode before it is bound. A lock beside
 it says that its daemon lives; what is left of a dead one is replaced, what is not ours never.
+
+Nobody sends descriptors to a socket to which others may connect. One that nobody takes is closed in the
+thread that reads past it, or closes its connection, and such a close lasts as long as its sender likes.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ LONGEST = 107
 """Bytes of a path that a socket's address can hold."""
 TOKEN = (16, 1024)
 """Characters that a token has: enough to guess in vain, and few enough for a header."""
+PASSRIGHTS = 83
+"""SO_PASSRIGHTS of Linux 6.16 and newer, which Python does not name. Connections have it as it is when they
+are made."""
 FILES, FOLDERS = {"owner": 0o600, "everyone": 0o666}, {"owner": 0o700, "everyone": 0o711}
 
 
@@ -161,6 +167,7 @@ def bound(path: str, folder: int, access: str) -> tuple[socket.socket, tuple[int
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         os.fchmod(made.fileno(), 0o600)  # a socket's file is made with the mode that the socket has
+        take_no_descriptors(made, path, others=access != "owner")
         made.bind(f"/proc/self/fd/{folder}/{name}")
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if FILES[access] != stat.S_IMODE(status.st_mode):
@@ -170,6 +177,41 @@ def bound(path: str, folder: int, access: str) -> tuple[socket.socket, tuple[int
         made.close()
         raise ConfigError(f"cannot listen at {path}: {error.strerror}; name another with --socket") from None
     return made, (status.st_dev, status.st_ino)
+
+
+def take_no_descriptors(end: socket.socket, path: str, *, others: bool) -> None:
+    """Have the kernel refuse descriptors that are sent to whoever connects from now on.
+
+    Raises ConfigError where it cannot, and ``others`` than the owner may connect.
+    """
+    try:
+        end.setsockopt(socket.SOL_SOCKET, PASSRIGHTS, 0)
+    except OSError:
+        if others:
+            raise ConfigError(
+                f"cannot let others connect to {path}: this kernel cannot refuse the descriptors that they"
+                " send, with which they could hold up the daemon; run Linux 6.16 or newer, which has"
+                " SO_PASSRIGHTS, or say socket_access: owner (SocketMode=0600 in a socket unit)"
+            ) from None
+
+
+def may_bring_descriptors(end: socket.socket) -> bool:
+    """Whether descriptors could have been sent to a connection before anybody said that none are taken."""
+    if end.family != socket.AF_UNIX:
+        return False
+    try:
+        return bool(end.getsockopt(socket.SOL_SOCKET, PASSRIGHTS))
+    except OSError:
+        return True
+
+
+def is_for_others(name: str | bytes) -> bool:
+    """Whether others than this user and root may connect to the Unix socket of that name."""
+    try:
+        status = os.stat(name)
+    except (OSError, ValueError):  # it has no path, or none that leads to it
+        return True
+    return bool(stat.S_IMODE(status.st_mode) & 0o077) or status.st_uid not in (0, os.geteuid())
 
 
 def identity_of(path: str) -> tuple[int, int] | None:

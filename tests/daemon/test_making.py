@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -9,14 +10,17 @@ from types import SimpleNamespace
 import pytest
 
 from loader.daemon.admission import TooLate
+from loader.daemon.config import Peer
 from loader.daemon.making import PLACES, Making
 from loader.daemon.peers import Caller
 from loader.daemon.state import Name, Past, Seen
 from loader.daemon.watching import PAGE, RECENT, listed
-from tests.daemon.running import FLOW
+from tests.daemon.running import FLOW, NOBODY
+from tests.daemon.test_peers import ROOT_ONLY, as_nobody
 from tests.daemon.test_sources import configured, found
 
-OWNER, ONE, TWO = Caller("uid 0", owner=True), Caller("uid 1"), Caller("uid 2")
+PEERS = (Peer(uid=1), Peer(uid=2))
+OWNER, ONE, TWO = Caller("uid 0", owner=True), *(Caller(f"uid {peer.uid}", peer=peer) for peer in PEERS)
 FLOWS = 900
 MIB = 1 << 20
 
@@ -51,7 +55,7 @@ class Slow:
 def making(seconds=60.0):
     """What makes answers, for callers with so much patience."""
     limits = SimpleNamespace(wait_seconds=seconds)
-    return Making(SimpleNamespace(config=SimpleNamespace(limits=limits)))
+    return Making(SimpleNamespace(config=SimpleNamespace(limits=limits, peers=PEERS)))
 
 
 def run(test):
@@ -142,3 +146,32 @@ def test_many_who_look_at_once_cost_the_memory_of_a_few(started, place):
         asked = [pool.submit(lambda n=n: daemon.get(path, **(packed if n % 2 else {}))) for n in range(60)]
         assert {one.result().status for one in asked} == {200}
     assert peak(daemon) - before < 200
+
+
+NEVER = 'name: n{}, flow_location: ./f.py, schedule: {{rrule: "FREQ=SECONDLY;BYMONTH=2;BYMONTHDAY=30"}}'
+"""A deployment that never runs: that takes long to find out, each time somebody looks."""
+
+
+@pytest.mark.slow
+@ROOT_ONLY
+def test_what_waits_is_not_told_by_a_grant_that_was_taken_away(started, place):
+    """It is refused in its turn; the owner gets what it asked for."""
+    flows, file = place / "flows", place / "daemon.yaml"
+    flows.mkdir()
+    (flows / "f.py").write_text(FLOW.format(name="f"))
+    (flows / "m.yaml").write_text("".join(f"- {{{NEVER.format(number)}}}\n" for number in range(4)))
+    granting = {"socket_access": "everyone", "peers": [{"uid": NOBODY, "watch": True}]}
+    daemon = started("--config", configured(file, flows, **granting))
+    daemon.until(lambda: found(daemon).get("m.yaml", {}).get("specs") == 4)
+    path = f"/v1/sources/{found(daemon)['m.yaml']['id']}"
+    with ThreadPoolExecutor(9) as pool:
+        asked = [pool.submit(as_nobody, daemon, "GET", path) for _ in range(8)]
+        daemon.until(lambda: daemon.logged("answered", caller=f"uid {NOBODY}", status=200))
+        owners = pool.submit(daemon.get, path)
+        configured(file, flows, socket_access="everyone")
+        daemon.process.send_signal(signal.SIGHUP)
+        answers = [one.result() for one in asked]
+        assert owners.result().status == 200
+    told = [answer["detail"] for status, answer in answers if status == 403]
+    assert any("was read again while it waited; ask again" in detail for detail in told)
+    assert len(told) >= len(answers) - 2

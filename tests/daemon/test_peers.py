@@ -341,8 +341,8 @@ def test_only_the_owner_has_the_sandbox_examined_again(monkeypatch):
         return reports[-1]
 
     monkeypatch.setattr(doctor, "examine", examine)
-    limits = SimpleNamespace(wait_seconds=60.0)
-    handlers = routes.Handlers(SimpleNamespace(config=SimpleNamespace(limits=limits)))
+    limits, peer = SimpleNamespace(wait_seconds=60.0), Peer(uid=1)
+    handlers = routes.Handlers(SimpleNamespace(config=SimpleNamespace(limits=limits, peers=(peer,))))
 
     async def ask(query, caller):
         request = make_mocked_request("GET", f"/v1/sandbox{query}")
@@ -350,7 +350,7 @@ def test_only_the_owner_has_the_sandbox_examined_again(monkeypatch):
         return json.loads((await handlers.sandbox(request)).body)["problem"]
 
     async def asked():
-        other = Caller("uid 1", peer=Peer(uid=1))
+        other = Caller("uid 1", peer=peer)
         first = await asyncio.gather(*(ask("?fresh=1", other) for _ in range(3)))
         return [*first, await ask("?fresh=1", Caller("uid 0", owner=True)), await ask("?fresh=1", other)]
 

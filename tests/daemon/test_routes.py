@@ -123,6 +123,7 @@ MISTAKES = {
     "wrong-method": ("GET", "/v1/load", None, {}, 405),
     "source": ("POST", "/v1/load", {"location": "/no/such.py"}, {}, 422),
     "profile": ("POST", "/v1/load", {"text": "", "profile": "none"}, {}, 422),
+    "expectation": ("GET", "/v1/version", None, {"Expect": "foo"}, 417),
     "too-large": ("POST", "/v1/load", b"", {"Content-Length": str(1 << 40)}, 413),
     "client": ("POST", "/v1/deploy", {"location": MANIFEST, "api": "nonsense"}, {}, 502),
 }
@@ -139,6 +140,31 @@ def test_what_is_wrong_with_a_request_is_a_problem(daemon, kind):
     assert problem["type"] == f"urn:flow-loader:problem:{kind}"
     assert problem["detail"].startswith("cannot ")
     assert problem["instance"].endswith(answer.headers["X-Request-Id"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("GET", "/v1/metrics"), ("GET", "/none"), ("PUT", "/v1/load")]
+)
+def test_an_expectation_that_is_not_met_is_written_down(daemon, method, path):
+    """As every other request, also for paths that are not there."""
+    before = daemon.counted("flow_loader_requests_total{")
+    number = f"expects.{method}{path.replace('/', '.')}"
+    answer = daemon.ask(method, path, None, {"Expect": "foo", "X-Request-Id": number})
+    assert (answer.status, answer.json["instance"]) == (417, f"urn:flow-loader:request:{number}")
+    daemon.until(lambda: daemon.logged("answered", request=number, status=417))
+    assert daemon.counted("flow_loader_requests_total{") > before + 1
+
+
+def test_whoever_expects_to_go_on_is_told_so(daemon):
+    """Before its body is there; then it is answered."""
+    head = b"POST /v1/load HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.socket(socket.AF_UNIX) as end:
+        end.settimeout(60)
+        end.connect(str(daemon.socket))
+        end.sendall(head + b"Expect: 100-continue\r\nContent-Length: 15\r\n\r\n")
+        assert end.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        end.sendall(b'{"text": "1/0"}')
+        assert end.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize(
