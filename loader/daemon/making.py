@@ -30,12 +30,14 @@ class Making:
         self.admission = Admission(concurrent=PLACES, waiting=WAITING, patience=0.0)
         self.executor = ThreadPoolExecutor(PLACES, thread_name_prefix="flow-loader-answers")
 
-    async def made(self, caller: Caller, make: Callable[[], T]) -> T:
+    async def made(self, caller: Caller, make: Callable[[], T], *, done: bool = False) -> T:
         """What ``make`` returns, once it is this caller's turn. Raises TooLate, and what ``make`` raises.
 
-        Raises Problem if what the caller is granted was read again while it waited.
+        Raises Problem if what the caller is granted was read again while it waited, unless what is told was
+        ``done`` before.
         """
         self.admission.patience = self.service.config.limits.wait_seconds
         async with self.admission.turn(caller.name, owner=caller.owner):
-            check_still(caller, self.service.config)
+            if not done:
+                check_still(caller, self.service.config)
             return await waking.in_thread(self.executor, lambda _: make(), lambda: None)

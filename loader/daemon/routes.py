@@ -257,7 +257,7 @@ class Handlers:
         service.told(caller, asked, permit, answer)
         if request[FORM] == bodies.JSON or len(answer.body) < bodies.LARGE:
             return self.formed(request, answer.body)
-        return await self.large(request, lambda: answer.body)
+        return await self.making.made(caller, lambda: self.formed(request, answer.body), done=True)
 
     async def sources(self, request: web.Request) -> web.Response:
         """The sources that are watched, so many at a time."""
@@ -355,15 +355,10 @@ class Handlers:
         return await self.large(request, lambda: openapi.document(version()))
 
     async def large(
-        self, request: web.Request, make: Callable[[], bytes | BaseModel | Mapping[str, Any]]
+        self, request: web.Request, make: Callable[[], BaseModel | Mapping[str, Any]]
     ) -> web.Response:
-        """An answer of data, or its JSON, that may be large: made in a thread, in its turn."""
-
-        def formed() -> web.Response:
-            found = make()
-            return self.formed(request, found if isinstance(found, bytes) else bodies.encoded(found))
-
-        return await self.making.made(request[CALLER], formed)
+        """An answer of data that may be large: made in a thread, in its turn."""
+        return await self.making.made(request[CALLER], lambda: self.formed(request, bodies.encoded(make())))
 
     def plain(self, request: web.Request, data: Mapping[str, Any]) -> web.Response:
         """An answer of little data."""

@@ -13,6 +13,7 @@ from loader.daemon.admission import TooLate
 from loader.daemon.config import Peer
 from loader.daemon.making import PLACES, Making
 from loader.daemon.peers import Caller
+from loader.daemon.problems import Problem
 from loader.daemon.state import Name, Past, Seen
 from loader.daemon.watching import PAGE, RECENT, listed
 from tests.daemon.running import FLOW, NOBODY
@@ -95,6 +96,18 @@ def test_who_goes_away_makes_no_room():
         with pytest.raises(asyncio.CancelledError):
             await gone
         assert await door.made(TWO, lambda: 7) == 7
+
+    run(test())
+
+
+def test_what_was_done_is_told_though_the_grant_is_taken_away_meanwhile():
+    """What is only looked at is refused then."""
+
+    async def test():
+        door, gone = making(), Caller("uid 3", peer=Peer(uid=3))
+        assert await door.made(gone, lambda: 7, done=True) == 7
+        with pytest.raises(Problem, match="was read again while it waited"):
+            await door.made(gone, lambda: 7)
 
     run(test())
 
