@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import time
 from collections import Counter
 
 import pytest
@@ -21,6 +22,8 @@ def f():
 print("seen" if os.path.exists("secret") else "hidden")
 """
 LOADS = 150
+PATIENCE = 60
+"""Seconds in which who exchanges the folders has its turn at last."""
 
 
 @pytest.fixture
@@ -49,9 +52,9 @@ def racing(tmp_path):
 @pytest.mark.parametrize("profile", ["strict", "no-namespaces"])
 def test_an_exchanged_folder_is_never_shown(racing, profile):
     """Each load sees the folder that its script was read from, or is refused."""
-    seen = Counter()
+    seen, until = Counter(), time.monotonic() + PATIENCE
     with FlowLoader(profile) as loader:
-        for _ in range(LOADS):
+        while seen.total() < LOADS or (len(seen) < 2 and time.monotonic() < until):
             try:
                 outcome = loader.load(racing)
             except SourceError:
@@ -60,7 +63,6 @@ def test_an_exchanged_folder_is_never_shown(racing, profile):
             assert outcome.status in {"loaded", "sandbox_unavailable"}, outcome.error
             seen[outcome.stdout.text.strip() or "refused"] += 1
     assert seen["seen"] == 0
-    assert seen.total() == LOADS
     assert len(seen) > 1, f"nothing was ever exchanged in time: {seen}"
 
 
