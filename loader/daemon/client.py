@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import httpcore
+from urllib3.exceptions import HTTPError
 
 from loader import interpreters
 from loader.access import DEFAULT, Access
 from loader.answers import Plan, Scanned, Verdict
 from loader.closing import Closing
 from loader.daemon import asking, trust
+from loader.daemon.reaching import CONNECTING, Reaching, reason
 from loader.errors import DaemonError
 from loader.flow_loader import Asked, DeployOptions, PlanOptions, ScanOptions, known
 from loader.models import Outcome
@@ -29,14 +30,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "FLOW_LOADER_DAEMON"
 """Environment variable: the socket of the daemon, or its URL."""
-TIMES = {"connect": 5.0}
-"""Seconds. A load may take as long as its profile says."""
 HEADERS = {"Content-Type": "application/msgpack", "Accept": "application/json"}
-CONNECTIONS: dict[str, Any] = {
-    "max_connections": None,
-    "max_keepalive_connections": 20,
-    "keepalive_expiry": 5.0,
-}
 UNREACHABLE = (
     httpcore.NetworkError,
     httpcore.ProtocolError,
@@ -83,12 +77,13 @@ class DaemonClient(Closing):
             "priority": priority,
             "wait": wait,
         }
-        self.url = url_of(self.address)
+        at_socket = "://" not in self.address
+        self.url = "http://localhost/v1/" if at_socket else f"{self.address.rstrip('/')}/v1/"
         self.headers = HEADERS | ({"Authorization": f"Bearer {token}"} if token is not None else {})
-        uds = None if "://" in self.address else self.address
-        secure = ssl.create_default_context() if self.url.startswith("https:") else None
-        self.how: dict[str, Any] = {"uds": uds, "ssl_context": secure, **CONNECTIONS}
-        self.pool = httpcore.ConnectionPool(**self.how)
+        try:
+            self.reaching = Reaching(self.url, self.trust if at_socket else None)
+        except HTTPError as error:  # or ValueError, by the same class
+            raise DaemonError(f"cannot ask a daemon at {self.address!r}: it is no URL: {error}") from None
 
     def load(
         self,
@@ -187,7 +182,7 @@ class DaemonClient(Closing):
 
     def close(self) -> None:
         """Close every connection; the daemon lives on."""
-        self.pool.close()
+        self.reaching.close()
 
     def bounded(self, timeout: float | None) -> float | None:
         """The timeout, if it is one. Raises ProfileError."""
@@ -217,27 +212,23 @@ class DaemonClient(Closing):
     def post(self, what: str, asked: dict[str, Any]) -> bytes:
         """The daemon's answer. Raises DaemonError, and what the loader raises."""
         try:
-            return answer(self.pool.request(**self.request(what, asked, self.trust.check)))
-        except UNREACHABLE as error:
+            response = self.reaching.post(what, self.headers, asking.packed(self.said(asked)))
+        except HTTPError as error:
             raise self.unreachable(error) from None
+        return answer(response.status, response.data)
 
     async def post_async(self, what: str, asked: dict[str, Any]) -> bytes:
         """As ``post``. Cancelled, its connection is closed, by which the daemon cancels the load."""
+        uds = None if "://" in self.address else self.address
+        said: dict[str, Any] = {"content": asking.packed(self.said(asked)), "headers": self.headers}
+        how = {"timeout": {"connect": CONNECTING}, "trace": self.trust.check}
         try:
-            async with httpcore.AsyncConnectionPool(**self.how) as pool:
-                return answer(await pool.request(**self.request(what, asked, self.trust.check_async)))
+            async with httpcore.AsyncConnectionPool(uds=uds, ssl_context=self.reaching.secure) as pool:
+                url = self.url + what
+                response = await pool.request("POST", url, **said, extensions=how)
         except UNREACHABLE as error:
             raise self.unreachable(error) from None
-
-    def request(self, what: str, asked: dict[str, Any], look: Callable[..., Any]) -> dict[str, Any]:
-        """One request, before which ``look`` is shown the connection. Raises ClientError."""
-        return {
-            "method": "POST",
-            "url": self.url + what,
-            "headers": self.headers,
-            "content": asking.packed(self.said(asked)),
-            "extensions": {"timeout": TIMES, "trace": look},
-        }
+        return answer(response.status, response.content)
 
     def said(self, asked: dict[str, Any]) -> dict[str, Any]:
         """A request with what is common to all of them."""
@@ -245,25 +236,14 @@ class DaemonClient(Closing):
 
     def unreachable(self, error: Exception) -> DaemonError:
         """What is said when there is no answer."""
-        why = str(error) or type(error).__name__
         return DaemonError(
-            f"cannot reach the daemon at {self.address}: {why}; start it with flow-loader serve, name its"
-            f" socket with {VARIABLE} or --daemon, or load without it"
+            f"cannot reach the daemon at {self.address}: {reason(error)}; start it with flow-loader serve,"
+            f" name its socket with {VARIABLE} or --daemon, or load without it"
         )
 
 
-def url_of(address: str) -> str:
-    """Where a daemon's paths begin. Raises DaemonError for a URL that is none."""
-    url = f"{address.rstrip('/')}/v1/" if "://" in address else "http://localhost/v1/"
-    try:
-        httpcore.URL(url)
-    except (ValueError, TypeError) as error:
-        raise DaemonError(f"cannot ask a daemon at {address!r}: it is no URL: {error}") from None
-    return url
-
-
-def answer(response: httpcore.Response) -> bytes:
+def answer(status: int, content: bytes) -> bytes:
     """An answer's JSON. Raises the error that another stands for."""
-    if response.status != HTTPStatus.OK:
-        asking.refused(response.status, response.content)
-    return response.content
+    if status != HTTPStatus.OK:
+        asking.refused(status, content)
+    return content

@@ -154,9 +154,9 @@ class Kept:
             program = os.stat(loader.supervisor.python.path)
         except (HostFailure, OSError):
             return None
-        policy = {name: value for name, value in asdict(loader.policy).items() if name != "wall"}
+        policy = loader.policy
         parts = [
-            *(release(), VERSION, os.uname().release, os.geteuid(), policy, passed(loader.policy)),
+            *(release(), VERSION, os.uname().release, os.geteuid(), words_of(policy), passed(policy)),
             *(loader.supervisor.python.path, launched.python, packages, loader.supervisor.dialect),
             *(program.st_ino, program.st_size, program.st_mtime_ns),
             *(script.digest, script.filename, script.module, script.root and script.root.path),
@@ -314,6 +314,13 @@ def is_repeatable(outcome: Outcome) -> bool:
     while error is not None and error.type not in BY_CHANCE:
         error = error.cause
     return outcome.status is Status.SCRIPT_FAILED and error is None
+
+
+@lru_cache(maxsize=100)
+def words_of(policy: Policy) -> str:
+    """What a policy says, but for its wall time."""
+    said = {name: value for name, value in asdict(policy).items() if name != "wall"}
+    return json.dumps(said, sort_keys=True)
 
 
 def passed(policy: Policy) -> dict[str, str | None]:

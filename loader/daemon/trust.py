@@ -54,24 +54,21 @@ class Trust:
     def __init__(self, path: str, *, named: bool) -> None:
         self.path, self.named = path, named
 
-    def check(self, event: str, info: dict[str, Any]) -> None:
+    def look(self, end: socket.socket) -> None:
         """Look at a connection that was just made. Raises DaemonError."""
-        if (uid := self.stranger(event, info)) is not None:
-            info["return_value"].close()
+        uid = uid_of(end)
+        if uid not in self.trusted():
             raise self.refusal(uid)
 
-    async def check_async(self, event: str, info: dict[str, Any]) -> None:
-        """As ``check``."""
-        if (uid := self.stranger(event, info)) is not None:
-            await info["return_value"].aclose()
-            raise self.refusal(uid)
-
-    def stranger(self, event: str, info: dict[str, Any]) -> int | None:
-        """The user who answers at a connection that was just made, if it may not."""
-        if event != CONNECTED:
-            return None
-        uid = uid_of(info["return_value"].get_extra_info("socket"))
-        return uid if uid not in self.trusted() else None
+    async def check(self, event: str, info: dict[str, Any]) -> None:
+        """As ``look``, for who is told of everything that a connection does."""
+        if event == CONNECTED:
+            made = info["return_value"]
+            try:
+                self.look(made.get_extra_info("socket"))
+            except DaemonError:
+                await made.aclose()
+                raise
 
     def refusal(self, uid: int) -> DaemonError:
         """What is said of such a user."""

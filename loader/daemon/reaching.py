@@ -1,0 +1,84 @@
+"""A client's connections to its daemon: those at a socket are looked at before anything is sent."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Any
+
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout, connection_from_url
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError, LocationValueError
+from urllib3.util import parse_url
+
+from loader.daemon.trust import Trust
+
+CONNECTING = 5.0
+"""Seconds. A load may take as long as its profile says."""
+IDLE = 20
+"""Connections that are held for the next request."""
+
+
+class AtSocket(HTTPConnection):
+    """A connection at a Unix socket, whose other end is ``trusted``."""
+
+    def __init__(self, *args: Any, trusted: Trust, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.trusted = trusted
+
+    def connect(self) -> None:
+        """Connect, and look at who answers. Raises OSError, DaemonError."""
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            end.settimeout(CONNECTING)
+            end.connect(self.trusted.path)
+            self.trusted.look(end)
+        except BaseException:
+            end.close()
+            raise
+        end.settimeout(None)
+        self.sock = end
+
+
+class AtSockets(HTTPConnectionPool):
+    """Such connections."""
+
+    ConnectionCls = AtSocket
+
+
+class Reaching:
+    """Connections to the daemon whose paths begin with ``url``, at a socket unless it has its own address.
+
+    Safe to use from many threads. Raises HTTPError for a URL of another kind.
+    """
+
+    def __init__(self, url: str, trusted: Trust | None) -> None:
+        how: dict[str, Any] = {"timeout": Timeout(connect=CONNECTING, read=None), "maxsize": IDLE}
+        parts = parse_url(url)
+        if parts.scheme not in {"http", "https"}:
+            raise LocationValueError(f"its scheme is {parts.scheme}")
+        self.path = parts.path or ""
+        self.secure = ssl.create_default_context() if parts.scheme == "https" else None
+        self.pool: HTTPConnectionPool
+        if trusted is not None:
+            self.pool = AtSockets("localhost", trusted=trusted, **how)
+        elif self.secure is not None:
+            self.pool = connection_from_url(url, ssl_context=self.secure, **how)
+        else:
+            self.pool = connection_from_url(url, **how)
+
+    def post(self, what: str, headers: dict[str, str], body: bytes) -> BaseHTTPResponse:
+        """The answer, whatever it is. Raises HTTPError, DaemonError."""
+        path = self.path + what
+        return self.pool.urlopen("POST", path, body, headers, retries=False, redirect=False)
+
+    def close(self) -> None:
+        """Close what is not in use."""
+        self.pool.close()
+
+
+def reason(error: BaseException) -> str:
+    """Why there is no answer, in the words of who knows best."""
+    within = (error.__cause__, *error.args) if isinstance(error, HTTPError) else ()
+    inner = next((item for item in within if isinstance(item, BaseException)), None)
+    return (str(error) or type(error).__name__) if inner is None else reason(inner)
