@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -27,19 +28,34 @@ async def in_thread(executor: Executor, run: Callable[[int], T], stop: Callable[
     # The loop may be closed before the work is done, so nothing of it is relied on here.
     open_still = threading.Lock()
     work.add_done_callback(lambda _: closed(wake, open_still))
-    waited = asyncio.wrap_future(work)
-    waited.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
-        await asyncio.wait([waited])  # a shield would have the error told that nobody waits for
-        return waited.result()
+        await end_of(work)
     except asyncio.CancelledError:
         with open_still:
             if not work.done():
                 os.eventfd_write(wake, 1)
         if stop is not None:
             stop()
-            await asyncio.wait([waited])
+            await end_of(work)
         raise
+    return work.result()
+
+
+def end_of(work: Future[T]) -> asyncio.Future[None]:
+    """Something to await until the work is done, which goes on if nobody awaits it."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def tell() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def end(_: Future[T]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(tell)
+
+    work.add_done_callback(end)
+    return done
 
 
 def closed(descriptor: int, lock: threading.Lock) -> None:
