@@ -292,14 +292,52 @@ def test_a_registrys_record_can_be_given(loader, script):
 
 def test_equal_numbers_of_another_kind_are_drift():
     """1, 1.0 and true are three defaults."""
-
-    def flow(value):
-        schema = {"properties": {"a": {"default": value}}}
-        return Flow(name="f", function="f", entrypoint=None, parameters=schema)
-
     old = Recorded(parameter_schema={"properties": {"a": {"default": 1}}})
-    assert not list(drifted(old, flow(1)))
-    assert [reason.field for reason in drifted(old, flow(True))] == ["parameters.a.default"]
+    assert not list(drifted(old, flow_of({"a": {"default": 1}})))
+    (told,) = drifted(old, flow_of({"a": {"default": True}}))
+    assert told.field == "parameters.a.default"
+
+
+@pytest.mark.parametrize(
+    ("schema", "other"),
+    [
+        ({"default": {"title": "one"}}, {"default": {"title": "two"}}),
+        ({"default": [{"x": {"position": 1}}]}, {"default": [{"x": {"position": 2}}]}),
+        ({"const": {"description": 1}}, {"const": {"description": 2}}),
+        ({"items": {"enum": [{"title": 1}]}}, {"items": {"enum": [{"title": 2}]}}),
+        ({"properties": {"default": {"type": "string"}}}, {"properties": {"default": {"type": "null"}}}),
+    ],
+)
+def test_a_value_that_changes_is_drift_whatever_its_keys(schema, other):
+    """What only explains in a schema is data in a default."""
+    told = list(drifted(Recorded(parameter_schema={"properties": {"x": schema}}), flow_of({"x": other})))
+    assert len(told) == 1
+    assert not list(drifted(Recorded(parameter_schema={"properties": {"x": schema}}), flow_of({"x": schema})))
+
+
+SET = {"type": "array", "uniqueItems": True}
+SETS = {"M": {"properties": {"names": {"anyOf": [SET, {"type": "null"}]}, "order": {"type": "array"}}}}
+
+
+@pytest.mark.parametrize(
+    ("default", "other", "drifts"),
+    [
+        ({"names": ["a", "b"]}, {"names": ["b", "a"]}, False),
+        ({"names": {"k": ["a", "b"]}}, {"names": {"k": ["b", "a"]}}, False),
+        ({"names": ["a", "b"]}, {"names": ["b", "c"]}, True),
+        ({"names": ["a"], "order": [1, 2]}, {"names": ["a"], "order": [2, 1]}, True),
+    ],
+)
+def test_sets_in_a_default_have_no_order(default, other, drifts):
+    """A set is written in any order; lists beside it keep theirs."""
+    old, new = ({"$ref": "#/definitions/M", "default": value} for value in (default, other))
+    recorded = Recorded(parameter_schema={"properties": {"m": old}, "definitions": SETS})
+    assert bool(list(drifted(recorded, flow_of({"m": new}, definitions=SETS)))) is drifts
+
+
+def flow_of(properties, **rest):
+    """A flow of these parameters."""
+    return Flow(name="f", function="f", entrypoint=None, parameters={"properties": properties, **rest})
 
 
 # --- schemas ---
