@@ -355,7 +355,11 @@ GENERATION_2 = {
     "definitions": {
         "Model": {
             "type": "object",
-            "properties": {"size": {"type": "integer"}, "note": {"type": "string"}},
+            "properties": {
+                "size": {"type": "integer"},
+                "note": {"type": "string"},
+                "said": {"type": "string", "default": None},
+            },
             "required": ["size"],
         }
     },
@@ -370,7 +374,7 @@ GENERATION_2 = {
         {"maybe": None},
         {"maybe": 5},
         {"pair": [1, "x"]},
-        {"model": {"size": 1, "note": None}},
+        {"model": {"size": 1, "said": None}},
         {"kind": "cat"},
     ],
 )
@@ -389,6 +393,7 @@ def test_what_fits(values):
         ({"old_pair": ["x", "y"]}, "old_pair.0"),
         ({"model": {}}, "model"),
         ({"model": {"size": "x"}}, "model.size"),
+        ({"model": {"size": 1e308}}, "model.size"),
         ({"kind": "cow"}, "kind"),
         ({"kind": object()}, "kind"),
     ],
@@ -450,6 +455,51 @@ def test_regular_expressions_are_not_tried(schema):
     reasons, warnings = fit({"properties": {"x": schema}}, {"x": "a" * 40 + "!"})
     assert time.process_time() - started < 1
     assert (reasons, warnings) == ([], ("pattern of parameter x was not tried",))
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "warned"),
+    [
+        ({"type": "string", "format": "uri"}, "no url", "format 'uri' of parameter x was not tried"),
+        ({"format": "uri"}, 5, None),
+        ({"type": "string", "format": "path"}, "a", None),
+        ({"contentMediaType": "application/json"}, "{", "contentMediaType of parameter x was not tried"),
+        (
+            {"anyOf": [{"format": "ipv4"}, {"type": "null"}]},
+            "a",
+            "format 'ipv4' of parameter x was not tried",
+        ),
+        ({"type": "array"}, None, "whether null is the default of x was not tried"),
+        ({"anyOf": [{"type": "array"}, {"type": "null"}]}, None, None),
+        (
+            {"$ref": "#/definitions/M"},
+            {"z": None},
+            "whether null is the default of z of parameter x was not tried",
+        ),
+    ],
+)
+def test_what_is_not_tried_is_told(schema, value, warned):
+    """What cannot be known from a schema is a warning and no reason."""
+    held = {"properties": {"x": schema}, "definitions": {"M": {"properties": {"z": {"type": "array"}}}}}
+    assert fit(held, {"x": value}) == ([], () if warned is None else (warned,))
+
+
+@pytest.mark.slow
+def test_parameters_that_prefect_does_not_tell_are_not_missed(prefect_python, tmp_path):
+    """Its schemas do not say which take any number of arguments, and leave out one called cls."""
+    path = tmp_path / "flow.py"
+    path.write_text(
+        "from prefect import flow\n@flow\ndef many(a, *args, **kwargs): ...\n"
+        "@flow\ndef plain(a, cls=1): ...\n@flow\ndef due(args: int): ...\n"
+    )
+    with FlowLoader(python=prefect_python) as loader:
+        many, plain, due = (
+            loader.check(f"{path}:{name}", parameters=parameters)
+            for name, parameters in (("many", {"a": 1}), ("plain", {"a": 1, "cls": 2}), ("due", {}))
+        )
+    assert (many.ok, len(many.warnings)) == (True, 2)
+    assert (plain.ok, len(plain.warnings)) == (True, 1)
+    assert (due.ok, kinds(due)) == (False, [("missing_parameter", "args")])
 
 
 def test_regular_expressions_for_names_are_not_tried():
