@@ -32,6 +32,8 @@ POINTER = 500
 """Longest reference, in characters."""
 PROBLEMS = 5
 """Problems of one parameter that are told."""
+WARNINGS = 100
+"""Things not looked at that are told."""
 CUT = 300
 """Characters of a problem."""
 FORMATS: Mapping[str, Any] = MappingProxyType(
@@ -140,7 +142,8 @@ class Fit:
 
     def leave_out(self, what: str) -> None:
         """Say that something was not looked at."""
-        self.untried[f"{what} was not tried"] = None
+        if len(self.untried) < WARNINGS:
+            self.untried[f"{what} was not tried"] = None
 
     def spend(self) -> None:
         """Raise Unusable when there is no time left."""

@@ -568,6 +568,13 @@ def test_messages_are_short():
     assert [len(reason.message) < 1000 for reason in reasons] == [True, True]
 
 
+def test_warnings_are_few():
+    """However much of a schema is not tried."""
+    schema = {"properties": {"x": {"allOf": [{"format": f"form {place}"} for place in range(1000)]}}}
+    reasons, warnings = fit(schema, {"x": "v"})
+    assert (reasons, len(warnings)) == ([], 100)
+
+
 def test_a_hostile_scripts_schema(loader, tmp_path):
     """The same through a worker: a script may say what it likes of itself."""
     path = tmp_path / "flow.py"
