@@ -11,6 +11,8 @@ from worker.protocol import Flow
 
 UNSAID = frozenset({"title", "description", "position"})
 """Keywords of a schema that only explain."""
+VALUES = frozenset({"default", "const", "enum", "examples"})
+"""Keywords whose values are no schemas."""
 MOST = 100
 """Differences that are told."""
 CUT = 120
@@ -36,9 +38,12 @@ def drifted(recorded: Recorded, flow: Flow) -> Iterator[Reason]:
 def schemas(old: Mapping[str, Any], new: Any) -> Iterator[Reason]:
     """Differences of two schemas of parameters: each parameter's, then what they refer to."""
     before, now = mapping(old, "properties"), mapping(new, "properties")
+    sets: set[str] = set()
+    unordered([old, new], sets)
+    needs = required(old), required(new)
     told = 0
     for name in dict.fromkeys((*before, *now)):
-        for reason in parameter(name, before, now, (required(old), required(new))):
+        for reason in parameter(name, before, now, needs, sets):
             yield reason
             told += 1
             if told >= MOST:
@@ -46,13 +51,17 @@ def schemas(old: Mapping[str, Any], new: Any) -> Iterator[Reason]:
     for key in ("definitions", "$defs"):
         parts, others = mapping(old, key), mapping(new, key)
         for name in dict.fromkeys((*parts, *others)):
-            if written(parts.get(name)) != written(others.get(name)) and told < MOST:
+            if told < MOST and written(parts.get(name), sets) != written(others.get(name), sets):
                 told += 1
                 yield changed(f"{key}.{name}", parts.get(name), others.get(name))
 
 
 def parameter(
-    name: str, before: Mapping[str, Any], now: Mapping[str, Any], needs: tuple[set[str], set[str]]
+    name: str,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    needs: tuple[set[str], set[str]],
+    sets: set[str],
 ) -> Iterator[Reason]:
     """What became of one parameter."""
     field = f"parameters.{name}"
@@ -70,7 +79,8 @@ def parameter(
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         old, new = {"schema": old}, {"schema": new}
     for key in dict.fromkeys((*old, *new)):
-        if key not in UNSAID and (key in old, written(old.get(key))) != (key in new, written(new.get(key))):
+        held, holds = ({name: {key: one[key]} if key in one else {}} for one in (old, new))
+        if written({"properties": held}, sets) != written({"properties": holds}, sets):
             yield changed(f"{field}.{key}", old.get(key), new.get(key), name)
 
 
@@ -92,20 +102,60 @@ def required(schema: Any) -> set[str]:
     return {name for name in held if isinstance(name, str)} if isinstance(held, list | tuple) else set()
 
 
-def meant(schema: Any, *, names: bool = False) -> Any:
-    """A schema without what only explains; ``names`` says that its keys are names and no keywords."""
-    if isinstance(schema, Mapping):
-        return {
-            key: meant(item, names=not names and key in ("properties", "definitions", "$defs"))
-            for key, item in schema.items()
-            if names or key not in UNSAID
-        }
-    return [meant(item) for item in schema] if isinstance(schema, list | tuple) else schema
+def unordered(schema: Any, sets: set[str]) -> bool:
+    """Whether a schema speaks of sets; the properties that do are added to ``sets``."""
+    if isinstance(schema, list | tuple):
+        each = [unordered(item, sets) for item in schema]
+        return any(each)
+    if not isinstance(schema, Mapping):
+        return False
+    found = schema.get("uniqueItems") is True
+    for key, item in schema.items():
+        if key == "properties" and isinstance(item, Mapping):
+            sets.update([name for name, part in item.items() if unordered(part, sets)])
+        elif key not in VALUES and unordered(item, sets):
+            found = True
+    return found
 
 
-def written(schema: Any) -> str:
+def meant(schema: Any, sets: set[str], *, names: bool = False, mixed: bool = False) -> Any:
+    """A schema without what only explains; ``names`` says that its keys are names and no keywords.
+
+    ``mixed`` says that it is a set's, or holds one: the items of its default have no order.
+    """
+    if isinstance(schema, list | tuple):
+        return [meant(item, sets) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    if names:
+        return {key: meant(item, sets, mixed=key in sets) for key, item in schema.items()}
+    return {
+        key: value(item, sets, mixed=mixed)
+        if key in VALUES
+        else meant(item, sets, names=key in ("properties", "definitions", "$defs"))
+        for key, item in schema.items()
+        if key not in UNSAID
+    }
+
+
+def value(held: Any, sets: set[str], *, mixed: bool) -> Any:
+    """A value whose sets are in one order."""
+    if isinstance(held, Mapping):
+        return {key: value(item, sets, mixed=mixed or key in sets) for key, item in held.items()}
+    if not isinstance(held, list | tuple):
+        return held
+    items = [value(item, sets, mixed=mixed) for item in held]
+    return sorted(items, key=plain) if mixed else items
+
+
+def written(schema: Any, sets: set[str]) -> str:
     """A schema as one text, so that 1, 1.0 and true are three."""
-    return json.dumps(meant(schema), sort_keys=True, default=str)
+    return plain(meant(schema, sets))
+
+
+def plain(held: Any) -> str:
+    """Plain data as one text, whatever the order of its keys."""
+    return json.dumps(held, sort_keys=True, default=str)
 
 
 def short(value: Any) -> str:

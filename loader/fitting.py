@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 from uuid import UUID
 
-from jsonschema import Draft7Validator, Draft202012Validator, FormatChecker
+from jsonschema import Draft7Validator, Draft202012Validator, FormatChecker, TypeChecker
 from jsonschema import ValidationError as Misfit
 from jsonschema.validators import create
 from pydantic import TypeAdapter, ValidationError
@@ -32,19 +32,32 @@ POINTER = 500
 """Longest reference, in characters."""
 PROBLEMS = 5
 """Problems of one parameter that are told."""
+WARNINGS = 100
+"""Things not looked at that are told."""
 CUT = 300
 """Characters of a problem."""
 FORMATS: Mapping[str, Any] = MappingProxyType(
     {"date-time": datetime, "date": date, "time": clock, "duration": timedelta, "uuid": UUID}
 )
 """What these formats come to when a flow is called: as lenient as that."""
+ANY = frozenset({"binary", "password", "path"})
+"""Formats of which every text is."""
+WHOLE = range(-(2**63), 2**63)
+"""Numbers with a fraction of zero that a flow takes for integers."""
+UNNAMED = frozenset({"cls", "self"})
+"""Parameters that no schema of Prefect's has, also of a plain function."""
+VARIADIC = frozenset({"args", "kwargs"})
+"""What those are called that take any number of arguments: Prefect's schemas do not tell them from others."""
 TODAY = (
     "allOf anyOf dependentRequired dependentSchemas exclusiveMaximum exclusiveMinimum"
-    " format if items maxItems maxLength maxProperties maximum minItems minLength minProperties minimum"
+    " if items maxItems maxLength maxProperties maximum minItems minLength minProperties minimum"
     " multipleOf not oneOf prefixItems propertyNames required type"
 ).split()
 """Keywords that are done as the library does them."""
-UNTRIED = ("pattern", "patternProperties", "unevaluatedItems", "unevaluatedProperties", "$dynamicRef")
+UNTRIED = (
+    "contentEncoding contentMediaType pattern patternProperties unevaluatedItems unevaluatedProperties"
+    " $dynamicRef"
+).split()
 TYPES: Mapping[str, str] = MappingProxyType(
     {"str": "text", "int": "an integer", "float": "a number", "bool": "true or false", "NoneType": "null"}
     | {"list": "a list", "dict": "an object"}
@@ -85,22 +98,26 @@ class Fit:
         for name, value in parameters.items():
             if name in known:
                 yield from self.of(name, known[name], value)
+            elif name in UNNAMED:
+                self.leave_out(f"parameter {name}")
             elif self.schema.get("additionalProperties") in (None, False):
                 said = f"cannot pass {shown(name)}: the flow has no such parameter; it has {named}"
                 yield Reason(kind=Kind.UNKNOWN_PARAMETER, message=cut(said), parameter=name)
 
     def missing(self, given: Container[str]) -> Iterator[Reason]:
         """What is required and not among the names that are given."""
-        required = self.schema.get("required")
+        required, known = self.schema.get("required"), self.schema.get("properties")
         for name in required if isinstance(required, list) else ():
-            if isinstance(name, str) and name not in given:
+            if not isinstance(name, str) or name in given:
+                continue
+            if name in VARIADIC and isinstance(known, dict) and untyped(known.get(name)):
+                self.leave_out(f"whether parameter {name} is any number of arguments")
+            else:
                 said = f"cannot run without {shown(name)}: the parameter has no default; give it"
                 yield Reason(kind=Kind.MISSING_PARAMETER, message=cut(said), parameter=name)
 
     def of(self, name: str, schema: Any, value: Any) -> Iterator[Reason]:
         """Why one parameter's value does not fit."""
-        if value is None and may_be_null(name, schema, self.schema):
-            return
         self.name = name
         try:
             plain = to_jsonable_python(value)
@@ -110,6 +127,8 @@ class Fit:
             return
         try:
             validator = judge(self)(self.schema, registry=Registry(), format_checker=formats())
+            if value is None and may_be_null(self, validator, name, schema, self.schema):
+                return
             for misfit in islice(validator.descend(plain, schema, path=name), PROBLEMS):
                 said = f"cannot pass {shown(plain)} as {name}: {words(misfit)}"
                 place = ".".join(map(str, misfit.path))
@@ -120,6 +139,11 @@ class Fit:
             yield unusable(name, "its references lead in a circle, or it nests too deeply")
         except Exception as error:  # a schema of any shape, in a library that expects sound ones
             yield unusable(name, f"it is no JSON Schema ({type(error).__name__})")
+
+    def leave_out(self, what: str) -> None:
+        """Say that something was not looked at."""
+        if len(self.untried) < WARNINGS:
+            self.untried[f"{what} was not tried"] = None
 
     def spend(self) -> None:
         """Raise Unusable when there is no time left."""
@@ -147,7 +171,8 @@ def judge(fit: Fit) -> Any:
     own: dict[str, Check] = {
         **known,
         "$ref": reference,
-        "properties": properties,
+        "format": partial(of_form, fit),
+        "properties": partial(properties, fit),
         "additionalProperties": additional,
         "items": items,
         "const": partial(const, fit),
@@ -169,13 +194,30 @@ def judge(fit: Fit) -> Any:
 
     def left_out(word: str) -> Check:
         def step(_validator: Any, _value: Any, _instance: Any, _schema: Any) -> None:
-            fit.untried[f"{word} of parameter {cut(fit.name, 100)} was not tried"] = None
+            fit.leave_out(f"{word} of parameter {cut(fit.name, 100)}")
 
         return step
 
     keywords = {word: bounded(check) for word, check in own.items()}
     keywords |= {word: left_out(word) for word in UNTRIED}
-    return create({}, keywords, id_of=lambda _schema: "")
+    return create({}, keywords, type_checker=INTEGERS, id_of=lambda _schema: "")
+
+
+def is_integer(_checker: TypeChecker, value: object) -> bool:
+    """Whether a flow that asks for an integer takes this for one."""
+    held = Draft202012Validator.TYPE_CHECKER.is_type(value, "integer")
+    return held and (not isinstance(value, float) or int(value) in WHOLE)
+
+
+INTEGERS = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
+
+
+def of_form(fit: Fit, validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Misfit]:
+    """A text of one of the formats that are looked at."""
+    if not isinstance(value, str) or value in FORMATS:
+        yield from Draft202012Validator.VALIDATORS["format"](validator, value, instance, schema) or ()
+    elif isinstance(instance, str) and value not in ANY:
+        fit.leave_out(f"format {shown(value)} of parameter {cut(fit.name, 100)}")
 
 
 def reference(validator: Any, value: Any, instance: Any, _schema: Any) -> Iterator[Misfit]:
@@ -185,13 +227,15 @@ def reference(validator: Any, value: Any, instance: Any, _schema: Any) -> Iterat
     yield from Draft202012Validator.VALIDATORS["$ref"](validator, value, instance, _schema)
 
 
-def properties(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Misfit]:
+def properties(fit: Fit, validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Misfit]:
     """Each property; what is optional and has no default may be null, for its default is."""
     if isinstance(instance, dict):
         left = {
             name: sub
             for name, sub in value.items()
-            if not (name in instance and instance[name] is None and may_be_null(name, sub, schema))
+            if not (
+                name in instance and instance[name] is None and may_be_null(fit, validator, name, sub, schema)
+            )
         }
         yield from Draft202012Validator.VALIDATORS["properties"](validator, left, instance, schema) or ()
 
@@ -241,12 +285,22 @@ def contains(fit: Fit, validator: Any, value: Any, instance: Any, schema: Any) -
             yield Misfit(f"another number of items of a kind is due than {count}")
 
 
-def may_be_null(name: str, schema: Any, parent: Mapping[str, Any]) -> bool:
-    """Whether a property's default is null, said or unsaid."""
+def may_be_null(fit: Fit, validator: Any, name: str, schema: Any, parent: Mapping[str, Any]) -> bool:
+    """Whether a property's default is null. Some schemas do not say that it is: then it is not tried."""
     required = parent.get("required")
     if isinstance(required, list) and name in required:
         return False
-    return isinstance(schema, dict) and schema.get("default") is None
+    if not isinstance(schema, dict) or schema.get("default") is not None:
+        return False
+    if "default" not in schema and not validator.evolve(schema=schema).is_valid(None):
+        within = "" if name == fit.name else f" of parameter {cut(fit.name, 100)}"
+        fit.leave_out(f"whether null is the default of {cut(name, 100)}{within}")
+    return True
+
+
+def untyped(schema: Any) -> bool:
+    """Whether a schema says nothing of a value."""
+    return isinstance(schema, dict) and schema.keys() <= {"position", "title"}
 
 
 def without_dialects(schema: Any) -> Any:

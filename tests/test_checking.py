@@ -292,14 +292,52 @@ def test_a_registrys_record_can_be_given(loader, script):
 
 def test_equal_numbers_of_another_kind_are_drift():
     """1, 1.0 and true are three defaults."""
-
-    def flow(value):
-        schema = {"properties": {"a": {"default": value}}}
-        return Flow(name="f", function="f", entrypoint=None, parameters=schema)
-
     old = Recorded(parameter_schema={"properties": {"a": {"default": 1}}})
-    assert not list(drifted(old, flow(1)))
-    assert [reason.field for reason in drifted(old, flow(True))] == ["parameters.a.default"]
+    assert not list(drifted(old, flow_of({"a": {"default": 1}})))
+    (told,) = drifted(old, flow_of({"a": {"default": True}}))
+    assert told.field == "parameters.a.default"
+
+
+@pytest.mark.parametrize(
+    ("schema", "other"),
+    [
+        ({"default": {"title": "one"}}, {"default": {"title": "two"}}),
+        ({"default": [{"x": {"position": 1}}]}, {"default": [{"x": {"position": 2}}]}),
+        ({"const": {"description": 1}}, {"const": {"description": 2}}),
+        ({"items": {"enum": [{"title": 1}]}}, {"items": {"enum": [{"title": 2}]}}),
+        ({"properties": {"default": {"type": "string"}}}, {"properties": {"default": {"type": "null"}}}),
+    ],
+)
+def test_a_value_that_changes_is_drift_whatever_its_keys(schema, other):
+    """What only explains in a schema is data in a default."""
+    told = list(drifted(Recorded(parameter_schema={"properties": {"x": schema}}), flow_of({"x": other})))
+    assert len(told) == 1
+    assert not list(drifted(Recorded(parameter_schema={"properties": {"x": schema}}), flow_of({"x": schema})))
+
+
+SET = {"type": "array", "uniqueItems": True}
+SETS = {"M": {"properties": {"names": {"anyOf": [SET, {"type": "null"}]}, "order": {"type": "array"}}}}
+
+
+@pytest.mark.parametrize(
+    ("default", "other", "drifts"),
+    [
+        ({"names": ["a", "b"]}, {"names": ["b", "a"]}, False),
+        ({"names": {"k": ["a", "b"]}}, {"names": {"k": ["b", "a"]}}, False),
+        ({"names": ["a", "b"]}, {"names": ["b", "c"]}, True),
+        ({"names": ["a"], "order": [1, 2]}, {"names": ["a"], "order": [2, 1]}, True),
+    ],
+)
+def test_sets_in_a_default_have_no_order(default, other, drifts):
+    """A set is written in any order; lists beside it keep theirs."""
+    old, new = ({"$ref": "#/definitions/M", "default": value} for value in (default, other))
+    recorded = Recorded(parameter_schema={"properties": {"m": old}, "definitions": SETS})
+    assert bool(list(drifted(recorded, flow_of({"m": new}, definitions=SETS)))) is drifts
+
+
+def flow_of(properties, **rest):
+    """A flow of these parameters."""
+    return Flow(name="f", function="f", entrypoint=None, parameters={"properties": properties, **rest})
 
 
 # --- schemas ---
@@ -317,7 +355,11 @@ GENERATION_2 = {
     "definitions": {
         "Model": {
             "type": "object",
-            "properties": {"size": {"type": "integer"}, "note": {"type": "string"}},
+            "properties": {
+                "size": {"type": "integer"},
+                "note": {"type": "string"},
+                "said": {"type": "string", "default": None},
+            },
             "required": ["size"],
         }
     },
@@ -332,7 +374,7 @@ GENERATION_2 = {
         {"maybe": None},
         {"maybe": 5},
         {"pair": [1, "x"]},
-        {"model": {"size": 1, "note": None}},
+        {"model": {"size": 1, "said": None}},
         {"kind": "cat"},
     ],
 )
@@ -351,6 +393,7 @@ def test_what_fits(values):
         ({"old_pair": ["x", "y"]}, "old_pair.0"),
         ({"model": {}}, "model"),
         ({"model": {"size": "x"}}, "model.size"),
+        ({"model": {"size": 1e308}}, "model.size"),
         ({"kind": "cow"}, "kind"),
         ({"kind": object()}, "kind"),
     ],
@@ -412,6 +455,51 @@ def test_regular_expressions_are_not_tried(schema):
     reasons, warnings = fit({"properties": {"x": schema}}, {"x": "a" * 40 + "!"})
     assert time.process_time() - started < 1
     assert (reasons, warnings) == ([], ("pattern of parameter x was not tried",))
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "warned"),
+    [
+        ({"type": "string", "format": "uri"}, "no url", "format 'uri' of parameter x was not tried"),
+        ({"format": "uri"}, 5, None),
+        ({"type": "string", "format": "path"}, "a", None),
+        ({"contentMediaType": "application/json"}, "{", "contentMediaType of parameter x was not tried"),
+        (
+            {"anyOf": [{"format": "ipv4"}, {"type": "null"}]},
+            "a",
+            "format 'ipv4' of parameter x was not tried",
+        ),
+        ({"type": "array"}, None, "whether null is the default of x was not tried"),
+        ({"anyOf": [{"type": "array"}, {"type": "null"}]}, None, None),
+        (
+            {"$ref": "#/definitions/M"},
+            {"z": None},
+            "whether null is the default of z of parameter x was not tried",
+        ),
+    ],
+)
+def test_what_is_not_tried_is_told(schema, value, warned):
+    """What cannot be known from a schema is a warning and no reason."""
+    held = {"properties": {"x": schema}, "definitions": {"M": {"properties": {"z": {"type": "array"}}}}}
+    assert fit(held, {"x": value}) == ([], () if warned is None else (warned,))
+
+
+@pytest.mark.slow
+def test_parameters_that_prefect_does_not_tell_are_not_missed(prefect_python, tmp_path):
+    """Its schemas do not say which take any number of arguments, and leave out one called cls."""
+    path = tmp_path / "flow.py"
+    path.write_text(
+        "from prefect import flow\n@flow\ndef many(a, *args, **kwargs): ...\n"
+        "@flow\ndef plain(a, cls=1): ...\n@flow\ndef due(args: int): ...\n"
+    )
+    with FlowLoader(python=prefect_python) as loader:
+        many, plain, due = (
+            loader.check(f"{path}:{name}", parameters=parameters)
+            for name, parameters in (("many", {"a": 1}), ("plain", {"a": 1, "cls": 2}), ("due", {}))
+        )
+    assert (many.ok, len(many.warnings)) == (True, 2)
+    assert (plain.ok, len(plain.warnings)) == (True, 1)
+    assert (due.ok, kinds(due)) == (False, [("missing_parameter", "args")])
 
 
 def test_regular_expressions_for_names_are_not_tried():
@@ -478,6 +566,13 @@ def test_messages_are_short():
     schema = {"properties": {"x": {"enum": ["e" * 10_000] * 100}, "y" * 10_000: {}}}
     reasons, _ = fit(schema, {"x": "v" * 100_000, "z" * 100_000: 1})
     assert [len(reason.message) < 1000 for reason in reasons] == [True, True]
+
+
+def test_warnings_are_few():
+    """However much of a schema is not tried."""
+    schema = {"properties": {"x": {"allOf": [{"format": f"form {place}"} for place in range(1000)]}}}
+    reasons, warnings = fit(schema, {"x": "v"})
+    assert (reasons, len(warnings)) == ([], 100)
 
 
 def test_a_hostile_scripts_schema(loader, tmp_path):

@@ -7,6 +7,7 @@ the same. The hook cannot be removed, so it asks ``Watch`` whom to tell, and doe
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Tuple
 
@@ -26,9 +27,11 @@ ADDRESS_IS_SECOND = ("socket.connect", "socket.bind", "socket.sendto")
 ACTS = {"network": "using", "processes": "starting"}
 NAMED = ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
 """Events whose own name says best what was tried."""
-STEPS = 50
-"""Frames looked through for the script's own line."""
+STEPS = 1000
+"""Frames looked through for the script's own line: imports are deep."""
 current_frame = sys._getframe  # noqa: SLF001 - the only way to know who acted
+frames_of_threads = sys._current_frames  # noqa: SLF001 - the same, of other threads
+main_thread = threading.main_thread
 
 
 class Act(NamedTuple):
@@ -135,7 +138,9 @@ def see(event: str, arguments: Tuple[Any, ...]) -> None:
             return
         acting = current_frame(2)
         Watch.last = Act(guarantee, text(target, TARGET), acting.f_code, acting.f_lineno)
-        frame = script_frame(acting)
+        frame = (
+            script_frame(acting) or script_frame(frames_of_threads().get(main_thread().ident or 0)) or acting
+        )
         act = event.rpartition(".")[2] if event in NAMED else ACTS[guarantee]
         words = f"the profile allows no {guarantee}: {act} {text(target, TARGET)} was tried"
         Watch.record.notice("denied", words, frame.f_code.co_filename, frame.f_lineno)
@@ -144,16 +149,13 @@ def see(event: str, arguments: Tuple[Any, ...]) -> None:
 
 
 def script_frame(frame: Any) -> Any:
-    """The innermost frame of the script itself, or the one that was given."""
+    """The innermost frame of the script itself, if it led here."""
     filename = Watch.record.load.filename if Watch.record is not None else None
-    current = frame
     for _ in range(STEPS):
-        if current is None:
-            break
-        if current.f_code.co_filename == filename:
-            return current
-        current = current.f_back
-    return frame
+        if frame is None or frame.f_code.co_filename == filename:
+            return frame
+        frame = frame.f_back
+    return None
 
 
 def show_warning(  # noqa: PLR0913, PLR0917 - the signature of warnings.showwarning

@@ -14,6 +14,7 @@ def f(): ...
 @task
 def t(x=1): raise SystemExit(3)
 URL = {url!r}
+PORT = int(URL.split(':')[2].split('/')[0])
 """
 ACTING = {
     "task worker": """\
@@ -51,6 +52,42 @@ from prefect.concurrency.v1.sync import concurrency
 with concurrency('a', None):  # told
     pass
 """,
+    "processes": """\
+from prefect.task_runners import ProcessPoolTaskRunner
+with ProcessPoolTaskRunner() as runner:  # told
+    runner.submit(t, {'x': 5})  # told
+""",
+    "inputs": """\
+import uuid
+from prefect.input import RunInput, read_flow_run_input, receive_input
+from prefect.task_runs import TaskRunWaiter
+run = uuid.uuid4()
+assert list(receive_input(int, flow_run_id=run, timeout=None)) == []  # told
+assert list(RunInput.receive(flow_run_id=run)) == []  # told
+assert read_flow_run_input('k', flow_run_id=run) is None  # told
+async def main():
+    assert [one async for one in receive_input(int, flow_run_id=run)] == []  # told
+    assert [one async for one in RunInput.receive(flow_run_id=run)] == []  # told
+    assert await read_flow_run_input('k', flow_run_id=run) is None  # told
+    assert await TaskRunWaiter.wait_for_task_run(run) is None  # told
+asyncio.run(main())
+""",
+    "results": """\
+from prefect.results import ResultStore, get_default_result_storage
+get_default_result_storage()  # told
+ResultStore().write(1, key='a')  # told
+""",
+    "web server": """\
+from prefect.runner import Runner
+from prefect.runner.server import start_webserver
+start_webserver(Runner())  # told
+""",
+    "redis": """\
+from prefect.blocks.redis import RedisStorageContainer
+held = RedisStorageContainer.from_host(host='127.0.0.1', port=PORT)
+held.write_path('a', b'x')  # told
+assert held.read_path('a') is None  # told
+""",
     "worker": """\
 from prefect.workers.process import ProcessWorker
 async def main():
@@ -69,6 +106,17 @@ async def use():
         await events.emit(None)  # told
     async with get_events_subscriber() as heard:  # told
         assert [one async for one in heard] == []
+asyncio.run(use())
+"""
+BLOCKS = """\
+from prefect.blocks.notifications import CustomWebhookNotificationBlock, MattermostWebhook
+from prefect.blocks.webhook import Webhook
+from prefect.filesystems import RemoteFileSystem
+MattermostWebhook(hostname='127.0.0.1', port=PORT, token='a' * 24).notify('x')  # told
+assert RemoteFileSystem(basepath=URL).read_path('a') is None  # told
+async def use():
+    assert await Webhook(url=URL).call({'a': 1}) is None  # told
+    assert await CustomWebhookNotificationBlock(name='x', url=URL).notify('x') is None  # told
 asyncio.run(use())
 """
 TALKING = {
@@ -149,6 +197,14 @@ def test_clients_of_events_reach_no_server(load, python):
 
 
 @pytest.mark.slow
+def test_blocks_that_a_script_makes_send_nothing(load, python):
+    """Nobody is notified and no hook is called, though the profile lets the script connect."""
+    ((outcome, lines),) = load(python, [BLOCKS])
+    assert (outcome.error, outcome.status) == (None, "loaded")
+    assert told(outcome) == lines
+
+
+@pytest.mark.slow
 def test_what_speaks_to_a_server_by_itself_is_refused_with_its_line(load, python):
     """Below each client and subscriber nothing is sent; the call fails at once, and its line is told."""
     for outcome, lines in load(python, TALKING.values()):
@@ -166,6 +222,21 @@ def test_block_that_was_saved_may_be_a_flows_storage(python):
         )
     assert (outcome.error, [flow.name for flow in outcome.flows]) == (None, ["f"])
     assert told(outcome) == [4]
+
+
+def test_flow_of_the_running_script_is_found_without_its_libraries(python, tmp_path):
+    """What Prefect imports only when it is used is not imported for it: that would open sockets."""
+    path = tmp_path / "flow.py"
+    path.write_text(
+        "import sys\nfrom prefect import flow\n@flow\ndef f(): ...\n"
+        "from prefect.deployments.runner import RunnerDeployment\n"
+        "RunnerDeployment.from_entrypoint(__file__ + ':f', name='n')\n"
+        "assert 'docker.api' not in sys.modules\n"
+    )
+    with FlowLoader(python=python) as loader:
+        outcome = loader.load(path)
+    assert (outcome.error, outcome.notices) == (None, ())
+    assert [spec.name for spec in outcome.specs] == ["n"]
 
 
 def test_deployment_from_storage_is_told_and_not_fetched(python):

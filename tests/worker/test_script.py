@@ -224,6 +224,28 @@ def test_denied_acts_that_a_script_swallows_are_noted(run):
     assert run(source).notices("denied") == []
 
 
+def test_denied_act_is_told_at_the_scripts_line(run):
+    """However deep in a library it is, or in a thread that a library started."""
+    library = """
+        import socket, threading
+
+        def deep(steps):
+            return deep(steps - 1) if steps else socket.socket()
+
+        def beside():
+            thread = threading.Thread(target=socket.socket)
+            thread.start()
+            thread.join()
+    """
+    ran = run(
+        FLOW + "import library\nlibrary.deep(200)\nlibrary.beside()\n",
+        {"library.py": library},
+        forbids=["network"],
+    )
+    lines = len(FLOW.splitlines())
+    assert [notice["line"] for notice in ran.notices("denied")] == [lines + 2, lines + 3]
+
+
 @pytest.mark.sampled
 @pytest.mark.parametrize("python", pythons())
 def test_every_python_rehearses_and_runs(run, packages, python, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import ModuleType
 from typing import Any, Dict, Optional
 
 from worker.dialects import registry
@@ -79,9 +80,13 @@ def own_flow(asked: Dict[str, Any]) -> Any:
     file, _ = registry.script()
     if not path or file is None or abspath(path) != file:
         return None
-    module = next((one for one in list(sys.modules.values()) if getattr(one, "__file__", None) == file), None)
-    found: Any = module
-    for part in function.split("."):
+    modules = [
+        vars(one) for one in list(sys.modules.values()) if type(one) is ModuleType
+    ]  # of no other: lazy
+    module = next((held for held in modules if held.get("__file__") == file), {})
+    first, *rest = function.split(".")
+    found = module.get(first)
+    for part in rest:
         found = vars(found).get(part) if hasattr(found, "__dict__") else None
     if found is None:
         raise LookupError(f"cannot find {entrypoint}: the running script has no {function} at this line yet")

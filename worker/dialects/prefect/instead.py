@@ -187,6 +187,20 @@ def client(_: Any, original: Any, args: Tuple[Any, ...], values: Dict[str, Any])
     return Client(values.get("sync_client", args[1] if len(args) > 1 else False) is True)
 
 
+def opened(_: Any, original: Any, args: Tuple[Any, ...], __: Dict[str, Any]) -> Any:
+    """For what would start processes when it is entered; its own acts are out of force."""
+    if "exit" in original.__name__:
+        return None
+    note(qualname_of(type(args[0])), "started nothing")
+    return args[0]
+
+
+def unheard(owner: Any, original: Any, args: Tuple[Any, ...], values: Dict[str, Any]) -> Any:
+    """For what waits for items of a run: there are none."""
+    note(called(owner, original, args, values), "waited for nothing")
+    return Client(sync=running_loop() is None)
+
+
 class Client:
     """Stands for a client of Prefect's API: each call leaves a notice and gives None."""
 
@@ -204,6 +218,9 @@ class Client:
 
     async def __aexit__(self, *_: object) -> None:
         return None
+
+    def __iter__(self) -> Any:
+        return iter(())
 
     def __aiter__(self) -> Any:
         return no_items()
@@ -265,5 +282,5 @@ class Unconnected:
 
 FLOW, TASK, SUBMITTED = not_run("flow"), not_run("task"), not_run("task", 1)
 RUN_NOTHING, REGISTERED = nothing("started nothing"), nothing("registered nothing")
-READ, WROTE = nothing("read nothing"), nothing("wrote nothing")
+READ, WROTE, SENT = nothing("read nothing"), nothing("wrote nothing"), nothing("sent nothing")
 GUARDED, UNREACHED = standing("waited for nothing"), standing("reaches no server")

@@ -19,6 +19,7 @@ from worker.dialects.prefect.instead import (
     READ,
     REGISTERED,
     RUN_NOTHING,
+    SENT,
     SUBMITTED,
     TASK,
     UNREACHED,
@@ -32,11 +33,13 @@ from worker.dialects.prefect.instead import (
     entered,
     fallback,
     looked_up,
+    opened,
     refused,
     saved,
     sourced,
     stored,
     straight,
+    unheard,
 )
 from worker.pristine import BUILTINS
 
@@ -46,13 +49,17 @@ find_spec = PathFinder.find_spec
 
 
 class Act(NamedTuple):
-    """A class's methods, or a module's functions, and what a call of one does instead."""
+    """A class's methods, or a module's functions, and what a call of one does instead.
+
+    ``*`` in place of a class are all that the module defines.
+    """
 
     owner: str
     names: str
     doing: Doing
 
 
+READS_DEFAULT = "_read_server_default_result_storage_block_id _aread_server_default_result_storage_block_id"
 ACTS = (
     Act(
         "flows:Flow",
@@ -82,6 +89,15 @@ ACTS = (
     Act("blocks.core:Block", "load aload load_from_ref aload_from_ref", READ),
     Act("blocks.core:Block", "save asave", saved),
     Act("blocks.core:Block", "delete adelete register_type_and_schema aregister_type_and_schema", WROTE),
+    Act("blocks.webhook:Webhook", "call", SENT),
+    Act("blocks.notifications:*", "notify anotify", SENT),
+    Act("blocks.redis:RedisStorageContainer", "read_path aread_path", READ),
+    Act("blocks.redis:RedisStorageContainer", "write_path awrite_path", WROTE),
+    Act("filesystems:RemoteFileSystem", "read_path aread_path get_directory aget_directory", READ),
+    Act("filesystems:RemoteFileSystem", "write_path awrite_path put_directory aput_directory", WROTE),
+    Act("results", READS_DEFAULT, READ),
+    Act("results:ResultStore", "read aread exists aexists", READ),
+    Act("results:ResultStore", "write awrite persist_result_record apersist_result_record", WROTE),
     Act("variables:Variable", "get aget", fallback),
     Act("variables:Variable", "set aset unset aunset", WROTE),
     Act("variables", "get", fallback),
@@ -105,6 +121,13 @@ ACTS = (
     Act("task_runners:ThreadPoolTaskRunner", "submit map", SUBMITTED),
     Act("task_runners:ProcessPoolTaskRunner", "submit map", SUBMITTED),
     Act("task_runners:PrefectTaskRunner", "submit map", SUBMITTED),
+    Act("task_runners:ProcessPoolTaskRunner", "__enter__ __exit__", opened),
+    Act("task_runs:TaskRunWaiter", "start wait_for_task_run", RUN_NOTHING),
+    Act("input.run_input", "receive_input", unheard),
+    Act("input.run_input:*", "receive", unheard),
+    Act("input.run_input:*", "load aload", READ),
+    Act("input.actions", "read_flow_run_input aread_flow_run_input", READ),
+    Act("runner.server", "start_webserver", RUN_NOTHING),
     Act("task_worker", "serve aserve", RUN_NOTHING),
     Act("task_worker:TaskWorker", "start astart", RUN_NOTHING),
     Act("task_worker:TaskWorker", "__aenter__ __aexit__", entered),
@@ -155,11 +178,22 @@ def put_in_place() -> None:
 def put_out(acts: Iterable[Act]) -> None:
     """Replace some acts of modules that are loaded."""
     for act in acts:
-        where, _, kind = act.owner.partition(":")
-        owner = installed.thing(act.owner) if kind else installed.module(where)
-        for name in act.names.split():
-            if owner is not None and name in vars(owner):
-                replace(owner, name, act.doing)
+        for owner in owners(act.owner):
+            for name in act.names.split():
+                if name in vars(owner):
+                    replace(owner, name, act.doing)
+
+
+def owners(path: str) -> List[Any]:
+    """The module or the classes that an act names, as far as this release has them."""
+    where, _, kind = path.partition(":")
+    module = installed.module(where)
+    if module is None or not kind:
+        return [] if module is None else [module]
+    if kind != "*":
+        return [vars(module)[kind]] if kind in vars(module) else []
+    held = list(vars(module).values())
+    return [one for one in held if inspect.isclass(one) and one.__module__ == module.__name__]
 
 
 class Coming:
