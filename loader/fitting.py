@@ -26,14 +26,13 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from referencing import Registry
 
 from loader.answers import Kind, Reason
+from loader.brief import CUT, brief
 
 SECONDS = 1.0
 POINTER = 500
 """Longest reference, in characters."""
 PROBLEMS = 5
 """Problems of one parameter that are told."""
-CUT = 300
-"""Characters of a problem."""
 FORMATS: Mapping[str, Any] = MappingProxyType(
     {"date-time": datetime, "date": date, "time": clock, "duration": timedelta, "uuid": UUID}
 )
@@ -48,6 +47,7 @@ UNTRIED = ("pattern", "patternProperties", "unevaluatedItems", "unevaluatedPrope
 TYPES: Mapping[str, str] = MappingProxyType(
     {"str": "text", "int": "an integer", "float": "a number", "bool": "true or false", "NoneType": "null"}
     | {"list": "a list", "dict": "an object"}
+    | {"Text": "text", "Items": "a list", "Members": "an object"}
 )
 DUE: Mapping[str, str] = MappingProxyType(
     {"string": "text", "integer": "an integer", "number": "a number", "boolean": "true or false"}
@@ -109,6 +109,7 @@ class Fit:
             yield Reason(kind=Kind.WRONG_PARAMETER, message=cut(said), parameter=name, field=name)
             return
         try:
+            plain = brief(plain)
             validator = judge(self)(self.schema, registry=Registry(), format_checker=formats())
             for misfit in islice(validator.descend(plain, schema, path=name), PROBLEMS):
                 said = f"cannot pass {shown(plain)} as {name}: {words(misfit)}"
@@ -163,6 +164,8 @@ def judge(fit: Fit) -> Any:
             fit.spend()
             for misfit in check(validator, value, instance, schema) or ():
                 fit.spend()
+                # It may repeat the schema, and the misfits of all forms are held at once.
+                misfit.message, misfit.args = cut(misfit.message), ()
                 yield misfit
 
         return step
