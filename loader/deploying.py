@@ -150,7 +150,7 @@ class Deployer:
         try:
             yield
         except (ClientError, StorageError) as error:
-            own = valid is not None and not valid.trusted and not valid.storage.is_local
+            own = valid is not None and not valid.trusted and not valid.storage.is_unplaced
             if self.told or (own and isinstance(error, StorageError)):
                 raise
             raise StorageError(UNTOLD) from None
