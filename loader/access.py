@@ -26,7 +26,8 @@ NO_OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 class Blocks(StrEnum):
     """Which of the client's storage blocks count for specs.
 
-    Unless it is ANY, specs cannot name one, and the caller is told nothing of any.
+    Unless it is ANY, specs can name neither one nor this user's own folders, and the caller is told nothing
+    of any.
     """
 
     ANY = "any"

@@ -150,7 +150,7 @@ class Deployer:
         try:
             yield
         except (ClientError, StorageError) as error:
-            own = valid is not None and not valid.trusted and not valid.storage.is_local
+            own = valid is not None and not valid.trusted and not valid.storage.is_unplaced
             if self.told or (own and isinstance(error, StorageError)):
                 raise
             raise StorageError(UNTOLD) from None
@@ -211,7 +211,12 @@ class Deployer:
             flow = self.client.create_flow(valid.flow.name)
             block = valid.block_id or self.same_block(valid, before) or self.named_block(valid)
             data = documents.blockstorage(kept.key, block)
-            return self.client.create_deployment(packing.request(valid, flow.id, flow_data=data))
+            made = self.client.create_deployment(packing.request(valid, flow.id, flow_data=data))
+        if made.left is not None and kept.by.done:
+            key, before_in = documents.parse_blockstorage(made.left)
+            if before_in == block:
+                store.give_up(key)
+        return made
 
     def same_block(self, valid: ValidSpec, before: DeploymentRecord | None) -> UUID | None:
         """The block that the deployment had before, if it is the one that is wanted now."""

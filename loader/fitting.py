@@ -26,6 +26,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from referencing import Registry
 
 from loader.answers import Kind, Reason
+from loader.brief import CUT, brief
 
 SECONDS = 1.0
 POINTER = 500
@@ -34,8 +35,6 @@ PROBLEMS = 5
 """Problems of one parameter that are told."""
 WARNINGS = 100
 """Things not looked at that are told."""
-CUT = 300
-"""Characters of a problem."""
 FORMATS: Mapping[str, Any] = MappingProxyType(
     {"date-time": datetime, "date": date, "time": clock, "duration": timedelta, "uuid": UUID}
 )
@@ -61,6 +60,7 @@ UNTRIED = (
 TYPES: Mapping[str, str] = MappingProxyType(
     {"str": "text", "int": "an integer", "float": "a number", "bool": "true or false", "NoneType": "null"}
     | {"list": "a list", "dict": "an object"}
+    | {"Text": "text", "Items": "a list", "Members": "an object"}
 )
 DUE: Mapping[str, str] = MappingProxyType(
     {"string": "text", "integer": "an integer", "number": "a number", "boolean": "true or false"}
@@ -126,6 +126,7 @@ class Fit:
             yield Reason(kind=Kind.WRONG_PARAMETER, message=cut(said), parameter=name, field=name)
             return
         try:
+            plain = brief(plain)
             validator = judge(self)(self.schema, registry=Registry(), format_checker=formats())
             if value is None and may_be_null(self, validator, name, schema, self.schema):
                 return
@@ -188,6 +189,8 @@ def judge(fit: Fit) -> Any:
             fit.spend()
             for misfit in check(validator, value, instance, schema) or ():
                 fit.spend()
+                # It may repeat the schema, and the misfits of all forms are held at once.
+                misfit.message, misfit.args = cut(misfit.message), ()
                 yield misfit
 
         return step

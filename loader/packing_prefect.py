@@ -7,7 +7,6 @@ Nothing is filled in here: what a worker fills in before a run stays as it is, a
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,7 +18,6 @@ from loader.validation import ValidSpec
 
 IN_IMAGE = "/opt/prefect"
 """Where the project lies in a container's image unless pull steps say otherwise."""
-TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 AT_RUN = ("prefect.", "ctx.")
 """How the names of templates begin that a worker fills in before each run."""
 
@@ -107,4 +105,12 @@ def templates(value: Any) -> Iterator[str]:
     """What stands between braces in the texts of a plain value."""
     for item in parts(value):
         if isinstance(item, str):
-            yield from (found.strip() for found in TEMPLATE.findall(item))
+            yield from between(item)
+
+
+def between(text: str) -> Iterator[str]:
+    """What stands between braces in a text."""
+    start = text.find("{{")
+    while start >= 0 and (end := text.find("}}", start + 2)) >= 0:
+        yield text[start + 2 : end].strip()
+        start = text.find("{{", end + 2)

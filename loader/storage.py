@@ -54,6 +54,11 @@ class StorageBlock(Shared):
         """Whether only this machine can read it."""
         return isinstance(self, (LocalStorageBlock, TempStorageBlock))
 
+    @property
+    def is_unplaced(self) -> bool:
+        """Whether it is whatever folder the machine's user has for that."""
+        return self.is_local and dict(self).get("storage_path") is None
+
 
 def has_bytes(text: str) -> bool:
     """Whether a text can be a file's name."""

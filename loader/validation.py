@@ -26,6 +26,7 @@ NO_STORAGE = (
 )
 LOCAL_STORAGE = "You have configured local storage"
 THIS_MACHINE = "this deployment will only be usable from the current machine"
+NOT_LENT = "The machine's own folders are not lent to you. Using the storage of specs that name none."
 PROBLEMS = 20
 """What is told of all that a worker may say is wrong with one spec."""
 BASE_RUNNER = (
@@ -80,12 +81,14 @@ def validated(spec: DeploymentSpec, given: Surroundings) -> ValidSpec:
     runner = spec.flow_runner
     if not isinstance(runner, FlowRunnerBase):
         raise SpecValidationError(BASE_RUNNER)
-    told = given.told or spec.flow_storage is not None
+    own = named_in(spec, given)
+    told = given.told or own is not None
     if spec.prefect is not None:  # its worker pulls the project, and keeps to its work pool
         storage, block_id, trusted, warnings = LocalStorageBlock(), None, False, spec.prefect.warnings
     else:
-        asked, block_id, trusted = storage_of(spec, given)
+        asked, block_id, trusted = storage_of(spec, own, given)
         storage, warnings = judged(runner.kind, asked, told=told)
+        warnings += (NOT_LENT,) if own is not spec.flow_storage else ()
     if spec.problems:
         raise SpecValidationError("; ".join(map(line, spec.problems[:PROBLEMS])))
     filled = spec.with_values(
@@ -123,9 +126,17 @@ def named_after(flow: Flow) -> str:
         raise SpecValidationError("; ".join(message for _, message in mistakes(error))) from None
 
 
-def storage_of(spec: DeploymentSpec, given: Surroundings) -> tuple[StorageBlock | None, UUID | None, bool]:
-    """The spec's storage or the default, its id where it is registered, and whether the caller trusts it."""
+def named_in(spec: DeploymentSpec, given: Surroundings) -> StorageBlock | UUID | None:
+    """The storage that a spec names; folders of this machine's user are not for callers who are not told."""
     asked = spec.flow_storage
+    unlent = not given.told and isinstance(asked, StorageBlock) and asked.is_unplaced
+    return None if unlent else asked
+
+
+def storage_of(
+    spec: DeploymentSpec, asked: StorageBlock | UUID | None, given: Surroundings
+) -> tuple[StorageBlock | None, UUID | None, bool]:
+    """The spec's storage or the default, its id where it is registered, and whether the caller trusts it."""
     if isinstance(asked, StorageBlock):
         return asked, None, spec.origin is None
     found = given.default_storage() if asked is None else given.read_block(asked)

@@ -3,11 +3,13 @@
 import asyncio
 import datetime as dt
 import time
+import tracemalloc
 from uuid import uuid4
 
 import pytest
 
 from loader import DeploymentRecord, EmbeddedRegistry, FlowLoader, Kind, Recorded, SourceError, Status
+from loader.brief import CUT, brief
 from loader.drift import drifted
 from loader.fitting import Fit
 from loader.sources.entrypoints import split
@@ -573,6 +575,35 @@ def test_warnings_are_few():
     schema = {"properties": {"x": {"allOf": [{"format": f"form {place}"} for place in range(1000)]}}}
     reasons, warnings = fit(schema, {"x": "v"})
     assert (reasons, len(warnings)) == ([], 100)
+
+
+def test_a_value_is_not_written_out_for_each_form():
+    """Nor is a schema: what does not fit costs no more memory than there is of it."""
+    forms = [{"type": "array", "items": {"const": number}} for number in range(400)]
+    one = {"not": {"description": "a" * 1_000_000}}
+    schema = {"properties": {"x": {"anyOf": forms}, "y": {"anyOf": [{"$ref": "#/one"}] * 400}}, "one": one}
+    for parameters in ({"x": "a" * 2_000_000}, {"x": {"a" * 2_000_000: ["b" * 1000] * 1000}}, {"y": 1}):
+        tracemalloc.start()
+        assert list(Fit(schema).reasons(parameters))
+        assert tracemalloc.get_traced_memory()[1] < 40_000_000
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": [1, 1.5, True, None, "it's", '"', "\n", [], {}], "b": {"c": [[1, 2], {"d": ""}]}},
+        ["a" * CUT, {"b" * CUT: ["c"] * CUT}],
+        "a" * 2 * CUT,
+        list(range(CUT)),
+    ],
+)
+def test_what_is_told_of_a_value_begins_as_python_writes_it(value):
+    """And it is equal to it."""
+    short = repr(brief(value))
+    assert brief(value) == value
+    assert short[:CUT] == repr(value)[:CUT]
+    assert len(short) <= max(CUT, len(repr(value)))
 
 
 def test_a_hostile_scripts_schema(loader, tmp_path):

@@ -1,6 +1,7 @@
 """From scripts to deployments and back: real workers, the embedded registry, real files."""
 
 import asyncio
+import contextlib
 import os
 import re
 import sqlite3
@@ -31,6 +32,7 @@ from loader import (
     load_flow_from_script,
 )
 from loader.client import documents
+from loader.client.interface import DeploymentRequest
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """\
@@ -136,6 +138,54 @@ def test_creating_again_is_an_update(script, registry, tmp_path):
     blocks = [documents.parse_blockstorage(item.flow_data)[1] for item in (first, second)]
     assert blocks[0] == blocks[1]
     assert len(registry.read_deployments()) == 1
+
+
+def stored(tmp_path):
+    """How many scripts the machine's own storage keeps."""
+    return len([item for item in (tmp_path / "data").rglob("*") if item.is_file()])
+
+
+def test_what_an_update_replaces_is_not_kept(script, registry, tmp_path):
+    """Deployments that are created again and again take the room of one."""
+    path = script()
+    for number in range(3):
+        path.write_text(f"{SCRIPT}# {number}")
+        record = created(only_spec(path), registry)
+    assert stored(tmp_path) == 1
+    assert registry.resolve_datadoc(record.flow_data) == path.read_bytes()
+
+
+def test_what_another_deployment_leads_to_stays(script, registry, tmp_path):
+    """Nothing is taken from a record."""
+    before = created(only_spec(script()), registry)
+    fields = before.model_dump(exclude={"id", "flow_name", "created", "updated"})
+    other = registry.create_deployment(DeploymentRequest.model_validate({**fields, "name": "other"}))
+    created(only_spec(script()), registry)
+    assert stored(tmp_path) == 2
+    data = registry.read_deployment(other.id).flow_data
+    assert registry.resolve_datadoc(data) == script().read_bytes()
+
+
+def test_what_an_update_replaces_stays_until_it_is_replaced_for_good(script, registry):
+    """A transaction around it may be undone."""
+    path = script()
+    before = created(only_spec(path), registry)
+    with contextlib.suppress(KeyError), registry.transaction():
+        created(only_spec(path), registry)
+        raise KeyError
+    assert registry.read_deployment(before.id) == before
+    assert registry.resolve_datadoc(before.flow_data) == path.read_bytes()
+
+
+def test_what_others_may_keep_under_the_same_key_stays(script, registry, tmp_path):
+    """A digest is the key of everybody who has these bytes."""
+    path = script()
+    for text in (SCRIPT, SCRIPT + "# changed"):
+        path.write_text(text)
+        block = FileStorageBlock(base_path=str(tmp_path / "data"), key_type="hash")
+        spec = only_spec(path).with_values(flow_storage=block)
+        spec.at(None, None).create_deployment(registry)
+    assert stored(tmp_path) == 2
 
 
 def test_storage_blocks_are_named_after_what_they_are_for(script, registry):

@@ -1,12 +1,14 @@
 """What clients are told of deployments: where their scripts are, and how a Prefect worker gets them."""
 
 import hashlib
+import time
 from uuid import UUID
 
 import pytest
 
 from loader import DeploymentSpec, DockerFlowRunner, Flow, SpecValidationError, TempStorageBlock
 from loader.packing import check_for_server, job_variables, kept_as, request, steps_to
+from loader.packing_prefect import templates
 from loader.validation import Surroundings, validated
 
 STEPS = "prefect.deployments.steps"
@@ -113,6 +115,14 @@ def test_settings_that_a_worker_would_fill_in_are_refused(valid):
     runner = {"type": "subprocess", "config": {"env": {"KEY": "{{ prefect.blocks.secret.key }}"}}}
     with pytest.raises(SpecValidationError, match="setting of its flow runner"):
         check_for_server(valid(flow_runner=runner))
+
+
+def test_templates_are_what_stands_between_braces():
+    """The shortest; where no end comes nothing is, and that costs no time."""
+    assert list(templates(["{{ a }} }} {{b{{c}}}}{{\n}}{{ d"])) == ["a", "b{{c", ""]
+    began = time.process_time()
+    assert list(templates("{{" * 1_000_000)) == []
+    assert time.process_time() - began < 5
 
 
 def test_a_flow_whose_function_has_no_name_cannot_be_found_by_a_worker(valid):

@@ -120,20 +120,26 @@ class DeploymentRecord(DeploymentRequest):
 
 
 class Created(Record):
-    """What came of creating something: ``new`` is false where it was there before and was updated."""
+    """What came of creating something: ``new`` is false where it was there before and was updated.
+
+    ``left`` is what led a deployment to its script before, if no deployment of the client says that any more.
+    """
 
     id: UUID
     new: bool
+    left: DataDocument | None = None
 
 
 @dataclass
 class Transaction:
-    """``undone`` says that an exception ended it, and that for sure nothing of it is there.
+    """``undone`` says that an exception ended it, and that for sure nothing of it is there; ``done`` that all
+    of it is there for good, which no part of another transaction is.
 
-    Where that cannot be known it is false: what a record may lead to must stay.
+    Where that cannot be known both are false: what a record may lead to must stay.
     """
 
     undone: bool = False
+    done: bool = False
 
 
 @runtime_checkable

@@ -214,6 +214,8 @@ async def permitted(caller: Caller, asked: Asked, looking: Looking) -> AsyncIter
         return
     assert caller.peer is not None
     check_words(caller, caller.peer, asked)
+    if asked.timeout is not None:
+        await asyncio.to_thread(check_timeout, caller, asked.profile, asked.timeout)
     access = Access(schemes=OWN_FOLDER, blocks=Blocks.DEFAULT if caller.peer.deploy else Blocks.NONE)
     if asked.location is None:
         yield Permit(asked.name, None, access, whole=False)
@@ -266,20 +268,24 @@ def check_words(caller: Caller, peer: Peer, asked: Asked) -> None:
         refuse(caller, f"use the profile {asked.profile!r}", "peers.profiles")
     if asked.python is not None and os.path.normpath(asked.python) not in peer.pythons:
         refuse(caller, f"use the interpreter {asked.python!r}", "peers.pythons")
-    if asked.timeout is not None and asked.timeout > (wall := load_profile(asked.profile).wall):
-        raise Problem(
-            "not-granted",
-            f"cannot let {caller.name} set a timeout of {asked.timeout:g} seconds: the profile"
-            f" {asked.profile!r} allows {wall:g}; ask for no more, or grant it a profile with a longer wall",
-            limit=wall,
-            size=asked.timeout,
-            option="timeout",
-        )
     if isinstance(asked, Deploying) and not peer.deploy:
         refuse(caller, "deploy", "peers.deploy")
     for name in ("allow_hosts", "allow_schemes", "allow_storage", "registry", "api", "storage", "work_pool"):
         if getattr(asked, name, None):
             refuse(caller, f"set {name}", None)
+
+
+def check_timeout(caller: Caller, profile: str, timeout: float) -> None:
+    """Raise Problem for a time that is longer than a profile allows; it reads the profile's file."""
+    if timeout > (wall := load_profile(profile).wall):
+        raise Problem(
+            "not-granted",
+            f"cannot let {caller.name} set a timeout of {timeout:g} seconds: the profile"
+            f" {profile!r} allows {wall:g}; ask for no more, or grant it a profile with a longer wall",
+            limit=wall,
+            size=timeout,
+            option="timeout",
+        )
 
 
 def refuse(caller: Caller, what: str, option: str | None) -> NoReturn:

@@ -28,7 +28,7 @@ from loader.answers import Plan
 from loader.daemon import notify, sockets
 from loader.daemon.admission import Admission
 from loader.daemon.bodies import Budget
-from loader.daemon.config import Config, Watched
+from loader.daemon.config import Config, Watched, is_loopback
 from loader.daemon.connections import SERVER, Connections, Door
 from loader.daemon.engine import Engine
 from loader.daemon.engines import Engines
@@ -196,12 +196,16 @@ class Daemon:
         if place is not None and not any(end.family != socket.AF_UNIX for end in handed):
             handed = [*handed, tcp(place.host, place.port)]
         for end in handed:
-            unix = end.family == socket.AF_UNIX
+            unix, name = end.family == socket.AF_UNIX, end.getsockname()
+            shown = self.config.socket if unix else f"{name[0]}:{name[1]}"
             if not unix and self.token is None:
                 raise ConfigError("cannot listen at TCP without a token: say listen.token_file")
+            if not unix and tls is None and not is_loopback(name[0]):
+                raise ConfigError(
+                    f"cannot listen at {shown} without a certificate: others could read the token on its way;"
+                    " say listen.certificate and listen.key"
+                )
             self.serve(runner, end, None if unix else tls)
-            name = end.getsockname()
-            shown = self.config.socket if unix else f"{name[0]}:{name[1]}"
             self.log.info("listening", at=shown, tls=tls is not None and not unix)
 
     def serve(self, runner: web.AppRunner, end: socket.socket, tls: ssl.SSLContext | None) -> None:

@@ -126,6 +126,12 @@ class Store:
         with self._place.shared(kept, data):
             yield kept
 
+    def give_up(self, key: str) -> None:
+        """Remove what nothing leads to any more, if possible; not what others may have under the same key."""
+        if self._new_key is not digest_key and MADE.fullmatch(key):
+            with contextlib.suppress(StorageError):
+                self._place.remove(key)
+
     def location(self, name: str) -> str:
         """The location of what is kept under a key or a name."""
         return f"{self._place.shown.rstrip('/')}/{name}"

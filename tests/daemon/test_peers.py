@@ -23,6 +23,7 @@ from loader.daemon import bodies, routes
 from loader.daemon.config import Peer
 from loader.daemon.peers import Caller
 from loader.deploying import UNTOLD
+from loader.validation import NOT_LENT
 from tests.daemon.running import FLOW, NOBODY, SLOW
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as another user")
@@ -66,11 +67,11 @@ def flows(place):
 def granting(started, place, flows):
     """A callable: a daemon that grants user 65533 the folder, and more."""
 
-    def make(*flags, **more):
+    def make(*flags, prefix=(), **more):
         file = place / "daemon.yaml"
         peer = {"uid": NOBODY, "folders": [str(flows)], **more}
         file.write_text(json.dumps({"socket_access": "everyone", "peers": [peer]}))
-        return started("--config", file, *flags)
+        return started("--config", file, *flags, prefix=prefix)
 
     return make
 
@@ -648,3 +649,49 @@ def test_a_peer_that_deploys_is_not_told_of_the_storage_that_it_gets(granting, r
     registry.client.close()
     registry.file.write_text("no registry")
     assert answers(False)[1] == [(False, "invalid", None)] * 4
+
+
+FOLDERS = """
+from prefect import flow
+from prefect.blocks.storage import LocalStorageBlock, TempStorageBlock
+from prefect.deployments import DeploymentSpec
+
+@flow
+def first(): ...
+
+for name, block in {{"temporary": TempStorageBlock(), "local": LocalStorageBlock(), "none": None}}.items():
+    DeploymentSpec(name=name, flow=first, flow_runner="subprocess", flow_storage=block)
+DeploymentSpec(
+    name="path", flow=first, flow_runner="subprocess", flow_storage=LocalStorageBlock(storage_path={path!r})
+)
+"""
+
+
+@pytest.mark.slow
+@ROOT_ONLY
+@pytest.mark.parametrize("by_default", [True, False])
+def test_a_peer_that_deploys_writes_to_no_folder_that_it_was_not_lent(
+    granting, registry, flows, place, by_default
+):
+    """What its specs say of the machine's own folders counts nothing, and nothing is kept twice."""
+    temporary, local = place / "temporary", place / "data" / "flow-loader" / "storage"
+    temporary.mkdir()
+    prefix = ["/usr/bin/env", f"TMPDIR={temporary}"]
+    daemon = granting("--set", f"registry={registry.file}", deploy=True, prefix=prefix)
+    (flows / "kept.py").write_text(FOLDERS.format(path=str(place / "chosen")))
+    if not by_default:
+        registry.client.delete_block(registry.default)
+    for result in ("created", "updated", "updated"):
+        answer = as_nobody(daemon, "POST", "/v1/deploy", location=f"{flows}/kept.py")[1]
+        specs = {spec["name"]: spec for spec in answer["specs"]}
+        assert "the caller does not allow it" in specs.pop("path")["failure"]
+        assert [spec["result"] for spec in specs.values()] == [result] * 3
+        assert {name for name, spec in specs.items() if NOT_LENT in spec["warnings"]} == {
+            "temporary",
+            "local",
+        }
+        assert [spec["flow_storage"] for spec in specs.values()] == [None] * 3
+    kept = place / "owners-folder" if by_default else local
+    assert len([item for item in kept.iterdir() if item.is_file()]) == (1 if by_default else 3)
+    assert [local.exists(), (place / "chosen").exists()] == [not by_default, False]
+    assert not list(temporary.glob("flow-loader-*"))

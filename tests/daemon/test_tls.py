@@ -7,11 +7,14 @@ import ipaddress
 import json
 import socket
 import ssl
+import sys
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.daemon.test_descriptors import HAND
 
 pytestmark = pytest.mark.slow
 
@@ -97,3 +100,18 @@ def test_who_does_not_trust_the_certificate_says_nothing(listening):
     )
     with pytest.raises(ssl.SSLCertVerificationError):
         ask(stranger, "/v1/version", authorization=f"Bearer {TOKEN}")
+
+
+def test_a_socket_for_other_machines_that_is_handed_over_needs_a_certificate(started, place):
+    """As one that the daemon opens itself: the token crosses no network in the clear."""
+    token, file = place / "token", place / "daemon.yaml"
+    token.touch(0o600)
+    token.write_text(TOKEN)
+    with socket.create_server(("0.0.0.0", 0)) as end:
+        port = end.getsockname()[1]
+        file.write_text(json.dumps({"listen": {"port": port, "token_file": str(token)}}))
+        prefix = [sys.executable, "-c", HAND, str(end.fileno())]
+        daemon = started("--config", file, wait=False, prefix=prefix, pass_fds=[end.fileno()])
+        assert daemon.process.wait(60) != 0
+    said = f"cannot listen at 0.0.0.0:{port} without a certificate: "
+    assert said in daemon.log.read_text()

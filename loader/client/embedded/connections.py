@@ -72,6 +72,7 @@ class Connections:
                 thread.connection = connection
                 yield made
                 self._go_on(connection, "COMMIT")
+                made.done = True
             except BaseException:
                 if self._is_open(connection):
                     self._run(connection, "ROLLBACK")

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
 from pydantic import ValidationError
 
-from loader.client.documents import read_json, write_json
-from loader.client.interface import BlockRecord, DeploymentRecord, DeploymentRequest, FlowRecord, Record
+from loader.client.documents import parse_blockstorage, read_json, write_json
+from loader.client.interface import (
+    BlockRecord,
+    DataDocument,
+    DeploymentRecord,
+    DeploymentRequest,
+    FlowRecord,
+    Record,
+)
 from loader.client.names import check_texts, quoted
 from loader.errors import ClientError
 
@@ -50,6 +58,14 @@ def now() -> str:
 def body_of(deployment: DeploymentRequest) -> str:
     """What a deployment's row holds beside its columns, as JSON. Raises ClientError."""
     return write_json(deployment.model_dump(include=_BODY))
+
+
+def kept_in(body: Any) -> tuple[str, UUID] | None:
+    """The key and the block's id of what a deployment's body leads to, if that is in a storage block."""
+    try:
+        return parse_blockstorage(DataDocument.model_validate(read_json(body)["flow_data"]))
+    except (ClientError, ValidationError, TypeError, KeyError):
+        return None
 
 
 def flow(row: tuple[Any, ...]) -> FlowRecord:

@@ -189,13 +189,13 @@ class EmbeddedRegistry:
         with self.transaction():
             self.read_flow(deployment.flow_id)
             row = self._first(
-                "SELECT id FROM deployments WHERE flow_id = ? AND name = ?", [flow_id, deployment.name]
+                "SELECT id, body FROM deployments WHERE flow_id = ? AND name = ?", [flow_id, deployment.name]
             )
             if row is not None:
                 self._file.write(
                     "UPDATE deployments SET body = ?, updated = ? WHERE id = ?", [body, time, row[0]]
                 )
-                return records.record(Created, {"id": row[0], "new": False})
+                return records.record(Created, {"id": row[0], "new": False, "left": self._left(row[1])})
             created = Created(id=uuid4(), new=True)
             values = [str(created.id), flow_id, deployment.name, body, time, time]
             self._file.write("INSERT INTO deployments VALUES (?, ?, ?, ?, ?, ?)", values)
@@ -235,6 +235,13 @@ class EmbeddedRegistry:
         return documents.resolve(
             document, lambda block_id, key: self._read_storage(self.read_block(block_id), key)
         )
+
+    def _left(self, body: str) -> DataDocument | None:
+        """Where a deployment's body said that its script is kept, if no body names that key now."""
+        found = records.kept_in(body)
+        if found is None or self._first("SELECT 1 FROM deployments WHERE instr(body, ?)", [found[0]]):
+            return None
+        return documents.blockstorage(*found)
 
     def _first(self, statement: str, values: Sequence[str] = ()) -> Row | None:
         """The first row alone: in a damaged file there may be any number of what is there once."""
