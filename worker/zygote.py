@@ -55,7 +55,7 @@ class Zygote:
     in_force: Tuple[str, ...]
     channel: Channel
     namespace: Optional[int] = None
-    pieces: List[str] = field(default_factory=list)
+    shown: List[str] = field(default_factory=list)
     program: bytes = b""
     children: Dict[int, Child] = field(default_factory=dict)
     forked: int = 0
@@ -68,7 +68,7 @@ class Zygote:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1, "zygote: become subreaper")
         if confine.MOUNT in self.in_force:
-            self.pieces = mounts.build_stage(self.trees, self.uid, self.gid, self.symlinks)
+            self.shown = mounts.build_stage(self.trees, self.uid, self.gid, self.symlinks)
             self.trees = []
             identity.forget_bounding_set()
             kernel.checked(kernel.libc.sethostname(HOST_NAME, len(HOST_NAME)), "uts namespace: name")
@@ -198,7 +198,7 @@ class Zygote:
             self.uid,
             self.gid,
             self.trees,
-            self.pieces,
+            self.shown,
             self.symlinks,
             self.program,
             {*self.in_force, confine.EXEC, confine.SUPERVISOR},
