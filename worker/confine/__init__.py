@@ -207,9 +207,10 @@ def filter_calls(worker: Confinement) -> Tuple[str, ...]:
     return (SECCOMP,)
 
 
-BEFORE_SCRIPT_IS_KNOWN: Tuple[Step, ...] = (private_view, limit_resources, make_rules)
+BEFORE_SCRIPT_IS_KNOWN: Tuple[Step, ...] = (private_view, make_rules)
 ONCE_SCRIPT_IS_KNOWN: Tuple[Step, ...] = (
     show_folder,
+    limit_resources,
     give_up_identity,
     restrict_files,
     let_go,
