@@ -353,15 +353,13 @@ def give_way(spaces: List[str], shown: List[str], folder: str) -> List[str]:
         if apart(space, [folder]):
             left.append(space)
             continue
-        moved = kernel.clone_tree(space, f"mount: move {space}")
-        kernel.detach(space, f"mount: detach {space}")
         if space == SHARED:
-            os.close(moved)
-            moved = private_root(OWN_INODES)
-            kernel.attach(moved, space, f"mount: {space}")
+            kernel.detach(space, f"mount: detach {space}")
+            moved, to = private_root(OWN_INODES), space
         else:
-            left.append(scratch_place([*shown, folder]))
-            place(moved, "", left[-1])
+            moved, to = os.open(space, os.O_PATH | os.O_CLOEXEC), scratch_place([*shown, folder])
+            left.append(to)
+        place(moved, "", to)
         os.close(moved)
     return left
 
