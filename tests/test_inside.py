@@ -125,6 +125,21 @@ def test_a_folder_loads_with_its_siblings_however_closed(loader, tmp_path, mode)
     assert (outcome.status, outcome.stdout.text) == ("loaded", "4\n"), outcome.error
 
 
+def test_a_folder_in_a_closed_one_loads_with_few_open_files(open_python, tmp_path):
+    """Without mounts as well: its descriptor is put aside before the limit of the script's is set."""
+    folder = tmp_path / "closed" / "project"
+    folder.mkdir(parents=True)
+    (folder / "flows.py").write_text(FLOW)
+    folder.parent.chmod(0o700)
+    profile = tmp_path / "few.yaml"
+    profile.write_text(
+        "description: few\nextends: no-namespaces\nopen_files: {hold: required, level: full, count: 64}\n"
+    )
+    with FlowLoader(profile=str(profile), python=open_python) as loader:
+        outcome = loader.load(folder / "flows.py")
+    assert outcome.status == "loaded", outcome.error
+
+
 def test_a_script_right_below_the_temporary_folder_loads(loader):
     """Its folder is then where the scratch space would be, which moves out of the way."""
     path = Path("/tmp", f"flow-loader-test-{os.getpid()}.py")

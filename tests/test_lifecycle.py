@@ -34,6 +34,29 @@ for _ in range(4):
     threading.Thread(target=work).start()
 """
 
+FILLS = (
+    FLOW
+    + """
+import threading, time
+until = time.monotonic() + 1.5
+while time.monotonic() < until:
+    try:
+        threading.Thread(target=time.sleep, args=(2,), daemon=True).start()
+    except RuntimeError:
+        time.sleep(0.001)
+"""
+)
+CROWDED = """
+import resource, sys
+from loader import FlowLoader
+from worker.confine import limits
+most = limits.tasks() + 40
+resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+with FlowLoader(profile=sys.argv[1]) as held:
+    first = held.load_text(sys.argv[2])
+    print(first.status, held.load_text(sys.argv[3]).status, held.load_text(sys.argv[3]).status)
+"""
+
 
 def children(pid):
     """Every process below ``pid``."""
@@ -245,3 +268,20 @@ def test_what_an_allowed_process_left_ends_with_its_load(tmp_path):
         outcome = loader.load_text(script)
         assert outcome.status == "loaded", outcome.error
         assert all_gone([int(outcome.stdout.text)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["strict", "no-namespaces"])
+def test_a_script_that_takes_every_task_ends_nobody(open_python, open_code, profile):
+    """Not the zygote, whose chores need one more, nor those who come after the script has let go of them."""
+    identity = {"user": 65533, "group": 65533, "extra_groups": []} if os.geteuid() == 0 else {}
+    done = subprocess.run(
+        [open_python, "-B", "-c", CROWDED, profile, FILLS, FLOW],
+        env={"PYTHONPATH": str(open_code), "LANG": "C.UTF-8"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+        **identity,
+    )
+    assert done.stdout.split() == ["loaded"] * 3, done.stderr

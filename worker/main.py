@@ -123,8 +123,10 @@ def serve(worker: confine.Confinement, channel: Channel, replies: Replies) -> bo
     channel.close()
     if worker.folder is not None and load.root is not None and confine.MOUNT not in worker.in_force:
         load = replace(load, root=closed.by_detour(load.root, closed.detours([worker.folder])))
-    if worker.scratch != mounts.SCRATCH:
-        os.environ["TMPDIR"] = worker.scratch
+    if worker.spaces and worker.spaces[0] != mounts.SCRATCH:
+        os.environ["TMPDIR"] = worker.spaces[0]
+        if os.environ.get("HOME") == mounts.SCRATCH:
+            os.environ["HOME"] = worker.spaces[0]
     return reply(worker, replies, load)
 
 

@@ -57,7 +57,12 @@ def gather() -> None:
 def needed_for(rehearse: Callable[[], None]) -> List[Wish]:
     """What a fork of this process needs for ``rehearse``; nothing where the kernel does not tell."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    scout = os.fork()
+    try:
+        scout = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        raise
     if scout == 0:
         try:
             kernel.prctl(kernel.PR_SET_DUMPABLE, 1, "scout: dumpable")

@@ -180,8 +180,10 @@ def rehearse(execute: Callable[..., Any]) -> None:
 def season(execute: Callable[..., Any]) -> None:
     """Load an ordinary script of the likeliest dialect and forget it."""
     before = Surroundings()
-    once(execute)
-    before.restore(dialects.rehearsed()[0])
+    try:
+        once(execute)
+    finally:
+        before.restore(dialects.rehearsed()[0])
 
 
 def once(execute: Callable[..., Any]) -> None:

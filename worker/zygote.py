@@ -55,7 +55,7 @@ class Zygote:
     in_force: Tuple[str, ...]
     channel: Channel
     namespace: Optional[int] = None
-    pieces: List[str] = field(default_factory=list)
+    shown: List[str] = field(default_factory=list)
     program: bytes = b""
     children: Dict[int, Child] = field(default_factory=dict)
     forked: int = 0
@@ -68,7 +68,7 @@ class Zygote:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1, "zygote: become subreaper")
         if confine.MOUNT in self.in_force:
-            self.pieces = mounts.build_stage(self.trees, self.uid, self.gid, self.symlinks)
+            self.shown = mounts.build_stage(self.trees, self.uid, self.gid, self.symlinks)
             self.trees = []
             identity.forget_bounding_set()
             kernel.checked(kernel.libc.sethostname(HOST_NAME, len(HOST_NAME)), "uts namespace: name")
@@ -129,7 +129,7 @@ class Zygote:
         chores: Optional[Iterator[bool]] = self.chores()
         while True:
             ready = poll.poll(IDLE if chores and self.forked else None)
-            if chores and not ready and not next(chores, False):
+            if chores and not ready and not done_one(chores):
                 chores = None
             for descriptor, _ in ready:
                 if descriptor != self.channel.fileno():
@@ -152,8 +152,6 @@ class Zygote:
                 init = kernel.Init()
                 kernel.setns(init.pidfd, kernel.CLONE_NEWPID, "pid namespace: enter")
             pid = self.fork_worker(theirs)
-            if self.namespace is not None:
-                kernel.setns(self.namespace, kernel.CLONE_NEWPID, "pid namespace: return")
             self.forked += 1
             child = Child(pid, os.pidfd_open(pid), os.dup(exit_pipe), init)
             self.channel.send(protocol.Forked(self.forked), [child.pidfd, *ours])
@@ -186,9 +184,13 @@ class Zygote:
     def fork_worker(self, theirs: List[int]) -> int:
         """Fork; the child lives a worker's life and never comes back here."""
         parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            main.live(self.confinement(), main.Pipes(*theirs), parent, self.needed)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                main.live(self.confinement(), main.Pipes(*theirs), parent, self.needed)
+        finally:
+            if self.namespace is not None:
+                kernel.setns(self.namespace, kernel.CLONE_NEWPID, "pid namespace: return")
         return pid
 
     def confinement(self) -> confine.Confinement:
@@ -198,7 +200,7 @@ class Zygote:
             self.uid,
             self.gid,
             self.trees,
-            self.pieces,
+            self.shown,
             self.symlinks,
             self.program,
             {*self.in_force, confine.EXEC, confine.SUPERVISOR},
@@ -224,6 +226,14 @@ class Zygote:
             child.init.end()
         else:
             orphans.end({other.pid for other in self.children.values()})
+
+
+def done_one(chores: Iterator[bool]) -> bool:
+    """Do one chore; false when that was the last, also because the host gives no means: loads only gain."""
+    try:
+        return next(chores, False)
+    except (OSError, MemoryError, RuntimeError, StepFailed):  # a thread that cannot start is a RuntimeError
+        return False
 
 
 def run(zygote: Zygote, dialect: str) -> NoReturn:

@@ -6,9 +6,10 @@ import time
 def leaves_traces(kit, name):
     """Put ``name`` wherever something shared could be, and stay until there is a file beside it."""
     import os
+    import tempfile
     import time
 
-    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+    for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):
         kit.tried(lambda folder=folder: os.close(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY)))
     kit.called("shmget", 0x666, 4096, 0o1666)
     kit.called("mq_open", name.encode(), os.O_CREAT | os.O_RDWR, 0o666, 0)
@@ -20,8 +21,9 @@ def leaves_traces(kit, name):
 def looks_for_traces(kit, name, neighbour):
     """Where the other one's traces would be."""
     import os
+    import tempfile
 
-    places = ["/tmp", "/var/tmp", "/dev/shm", os.path.dirname(neighbour), neighbour]
+    places = [tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm", os.path.dirname(neighbour), neighbour]
     report = {place: os.path.exists(f"{place}/{name}") for place in places}
     report["script"] = os.path.exists(f"{neighbour}/script.py")
     report["memory"] = kit.called("shmget", 0x666, 4096, 0) == "allowed"
@@ -43,9 +45,11 @@ def test_neighbours_share_nothing(escape):
 def finds_its_own(kit, name):
     """The same traces, looked for by who left them."""
     import os
+    import tempfile
 
-    os.close(os.open(f"/tmp/{name}", os.O_CREAT | os.O_WRONLY))
-    return os.path.exists(f"/tmp/{name}"), os.path.exists("script.py")
+    trace = os.path.join(tempfile.gettempdir(), name)
+    os.close(os.open(trace, os.O_CREAT | os.O_WRONLY))
+    return os.path.exists(trace), os.path.exists("script.py")
 
 
 def test_a_script_finds_what_it_left_itself(escape):

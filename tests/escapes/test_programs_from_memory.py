@@ -7,13 +7,14 @@ def runs_own_program(kit):
     import mmap
     import os
     import shutil
+    import tempfile
 
     report = {
         "memfd": kit.tried(os.memfd_create, "program"),
         "memfd call": kit.called("memfd_create", b"program", 0),
         "secret memory": kit.called("memfd_secret", 0),
     }
-    for folder in ("/tmp", "/dev/shm"):
+    for folder in (tempfile.gettempdir(), "/dev/shm"):
         copy = os.path.join(folder, "program")
         shutil.copy(kit.library(), copy)
         os.chmod(copy, 0o755)

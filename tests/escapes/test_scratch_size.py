@@ -4,7 +4,9 @@
 def fills(kit, folder):
     """Write until no more is taken, first large files and then empty ones."""
     import os
+    import tempfile
 
+    folder = folder or tempfile.gettempdir()
     block, written, count, errors = b"x" * (1 << 20), 0, 0, []
     try:
         for number in range(10):
@@ -24,7 +26,7 @@ def fills(kit, folder):
 
 def test_scratch_is_bounded(escape):
     enospc = 28
-    written, count, errors = escape(fills, "/tmp").report
+    written, count, errors = escape(fills, "").report
     assert 30 << 20 < written <= 64 << 20
     assert count < 20_000
     assert errors == [enospc, enospc]
@@ -41,9 +43,10 @@ def grows_one(kit):
     """Grow one file as if there were nothing in it."""
     import os
     import signal
+    import tempfile
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    descriptor = os.open("/tmp/sparse", os.O_CREAT | os.O_RDWR)
+    descriptor = os.open(os.path.join(tempfile.gettempdir(), "sparse"), os.O_CREAT | os.O_RDWR)
     return kit.tried(os.ftruncate, descriptor, 1 << 40), kit.tried(os.posix_fallocate, descriptor, 0, 1 << 30)
 
 
@@ -53,9 +56,12 @@ def test_one_file_is_bounded(escape):
 
 def keeps(kit):
     """A file of ten megabytes, in pieces and as a whole."""
-    with open("/tmp/data", "wb") as file:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile() as file:
         file.writelines(b"x" * (1 << 20) for _ in range(10))
-    return len(open("/tmp/data", "rb").read())
+        file.flush()
+        return len(open(file.name, "rb").read())
 
 
 def test_ordinary_files_can_be_kept(escape):

@@ -58,6 +58,33 @@ def test_what_one_fork_wrote_to_is_copied_for_the_next_before_it_writes(before):
     assert taken < 100
 
 
+FAILS = """
+import os, resource
+from worker import pages
+
+if os.getuid() == 0:
+    os.setresuid(65533, 65533, 65533)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+opened = os.listdir("/proc/self/fd")
+try:
+    pages.needed_for(lambda: None)
+except BlockingIOError:
+    print(os.listdir("/proc/self/fd") == opened)
+"""
+
+
+def test_without_a_scout_nothing_stays_open():
+    """Where no process can be had the pages are not known, and what was opened to ask is closed."""
+    done = subprocess.run(
+        [sys.executable, "-c", FAILS],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout == "True\n"
+
+
 GATHERED = """
 import mmap
 from worker import pages

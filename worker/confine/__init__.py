@@ -91,14 +91,14 @@ class Confinement:
     uid: int
     gid: int
     trees: List[mounts.Tree]
-    pieces: List[str]
+    shown: List[str]
     symlinks: List[Tuple[str, str]]
     program: bytes
     in_force: Set[str] = field(default_factory=set)
     failures: List[StepFailed] = field(default_factory=list)
     folder: Optional[mounts.Tree] = None
     rules: Optional[int] = None
-    scratch: str = mounts.SCRATCH
+    spaces: List[str] = field(default_factory=list)
 
     def walk(self, steps: Tuple[Step, ...]) -> None:
         """Take every step in order; a failed one is noted and the next is taken."""
@@ -122,7 +122,8 @@ def private_view(worker: Confinement) -> Tuple[str, ...]:
     kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS, "worker: unshare user and mount namespaces")
     kernel.map_identity(worker.uid, worker.gid, processes)
     worker.in_force.discard(MOUNT)
-    mounts.build_private(worker.pieces, processes, worker.policy.scratch, worker.symlinks)
+    scratch, symlinks = worker.policy.scratch, worker.symlinks
+    worker.spaces = mounts.build_private(worker.shown, processes, scratch, symlinks)
     identity.forget_bounding_set()
     return (MOUNT,)
 
@@ -131,7 +132,7 @@ def show_folder(worker: Confinement) -> Tuple[str, ...]:
     """Attach the script's folder and freeze the root; without mounts, see that the folder can be entered."""
     if MOUNT in worker.in_force:
         worker.in_force.discard(MOUNT)
-        worker.scratch = mounts.finish(worker.pieces, worker.folder)
+        worker.spaces = mounts.finish(worker.shown, worker.spaces, worker.folder)
         return (MOUNT,)
     if worker.folder is not None:
         worker.folder = closed.lifted(worker.folder)
@@ -168,8 +169,7 @@ def rules(worker: Confinement) -> int:
     plan = landlock.plan(worker.policy, landlock.abi())
     devices = [path for path in mounts.DEVICES if path != "/dev/random"]
     if MOUNT in worker.in_force:
-        scratch = [mounts.SCRATCH, mounts.OTHER_SCRATCH, "/dev/shm"]
-        return landlock.made(plan, (), ["/"], [*devices, *scratch])
+        return landlock.made(plan, (), ["/"], [*devices, *worker.spaces])
     trees = [*worker.trees, *([worker.folder] if worker.folder else [])]
     named = [(tree.path, tree.descriptor) for tree in trees]
     return landlock.made(plan, named, ["/dev/random"], devices)
@@ -207,9 +207,10 @@ def filter_calls(worker: Confinement) -> Tuple[str, ...]:
     return (SECCOMP,)
 
 
-BEFORE_SCRIPT_IS_KNOWN: Tuple[Step, ...] = (private_view, limit_resources, make_rules)
+BEFORE_SCRIPT_IS_KNOWN: Tuple[Step, ...] = (private_view, make_rules)
 ONCE_SCRIPT_IS_KNOWN: Tuple[Step, ...] = (
     show_folder,
+    limit_resources,
     give_up_identity,
     restrict_files,
     let_go,

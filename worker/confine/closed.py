@@ -12,6 +12,7 @@ import os
 import sys
 from typing import Dict, Iterable
 
+from .kernel import StepFailed
 from .mounts import Tree
 
 SLOT = 200
@@ -34,10 +35,13 @@ def detours(trees: Iterable[Tree]) -> Dict[str, str]:
 
 
 def lifted(tree: Tree) -> Tree:
-    """``tree``, with its descriptor at a high number if it must stay open."""
+    """``tree``, with its descriptor at a high number if it must stay open. Raises StepFailed."""
     if not is_closed(tree):
         return tree
-    high = fcntl.fcntl(tree.descriptor, fcntl.F_DUPFD_CLOEXEC, SLOT)
+    try:
+        high = fcntl.fcntl(tree.descriptor, fcntl.F_DUPFD_CLOEXEC, SLOT)
+    except OSError as error:
+        raise StepFailed(f"folder: keep {tree.path} open", error.errno or 0) from error
     os.close(tree.descriptor)
     return Tree(tree.path, high)
 

@@ -158,6 +158,11 @@ def attach(mount: int, path: str, step: str) -> None:
     syscall("move_mount", step, mount, b"", AT_FDCWD, os.fsencode(path), MOVE_MOUNT_F_EMPTY_PATH)
 
 
+def detach(path: str, step: str) -> None:
+    """Take the mount at ``path`` away."""
+    checked(libc.umount2(os.fsencode(path), MNT_DETACH), step)
+
+
 def restrict_mount(
     mount: int, attributes: int, step: str, *, recursive: bool = True, userns: int = 0
 ) -> None:

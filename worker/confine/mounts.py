@@ -7,6 +7,7 @@ copies below a root that is private to it, then the folder of its one script, an
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import sys
@@ -52,7 +53,7 @@ OWN_SIZE, OWN_INODES = 1 << 20, 4096
 SHARED_MEMORY = 16 << 20
 SCRATCH_INODES = 16384
 STAGE = "/.root"
-SCRATCH, OTHER_SCRATCH = "/tmp", "/var/tmp"
+SCRATCH, OTHER_SCRATCH, SHARED = "/tmp", "/var/tmp", "/dev/shm"
 HOST = ("/", "/dev")
 KERNEL = ("/proc", "/sys")
 KERNEL_TYPES = frozenset(
@@ -134,11 +135,21 @@ def loaded_libraries() -> List[str]:
     return sorted(path for path in found if os.path.exists(path))
 
 
+def lies_in(path: str, folder: str) -> bool:
+    """Whether ``path`` is ``folder`` or lies below it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def apart(place: str, paths: Iterable[str]) -> bool:
+    """Whether none of ``paths`` is ``place``, or lies below or above it."""
+    return not any(lies_in(path, place) or lies_in(place, path) for path in paths)
+
+
 def outermost(paths: Iterable[str]) -> List[str]:
     """``paths`` without those that lie below another of them, or twice in the list."""
     kept: List[str] = []
     for path in sorted(os.path.normpath(item) for item in paths):
-        if not any(path == other or path.startswith(other.rstrip("/") + "/") for other in kept):
+        if not any(lies_in(path, other) for other in kept):
             kept.append(path)
     return kept
 
@@ -247,26 +258,24 @@ def accounts(uid: int, gid: int) -> Dict[str, str]:
 def build_stage(trees: List[Tree], uid: int, gid: int, symlinks: List[Tuple[str, str]]) -> List[str]:
     """In the zygote: make a root that holds every tree, enter it, and forget the host.
 
-    Returns the paths that each worker copies. Raises StepFailed.
+    Returns the paths that each worker is shown. Raises StepFailed.
     """
     root = private_root(OWN_INODES)
     kernel.attach(root, "/", "mount: attach the private root")
     os.fchdir(root)
-    pieces = {"/etc", "/dev"}
-    for path in pieces:
+    own = ["/etc", "/dev"]
+    for path in own:
         part = kernel.tmpfs(OWN_SIZE, OWN_INODES, "755", 0, f"mount: {path}")
         place(part, ".", path)
         os.close(part)
     for tree in trees:
         place(tree.descriptor, ".", tree.path)
         os.close(tree.descriptor)
-        if not any(tree.path.startswith(piece + "/") for piece in ("/etc", "/dev")):
-            pieces.add(tree.path)
     for name, content in accounts(uid, gid).items():
         if not os.path.exists("." + name):
             with open("." + name, "w", encoding="utf-8") as file:
                 file.write(content)
-    os.mkdir("./dev/shm")
+    os.makedirs("." + SHARED, exist_ok=True)
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(target, "./dev/" + name)
     for name, target in symlinks:
@@ -281,12 +290,14 @@ def build_stage(trees: List[Tree], uid: int, gid: int, symlinks: List[Tuple[str,
     os.close(processes)
     kernel.enter_root(root, "mount: private root")
     os.close(root)
-    return sorted(pieces)
+    return own + [tree.path for tree in trees]
 
 
-def scratch_place(shown: Iterable[str]) -> str:
-    """Where the scratch space is: at its usual place, unless that is what shall be read."""
-    return OTHER_SCRATCH if SCRATCH in shown else SCRATCH
+def scratch_place(shown: List[str]) -> str:
+    """Where the scratch space is: at its usual place, unless something that is shown is in the way."""
+    others = (f"/scratch{number}" for number in itertools.count())
+    places = itertools.chain((SCRATCH, OTHER_SCRATCH), others)
+    return next(place for place in places if apart(place, shown))
 
 
 def place_space(path: str, size: int) -> None:
@@ -297,16 +308,18 @@ def place_space(path: str, size: int) -> None:
     os.close(space)
 
 
-def build_private(pieces: List[str], processes: int, scratch: int, symlinks: List[Tuple[str, str]]) -> None:
-    """In a worker, in mount namespace of its own: enter a root that nobody shares. Raises StepFailed."""
+def build_private(
+    shown: List[str], processes: int, scratch: int, symlinks: List[Tuple[str, str]]
+) -> List[str]:
+    """In a worker, in mount namespace of its own: enter a root that nobody shares.
+
+    Returns the places to write, the scratch space first. None of what is shown lies below them: the right
+    to write to them holds for all that does, and no read-only mount protects a pipe. Raises StepFailed.
+    """
     root = private_root(OWN_INODES)
     kernel.attach(root, STAGE, "mount: attach the worker's root")
     os.fchdir(root)
-    if scratch:
-        # Before the trees, some of which may lie below it.
-        os.makedirs("." + OTHER_SCRATCH)
-        place_space(scratch_place(pieces), scratch)
-    for piece in pieces:
+    for piece in outermost(shown):
         copy = kernel.clone_tree(piece, f"mount: copy {piece}")
         place(copy, ".", piece)
         if piece in ("/etc", "/dev"):
@@ -314,8 +327,11 @@ def build_private(pieces: List[str], processes: int, scratch: int, symlinks: Lis
                 copy, kernel.MOUNT_RDONLY, f"mount: make {piece} read-only", recursive=False
             )
         os.close(copy)
-    if scratch:
-        place_space("/dev/shm", min(scratch, SHARED_MEMORY))
+    spaces = {scratch_place(shown): scratch} if scratch else {}
+    if scratch and apart(SHARED, set(shown) - {"/dev"}):
+        spaces[SHARED] = min(scratch, SHARED_MEMORY)
+    for path, size in spaces.items():
+        place_space(path, size)
     place(processes, ".", "/proc")
     os.close(processes)
     for name, target in symlinks:
@@ -324,22 +340,43 @@ def build_private(pieces: List[str], processes: int, scratch: int, symlinks: Lis
             os.symlink(target, "." + name)
     kernel.enter_root(root, "mount: worker's root")
     os.close(root)
+    return list(spaces)
 
 
-def finish(pieces: List[str], folder: Optional[Tree]) -> str:
-    """Show the script's ``folder`` at its own path, freeze the root; returns the scratch space's path."""
-    scratch = scratch_place(pieces)
+def give_way(spaces: List[str], shown: List[str], folder: str) -> List[str]:
+    """Take the places to write out of the way of ``folder``; returns those there are then.
+
+    Shared memory has no other place, and makes room for one where nobody may write.
+    """
+    left = []
+    for space in spaces:
+        if apart(space, [folder]):
+            left.append(space)
+            continue
+        if space == SHARED:
+            kernel.detach(space, f"mount: detach {space}")
+            moved, to = private_root(OWN_INODES), space
+        else:
+            moved, to = os.open(space, os.O_PATH | os.O_CLOEXEC), scratch_place([*shown, folder])
+            left.append(to)
+        place(moved, "", to)
+        os.close(moved)
+    return left
+
+
+def finish(shown: List[str], spaces: List[str], folder: Optional[Tree]) -> List[str]:
+    """Show the script's ``folder`` at its own path, freeze the root; returns the places to write."""
+    left = spaces
     if folder is not None:
-        if folder.path == scratch and os.path.isdir(scratch):
-            scratch = OTHER_SCRATCH if scratch == SCRATCH else SCRATCH
-            moved = kernel.clone_tree(folder.path, "mount: move the scratch space")
-            kernel.attach(moved, scratch, "mount: move the scratch space")
-            os.close(moved)
+        # What is shown already may hold links that lead into one of the places.
+        left = give_way(spaces, shown, os.path.realpath(folder.path))
         place(folder.descriptor, "", folder.path)
         os.close(folder.descriptor)
-    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-    try:
-        kernel.restrict_mount(root, kernel.MOUNT_RDONLY, "mount: make the root read-only", recursive=False)
-    finally:
-        os.close(root)
-    return scratch
+    frozen = ["/", SHARED] if SHARED in spaces and SHARED not in left else ["/"]
+    for path in frozen:
+        root = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            kernel.restrict_mount(root, kernel.MOUNT_RDONLY, f"mount: make {path} read-only", recursive=False)
+        finally:
+            os.close(root)
+    return left

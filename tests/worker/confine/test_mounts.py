@@ -136,3 +136,25 @@ def test_kernel_file_systems_are_found_at_above_and_below_a_folder(tmp_path):
     assert mounts.kernel_mounts("/proc/self/fd")[0] == "/proc/"
     assert "/proc/" in mounts.kernel_mounts("/")
     assert mounts.kernel_mounts(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "place"),
+    [
+        ([], "/tmp"),
+        (["/tmpfiles", "/var/lib/x"], "/tmp"),
+        (["/tmp"], "/var/tmp"),
+        (["/tmp/project/flows"], "/var/tmp"),
+        (["/tmp/project", "/var/tmp/data"], "/scratch0"),
+        (["/tmp/project", "/var"], "/scratch0"),
+        (["/tmp", "/var/tmp", "/scratch0/x", "/scratch1"], "/scratch2"),
+    ],
+)
+def test_scratch_space_is_where_nothing_shown_is(shown, place):
+    """Neither at it nor below it, where one could write to pipes, nor above it, where it would be hidden."""
+    assert mounts.scratch_place(shown) == place
+
+
+@given(st.lists(PATHS), PATHS)
+def test_what_is_apart_lies_neither_below_nor_above(paths, place):
+    assert mounts.apart(place, paths) is not any(below(one, place) or below(place, one) for one in paths)
