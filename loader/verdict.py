@@ -118,7 +118,8 @@ def denial(denied: Denied, policy: Policy) -> str:
     target, name = denied.target, policy.profile
     if denied.act == "filesystem":
         shown = ", ".join(("the script's folder", "the interpreter", *policy.read))
-        space = "writes only in its temporary folder" if policy.scratch else "has no place to write"
+        own = "writes only in its temporary folder (tempfile.gettempdir())"
+        space = own if policy.scratch else "has no place to write"
         return (
             f"cannot open {target}: profile {name} reads only {shown} and the system libraries, and {space};"
             " if it is a file of this host that loading needs, add its folder under filesystem.read in a"

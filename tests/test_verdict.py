@@ -211,7 +211,7 @@ def test_what_a_profile_allows_was_not_denied_by_it(policy):
 def test_where_one_may_write_is_said(policy):
     """A scratch space is a remedy, too, where there is one."""
     denied = {"denied": Denied("filesystem", "/x")}
-    assert "writes only in its temporary folder" in advice(policy(), denied).hint
+    assert "writes only in its temporary folder (tempfile.gettempdir())" in advice(policy(), denied).hint
     assert "has no place to write" in advice(policy("no-namespaces"), denied).hint
 
 
