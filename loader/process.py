@@ -377,7 +377,8 @@ class Zygote:
                 self.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(STOP_SECONDS)
+                with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for a file system
+                    self.process.wait(STOP_SECONDS)
         for end in (self.broker.end, self.channel.end):
             end.close()
         with contextlib.suppress(OSError):

@@ -175,7 +175,7 @@ class Engine:
     async def fly(self, flight: Flight, caller: Caller, asked: Asked) -> Answer:
         """Wait for a turn, then do it."""
         turn = self.admission.turn(caller.name, flight.priority, flight.until, owner=caller.owner)
-        engine = self.engines.loader(engine_key(asked), owner=caller.owner)
+        engine = self.engines.loader(engine_key(asked, owner=caller.owner))
         async with turn as waited, engine as loader:
             check_still(caller, self.config)
             self.engines.observer(TurnCame(seconds=waited))
@@ -238,7 +238,7 @@ class Engine:
 
     async def watched(self, place: Place, script: Script) -> Outcome | Plan:
         """What is known of a watched script or manifest, when nobody else waits. Raises as ``answer``."""
-        key = (place.profile, place.python, place.dialect)
+        key = (place.profile, place.python, place.dialect, True)
         turn = self.admission.turn(WATCHER, Priority.WATCHING, owner=False)
         async with turn, self.engines.loader(key) as loader:
 
@@ -325,10 +325,10 @@ def identity(asked: Asked, permit: Permit) -> Hashable:
     )
 
 
-def engine_key(asked: Asked) -> Key:
+def engine_key(asked: Asked, *, owner: bool) -> Key:
     """Which loader a request needs. The interpreter is the very one that was granted."""
     python = None if asked.python is None else os.path.normpath(asked.python)
-    return asked.profile, python, asked.dialect or AUTO
+    return asked.profile, python, asked.dialect or AUTO, owner
 
 
 def own_folder(permit: Permit, loader: FlowLoader | None) -> str | None:

@@ -1,8 +1,8 @@
 """The warm loaders: one for each profile, interpreter and dialect in use, and no more than may be.
 
-One that a peer used last is a peer's, but for the usual one. Of those there is at most half of what may be,
-and one more takes the place of one of them. For the owner whichever is idle makes room, or one of theirs,
-which then ends with its last load.
+The owner has its own, and peers have theirs: a folder that does not answer keeps those who share a loader
+with its load, and nobody else. Theirs are at most half of what may be, and one more takes the place of one of
+them. For the owner whichever is idle makes room, or one of theirs, which then ends with its last load.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from loader.daemon.admission import OTHERS
 from loader.daemon.config import Limits
@@ -23,20 +24,18 @@ from loader.profiles import builtin_names, load_profile
 from worker.protocol import AUTO
 
 BUILT_IN = frozenset(builtin_names())
-Key = tuple[str, str | None, str]
-USUAL: Key = ("strict", None, AUTO)
+OWN: Final = 3
+Key = tuple[str, str | None, str, bool]
+"""Profile, interpreter and dialect, and whether it is the owner's."""
+USUAL: Key = ("strict", None, AUTO, True)
 """The loader that is always warm."""
 
 
 @dataclass
 class Held:
-    """One loader, how many use it, and when that was last so. ``stale`` is one to be closed by the last.
-
-    ``owner`` is whether whoever came last owns the daemon.
-    """
+    """One loader, how many use it, and when that was last so. ``stale`` is one to be closed by the last."""
 
     loader: FlowLoader
-    owner: bool
     users: int = 0
     used: float = field(default_factory=time.monotonic)
     stale: bool = False
@@ -49,14 +48,13 @@ class Engines:
         self.limits, self.observer = limits, observer
         self.held: dict[Key, Held] = {}
         self.making: dict[Key, asyncio.Lock] = {}
-        self.coming: dict[Key, bool] = {}
+        self.coming: set[Key] = set()
 
     @contextlib.asynccontextmanager
-    async def loader(self, key: Key, *, owner: bool = True) -> AsyncIterator[FlowLoader]:
+    async def loader(self, key: Key) -> AsyncIterator[FlowLoader]:
         """The loader for ``key``, which stays open as long as the context. Raises ProfileError, Problem."""
-        held = await self.current(key, owner)
+        held = await self.current(key)
         held.users += 1
-        held.owner = owner
         try:
             yield held.loader
         finally:
@@ -65,7 +63,7 @@ class Engines:
             if held.stale and not held.users:
                 await closed(held)
 
-    async def current(self, key: Key, owner: bool) -> Held:
+    async def current(self, key: Key) -> Held:
         """The loader for ``key``, made if there is none, or if its profile says something else by now."""
         held = self.held.get(key)
         if held is not None and key[0] in BUILT_IN:
@@ -80,40 +78,40 @@ class Engines:
                     if same:
                         return held
                     await self.forget(key)
-            return await self.made(key, owner)
+            return await self.made(key)
 
-    async def made(self, key: Key, owner: bool) -> Held:
+    async def made(self, key: Key) -> Held:
         """A loader that was not there, in the place of another if there are enough. Raises Problem."""
-        leaves = self.makes_room(owner)
-        self.coming[key] = owner
+        leaves = self.makes_room(owner=key[OWN])
+        self.coming.add(key)
         try:
             if leaves is not None:
                 await self.forget(leaves)
-            profile, python, dialect = key
+            profile, python, dialect, _ = key
             loader = await asyncio.to_thread(
                 FlowLoader, profile, python=python, dialect=dialect, observer=self.observer
             )
-            held = self.held[key] = Held(loader, owner)
+            held = self.held[key] = Held(loader)
             return held
         finally:
-            del self.coming[key]
+            self.coming.remove(key)
 
-    def makes_room(self, owner: bool) -> Key | None:
+    def makes_room(self, *, owner: bool) -> Key | None:
         """The loader that is closed for one more, if one must be. Raises Problem."""
         limit = self.limits.engines
-        owners = {**{key: held.owner for key, held in self.held.items()}, **self.coming}
-        others = sum(not own for key, own in owners.items() if key != USUAL)
-        if len(owners) < limit and (owner or others < max(1, limit // OTHERS)):
+        there = {*self.held, *self.coming}
+        others = sum(not key[OWN] for key in there)
+        if len(there) < limit and (owner or others < max(1, limit // OTHERS)):
             return None
-        found = [key for key, held in self.held.items() if may_leave(key, held, owner)]
+        found = [key for key, held in self.held.items() if may_leave(key, held, owner=owner)]
         if found:
             return min(found, key=lambda key: (key == USUAL, self.held[key].users > 0, self.held[key].used))
         raise Problem(
             "overloaded",
-            f"cannot hold another engine: {len(owners)} are in use, {others} of them by peers, who may have"
+            f"cannot hold another engine: {len(there)} are in use, {others} of them by peers, who may have"
             f" half, and limits.engines is {limit}; ask again in 1 second, or raise it",
             limit=limit,
-            size=len(owners),
+            size=len(there),
             option="limits.engines",
             retry_after=1,
         )
@@ -155,11 +153,9 @@ class Engines:
             await closed(self.held.pop(key))
 
 
-def may_leave(key: Key, held: Held, owner: bool) -> bool:
+def may_leave(key: Key, held: Held, *, owner: bool) -> bool:
     """Whether a loader may be closed for one that the owner needs, or a peer."""
-    if owner:
-        return not (held.users and held.owner)
-    return key != USUAL and not held.users and not held.owner
+    return not (held.users and key[OWN]) if owner else not (held.users or key[OWN])
 
 
 async def closed(held: Held) -> None:

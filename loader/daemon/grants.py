@@ -1,12 +1,13 @@
 """Which folders peers were granted: the very folders that were there when the configuration was read.
 
-A peer may often rename what leads to its folder. So a path alone grants nothing: what lies below a granted
-folder is what has that folder, by its device and inode, among the folders above it. The folder is held open
+A peer may often rename what leads to its folder, and mount what it likes where it alone sees it. So a path
+alone grants nothing: what lies below a granted folder is what that folder leads to. The folder is held open
 as long as it is granted: no other gets its inode, though it is removed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import weakref
@@ -37,16 +38,6 @@ class Held:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "close", weakref.finalize(self, os.close, self.descriptor))
-
-    def lies_below(self, grant: Held) -> bool:
-        """Whether it is a granted folder, or lies in it. Raises OSError."""
-        if not is_below(self.path, grant.path):
-            return False
-        up = len(parts(self.path)) - len(parts(grant.path))
-        if up > DEEP:
-            return False
-        above = os.stat("/".join([os.curdir, *[os.pardir] * up]), dir_fd=self.descriptor)
-        return identity(above) == grant.identity
 
 
 Grants = Mapping[int | str, tuple[Held, ...]]
@@ -113,7 +104,11 @@ def is_loose(above: os.stat_result, status: os.stat_result) -> bool:
 
 def held_at(path: str, flags: int = 0) -> Held:
     """The folder at a path. Raises OSError, ValueError."""
-    descriptor = os.open(path, FOLDER | flags)
+    return held_as(os.open(path, FOLDER | flags))
+
+
+def held_as(descriptor: int) -> Held:
+    """The folder that a descriptor is, which is closed if that cannot be found out. Raises OSError."""
     try:
         return Held(os.readlink(f"/proc/self/fd/{descriptor}"), identity(os.fstat(descriptor)), descriptor)
     except BaseException:
@@ -127,12 +122,41 @@ def identity(status: os.stat_result) -> Identity:
 
 
 def granted_at(path: str, grants: Sequence[Held]) -> Held | None:
-    """The folder at a path, if it lies below one that was granted; None for any other, and for nothing."""
+    """The folder at a path, if it lies below one that was granted; None for any other, and for nothing.
+
+    What is at the path only says where to look: in a mount namespace of the caller's own, that may read as if
+    it lay here. What is held was gone to from a granted folder.
+    """
     try:
-        held = held_at(path) if grants else None
-        return held if held and any(held.lies_below(grant) for grant in grants) else None
+        asked = held_at(path) if grants else None
+        if asked is None:
+            return None
+        with contextlib.closing(asked):
+            found = (reached(grant, asked.path) for grant in grants if is_below(asked.path, grant.path))
+            return next(
+                (held for held in found if held is not None and held.identity == asked.identity), None
+            )
     except (OSError, ValueError):
         return None
+
+
+def reached(grant: Held, path: str) -> Held | None:
+    """The folder that a granted one leads to, name by name and by no link; None where it does not.
+
+    Raises OSError.
+    """
+    names = parts(path)[len(parts(grant.path)) :]
+    if len(names) > DEEP:
+        return None
+    descriptor = os.dup(grant.descriptor)
+    try:
+        for name in names:
+            above, descriptor = descriptor, os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(above)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return held_as(descriptor)
 
 
 def parts(path: str) -> list[str]:

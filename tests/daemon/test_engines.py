@@ -9,13 +9,13 @@ import pytest
 from loader.daemon.engines import USUAL, Engines
 from loader.daemon.problems import Problem
 
-OTHER = ("strict", "/usr/bin/python3", "auto")
+OTHER = ("strict", "/usr/bin/python3", "auto", True)
 DIALECTS = ("orion", "prefect2", "prefect3")
 
 
-def key(dialect):
-    """The key of a loader that is like the usual one but for the dialect."""
-    return ("strict", None, dialect)
+def key(dialect, *, owner=False):
+    """The key of a loader that is like the usual one but for the dialect, and for whose it is."""
+    return ("strict", None, dialect, owner)
 
 
 @dataclass
@@ -34,8 +34,8 @@ def run(test, most=4):
         try:
             async with contextlib.AsyncExitStack() as stack:
 
-                async def use(which, *, owner):
-                    return await stack.enter_async_context(engines.loader(which, owner=owner))
+                async def use(which):
+                    return await stack.enter_async_context(engines.loader(which))
 
                 await test(engines, use, stack)
         finally:
@@ -44,9 +44,9 @@ def run(test, most=4):
     asyncio.run(ran())
 
 
-async def used(engines, which, *, owner):
+async def used(engines, which):
     """Use a loader for a moment."""
-    async with engines.loader(which, owner=owner):
+    async with engines.loader(which):
         pass
 
 
@@ -54,49 +54,53 @@ def test_peers_have_half_of_the_engines():
     """Also when they ask for all at once; only an idle one of theirs makes room for another."""
 
     async def test(engines, use, stack):
-        await used(engines, USUAL, owner=True)
-        asked = [use(key(name), owner=False) for name in DIALECTS]
+        await used(engines, USUAL)
+        asked = [use(key(name)) for name in DIALECTS]
         came = await asyncio.gather(*asked, return_exceptions=True)
         refused = [one.more["option"] for one in came if isinstance(one, Problem)]
         assert refused == ["limits.engines"]
-        assert (len(engines.held), engines.coming) == (3, {})
-        await used(engines, OTHER, owner=True)
+        assert (len(engines.held), engines.coming) == (3, set())
+        await used(engines, OTHER)
         await stack.aclose()
         for name in DIALECTS:
-            await used(engines, key(name), owner=False)
+            await used(engines, key(name))
         assert engines.held.keys() == {USUAL, OTHER, key("prefect2"), key("prefect3")}
 
     run(test)
 
 
 def test_a_peer_closes_nothing_of_the_owner():
-    """Neither the usual engine nor one that the owner used last; what it used itself it may lose."""
+    """Neither what is in use nor what is idle; what is its own it may lose."""
 
     async def test(engines, use, _):
-        await used(engines, USUAL, owner=False)
-        await used(engines, key("orion"), owner=True)
+        await used(engines, USUAL)
+        await used(engines, key("orion", owner=True))
         with pytest.raises(Problem, match=r"^cannot hold another engine: 2 .* limits\.engines is 2"):
-            await use(key("prefect2"), owner=False)
-        await used(engines, key("orion"), owner=False)
-        await use(key("prefect2"), owner=False)
-        assert engines.held.keys() == {USUAL, key("prefect2")}
+            await use(key("prefect2"))
+        assert engines.held.keys() == {USUAL, key("orion", owner=True)}
 
     run(test, 2)
+
+
+def test_owner_and_peers_share_no_engine():
+    """A folder that does not answer keeps those who share an engine with its load."""
+
+    async def test(_engines, use, _):
+        assert await use(USUAL) is not await use((*USUAL[:3], False))
+
+    run(test)
 
 
 def test_engines_in_use_by_peers_do_not_keep_the_owner():
     """One of them leaves, and ends when its last load has; what the owner uses stays."""
 
     async def test(engines, use, _):
-        await used(engines, key("orion"), owner=True)
-        await used(engines, USUAL, owner=True)
-        theirs = await use(key("orion"), owner=False)
-        await use(USUAL, owner=False)
-        await use(key("prefect2"), owner=True)
-        assert engines.held.keys() == {USUAL, key("prefect2")}
+        theirs = await use(key("orion"))
+        await use(USUAL)
+        await use(key("prefect2", owner=True))
+        assert engines.held.keys() == {USUAL, key("prefect2", owner=True)}
         assert (await asyncio.to_thread(theirs.load_text, "1/0", name="x")).status == "script_failed"
-        await use(USUAL, owner=True)
         with pytest.raises(Problem):
-            await use(key("prefect3"), owner=True)
+            await use(key("prefect3", owner=True))
 
     run(test, 2)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import subprocess
 import threading
 
 import pytest
@@ -58,6 +59,33 @@ def test_what_lies_below_a_granted_folder_is_granted(tmp_path):
     other.rename(mine)
     assert not is_granted("mine")
     assert not is_granted("mine", "inner")
+
+
+ELSEWHERE = (
+    "mount -t tmpfs none {mine}/m && mkdir {mine}/m/there && mount --bind {secret} {mine}/m/there"
+    " && echo ready && exec sleep 60"
+)
+
+
+def test_what_a_caller_mounted_for_itself_lies_in_no_granted_folder(tmp_path):
+    """It reads as if it lay below one; here that place is a link to what it may not see."""
+    mine, secret = tmp_path / "mine", tmp_path / "secret"
+    for folder in (mine / "m", secret):
+        folder.mkdir(parents=True)
+    (mine / "m" / "there").symlink_to(secret)
+    grant = grant_of(str(mine), pytest.fail)
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    script = ELSEWHERE.format(mine=mine, secret=secret)
+    with subprocess.Popen([*command, script], stdout=subprocess.PIPE) as caller:
+        try:
+            assert caller.stdout.readline() == b"ready\n"
+            theirs = f"/proc/{caller.pid}/root{mine}"
+            assert os.path.samefile(f"{theirs}/m/there", secret)
+            assert granted_at(f"{theirs}/m/there", [grant]) is None
+            assert granted_at(f"{theirs}/m", [grant]) is None
+            assert granted_at(theirs, [grant]).identity == grant.identity
+        finally:
+            caller.kill()
 
 
 def test_nothing_is_looked_at_for_who_was_granted_no_folder(tmp_path, monkeypatch):
