@@ -282,4 +282,4 @@ def test_the_interpreter_that_is_used_is_the_one_that_was_judged():
     from loader.daemon.requests import Asked
 
     asked = Asked(text="", python="/srv/venv/bin/../bin/python")
-    assert engine_key(asked)[1] == "/srv/venv/bin/python"
+    assert engine_key(asked, owner=False)[1] == "/srv/venv/bin/python"
