@@ -100,7 +100,7 @@ def test_an_interrupt_at_any_moment_leaves_no_deployment_without_its_script(tmp_
 
 
 def test_a_transaction_knows_whether_it_is_undone(tmp_path):
-    """An inner one, too; one that ended well, and one whose end is not known, are not."""
+    """An inner one, too; one that ended well is done, and one whose end is not known is neither."""
     seen = []
 
     def failing(registry):
@@ -114,4 +114,4 @@ def test_a_transaction_knows_whether_it_is_undone(tmp_path):
             registry.create_flow("kept")
         with pytest.raises(ZeroDivisionError):
             failing(registry)
-    assert (made, seen) == (Transaction(undone=False), [Transaction(undone=True)] * 2)
+    assert (made, seen) == (Transaction(done=True), [Transaction(undone=True)] * 2)

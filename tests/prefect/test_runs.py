@@ -129,7 +129,7 @@ def rest(url, path, data=None, method=None):
     until = time.monotonic() + START_SECONDS
     while True:
         try:
-            with opener.open(request, timeout=30) as answer:
+            with opener.open(request, timeout=120) as answer:
                 return json.loads(answer.read() or "null")
         except urllib.error.HTTPError as error:
             if error.code != BUSY or time.monotonic() > until:
