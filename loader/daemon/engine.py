@@ -35,6 +35,7 @@ from loader.daemon.places import Place
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Checking, Deploying, Planning, kind_of
 from loader.errors import SourceError
+from loader.finding import BATCH_SECONDS
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome
 from loader.observing import TurnCame
@@ -268,6 +269,7 @@ class Engine:
                 timeout=asked.timeout,
                 root=permit.root,
                 access=permit.access,
+                seconds=self.batch_seconds(permit),
             )
             verdict = checking.answer(loader, question, wake)
         shown = asked.shown
@@ -288,11 +290,16 @@ class Engine:
                 timeout=asked.timeout,
                 root=permit.root,
                 access=permit.access,
+                seconds=self.batch_seconds(permit),
             )
             deploy = isinstance(asked, Deploying)
             dry = isinstance(asked, Deploying) and asked.dry_run
             plan = planning.plan(loader, wish, deploy=deploy, dry_run=dry, wake=wake)
         return plan.model_copy(update={"outcome": named(plan.outcome, asked.shown)})
+
+    def batch_seconds(self, permit: Permit) -> float:
+        """After how long no more scripts of one batch are run: a peer keeps others waiting no longer."""
+        return BATCH_SECONDS if permit.whole else min(BATCH_SECONDS, self.config.limits.wait_seconds)
 
     def client(self, asked: Planning, permit: Permit) -> Client:
         """Where the deployments of a request are. Raises ClientError."""
