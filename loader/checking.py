@@ -26,7 +26,7 @@ from loader.errors import (
     SelectionError,
     UnspecifiedFlowError,
 )
-from loader.finding import Finder, bound
+from loader.finding import BATCH_SECONDS, Finder, bound
 from loader.fitting import Fit
 from loader.flow_loader import FlowLoader
 from loader.models import Flow, Outcome, Spec, Status
@@ -49,6 +49,7 @@ class Question:
     then does. ``deployment`` is a spec's name, or with its flow's as in ``flow/name``. ``recorded`` is what a
     registry holds of that deployment; the script then need not have a spec of it. ``shown`` is what messages
     call the location. ``folder`` is the device and the inode of the folder that the location must lie in.
+    ``seconds`` is after how long no more scripts are run.
     """
 
     location: str
@@ -65,6 +66,7 @@ class Question:
     root: Origin | None = None
     access: Access = DEFAULT
     shown: str | None = None
+    seconds: float = BATCH_SECONDS
 
 
 def question(
@@ -91,7 +93,7 @@ def answer(loader: FlowLoader, asked: Question, wake: int | None = None) -> Verd
     location, behind = asked.location, asked.function
     if behind is None and asked.script is None:
         location, behind = split(location, asked.root)
-    finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake)
+    finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake, seconds=asked.seconds)
     if asked.deployment is None and not batches.is_manifest(location):
         script = asked.script or sources.read(location, asked.root, asked.access, asked.folder)
         batch = Batch(finder.run_main(script), ())

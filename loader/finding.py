@@ -39,8 +39,8 @@ Key = tuple[str, str]
 class Finder:
     """Reads and runs scripts for one call: ``root``, ``timeout`` and ``access`` are those of its loads.
 
-    Once it is later than ``until`` on the monotonic clock no more are run. ``wake`` is a descriptor whose
-    readability cancels the loads. ``seen`` is told of every script that a spec led to, and what became of it.
+    After ``seconds`` no more are run. ``wake`` is a descriptor whose readability cancels the loads. ``seen``
+    is told of every script that a spec led to, and what became of it.
     """
 
     loader: FlowLoader
@@ -53,8 +53,11 @@ class Finder:
     outcomes: dict[Key, Outcome] = field(default_factory=dict)
     failures: dict[Key, Outcome] = field(default_factory=dict)
     wake: int | None = None
-    until: float = field(default_factory=lambda: time.monotonic() + BATCH_SECONDS)
+    seconds: float = BATCH_SECONDS
     seen: Callable[[Script, Outcome], object] | None = None
+
+    def __post_init__(self) -> None:
+        self.until = time.monotonic() + self.seconds
 
     def run_main(self, script: Script) -> Outcome:
         """What the script that makes the specs holds. It is kept to the end."""
@@ -95,7 +98,7 @@ class Finder:
         if time.monotonic() > self.until:
             raise SourceError(
                 f"cannot judge {sources.redacted(location)}: the batch's time is over, for its scripts"
-                f" took more than {BATCH_SECONDS:g} seconds; mend what takes long, or split the batch"
+                f" took more than {self.seconds:g} seconds; mend what takes long, or split the batch"
             )
 
     def can_load(self) -> bool:

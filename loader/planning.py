@@ -24,7 +24,7 @@ from loader.errors import (
     SpecValidationError,
     StorageError,
 )
-from loader.finding import Finder
+from loader.finding import BATCH_SECONDS, Finder
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome
 from loader.schedules import Schedule
@@ -45,7 +45,7 @@ class Wish:
     """What is judged. ``script`` is what was read already, and ``location`` then only what it is called.
 
     ``storage`` is for specs that name none. ``folder`` is the device and the inode of the folder that the
-    location must lie in.
+    location must lie in. ``seconds`` is after how long no more scripts are run.
     """
 
     location: str
@@ -57,6 +57,7 @@ class Wish:
     timeout: float | None = None
     root: Origin | None = None
     access: Access = DEFAULT
+    seconds: float = BATCH_SECONDS
 
 
 def wish(
@@ -82,7 +83,7 @@ def plan(
 
     Raises SourceError, ProfileError, ClientError, LoaderClosed.
     """
-    finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake)
+    finder = Finder(loader, asked.access, asked.timeout, asked.root, wake=wake, seconds=asked.seconds)
     with deploying.at(asked.client) as client:
         deployer = Deployer(client, finder, asked.work_pool, asked.storage)
         try:

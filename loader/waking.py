@@ -7,11 +7,13 @@ import contextlib
 import contextvars
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future
 from typing import TypeVar
 
 T = TypeVar("T")
+ENOUGH = 3.0
+"""Seconds for which the end of anything is waited for, where it is not to be waited for for ever."""
 
 
 async def in_thread(executor: Executor, run: Callable[[int], T], stop: Callable[[], None] | None = None) -> T:
@@ -39,6 +41,14 @@ async def in_thread(executor: Executor, run: Callable[[int], T], stop: Callable[
             await end_of(work)
         raise
     return work.result()
+
+
+async def within(work: Awaitable[object], seconds: float = ENOUGH) -> None:
+    """Wait until it is done, or so long: then it is left alone. Raises what it raises until then."""
+    task = asyncio.ensure_future(work)
+    await asyncio.wait([task], timeout=seconds)
+    if task.done():
+        task.result()
 
 
 def end_of(work: Future[T]) -> asyncio.Future[None]:

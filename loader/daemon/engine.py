@@ -28,13 +28,14 @@ from loader.daemon.admission import RANK, Admission, Priority, TooLate
 from loader.daemon.config import Config
 from loader.daemon.discretion import discreet
 from loader.daemon.engines import Engines, Key
-from loader.daemon.freshness import Moment, unchanged
+from loader.daemon.freshness import Looks, Moment
 from loader.daemon.kept import WATCHER, Kept, Line
 from loader.daemon.peers import Caller, Permit, check_still
 from loader.daemon.places import Place
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Checking, Deploying, Planning, kind_of
 from loader.errors import SourceError
+from loader.finding import BATCH_SECONDS
 from loader.flow_loader import FlowLoader
 from loader.models import Outcome
 from loader.observing import TurnCame
@@ -99,6 +100,7 @@ class Engine:
         # A thread is made when it is needed, and admission lets in no more than may be.
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader-daemon")
         self.line = Line()
+        self.own_looks, self.looks = Looks(), Looks()
 
     async def answer(self, caller: Caller, asked: Asked, permit: Permit) -> Answer:
         """The answer to one request. Raises Problem and what the loader raises."""
@@ -148,9 +150,10 @@ class Engine:
         folder = own_folder(permit, flight.loader)
         if type(asked) is not Asked or folder is None:
             return None
+        looks = self.own_looks if caller.owner else self.looks
         flight.askers += 1  # it must not be cancelled while its folder is looked at
         try:
-            fresh = await asyncio.to_thread(unchanged, folder, flight.began)
+            fresh = await looks.unchanged(folder, flight.began)
         finally:
             flight.leave()
         return flight if fresh and not flight.task.cancelling() else None
@@ -268,6 +271,7 @@ class Engine:
                 timeout=asked.timeout,
                 root=permit.root,
                 access=permit.access,
+                seconds=self.batch_seconds(permit),
             )
             verdict = checking.answer(loader, question, wake)
         shown = asked.shown
@@ -288,11 +292,16 @@ class Engine:
                 timeout=asked.timeout,
                 root=permit.root,
                 access=permit.access,
+                seconds=self.batch_seconds(permit),
             )
             deploy = isinstance(asked, Deploying)
             dry = isinstance(asked, Deploying) and asked.dry_run
             plan = planning.plan(loader, wish, deploy=deploy, dry_run=dry, wake=wake)
         return plan.model_copy(update={"outcome": named(plan.outcome, asked.shown)})
+
+    def batch_seconds(self, permit: Permit) -> float:
+        """After how long no more scripts of one batch are run: a peer keeps others waiting no longer."""
+        return BATCH_SECONDS if permit.whole else min(BATCH_SECONDS, self.config.limits.wait_seconds)
 
     def client(self, asked: Planning, permit: Permit) -> Client:
         """Where the deployments of a request are. Raises ClientError."""
@@ -301,14 +310,16 @@ class Engine:
         return EmbeddedRegistry(asked.registry or self.config.registry, access=permit.access)
 
     async def close(self) -> None:
-        """Cancel what is under way still, and end every process."""
+        """Cancel what is under way still, and end every process. What hangs in a thread is left."""
         tasks = [flight.task for flight in self.flights.values() if flight.task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self.engines.close()
-        await asyncio.to_thread(self.line.close)
-        await asyncio.to_thread(self.executor.shutdown)
+        await waking.within(asyncio.gather(*tasks, return_exceptions=True))
+        await waking.within(self.engines.close(), 3 * waking.ENOUGH)
+        for looks in (self.own_looks, self.looks):
+            looks.close()
+        for close in (self.line.close, self.executor.shutdown):
+            await waking.within(asyncio.to_thread(close))
 
 
 def identity(asked: Asked, permit: Permit) -> Hashable:

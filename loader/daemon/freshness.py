@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 ENTRIES = 2_000
@@ -11,6 +14,10 @@ ENTRIES = 2_000
 SECOND = 10**9
 SLACK = SECOND // 10
 """Nanoseconds by which a change must be older than a load to have been there for it: clocks are coarse."""
+THREADS = 4
+"""Folders that are looked at at a time."""
+LOOK = 1.0
+"""Seconds for which a look is waited for: a load of its own is soon done as well."""
 
 
 @dataclass(frozen=True)
@@ -57,3 +64,27 @@ def unchanged(folder: str, since: Moment) -> bool:
     except OSError:
         return False
     return since.is_after(max(changes))
+
+
+class Looks:
+    """Looks at folders, which may be on file systems that never answer: in threads of its own."""
+
+    def __init__(self) -> None:
+        self.room = threading.BoundedSemaphore(THREADS)
+        self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader-looks")
+
+    async def unchanged(self, folder: str, since: Moment) -> bool:
+        """As ``unchanged``; in doubt it was changed also while all threads look, and when it takes long."""
+        if not self.room.acquire(blocking=False):
+            return False
+        work = self.executor.submit(unchanged, folder, since)
+        work.add_done_callback(lambda _: self.room.release())
+        try:
+            async with asyncio.timeout(LOOK):
+                return await asyncio.wrap_future(work)
+        except TimeoutError:
+            return False
+
+    def close(self) -> None:
+        """Look at nothing more. What hangs is left."""
+        self.executor.shutdown(wait=False)

@@ -14,6 +14,7 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from typing import Any
 from aiohttp import web, web_response, web_urldispatcher
 from structlog.typing import FilteringBoundLogger
 
+from loader import waking
 from loader.access import Access
 from loader.answers import Plan
 from loader.daemon import notify, sockets
@@ -62,6 +64,8 @@ FIXED = ("socket", "socket_access", "listen", "state", "cache", "tracing")
 """What is read at the start only."""
 KEEP_ALIVE = 75.0
 """Seconds for which a connection may be silent between two requests, unless less is allowed."""
+LEAVE = 1.0
+"""Seconds for which the process may go on once everything is closed."""
 Read = Callable[[], Config]
 
 
@@ -136,14 +140,14 @@ class Daemon:
             self.deafen()
             for task in self.tasks:
                 task.cancel()
-            await asyncio.gather(*self.tasks, return_exceptions=True)
+            await waking.within(asyncio.gather(*self.tasks, return_exceptions=True))
             if self.state is not None:
                 self.state.close()
             await self.engine.close()
-            await runner.cleanup()
+            await waking.within(runner.cleanup(), 3 * LAST)
             if self.bound is not None:
                 self.bound.close()
-            await asyncio.to_thread(self.tracer.close)
+            await waking.within(asyncio.to_thread(self.tracer.close))
             self.log.info("ended")
 
     def watch(self) -> None:
@@ -367,3 +371,11 @@ async def main(make: Callable[[], Daemon], handed: list[socket.socket]) -> None:
     daemon = make()
     with daemon.logs.borrowing(), warnings.catch_warnings():
         await daemon.run(handed)
+    leave()
+
+
+def leave() -> None:
+    """See to it that the process ends soon: neither asyncio nor Python leaves a thread that hangs."""
+    ends = threading.Timer(LEAVE, os._exit, [0])
+    ends.daemon = True
+    ends.start()

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import os
 import resource
 import signal
@@ -13,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.daemon.running import FLOW, SLOW
+from loader.daemon import bodies
+from tests.daemon.running import FLOW, NOBODY, ROOT, SLOW
 from tests.daemon.test_peers import as_nobody
 
 pytestmark = pytest.mark.slow
@@ -175,6 +177,67 @@ def test_a_full_disk_ends_nothing(started, place):
         assert daemon.end() == 0
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+MANY = """
+import json, os, socket, sys
+os.setgroups([]); os.setresgid(65533, 65533, 65533); os.setresuid(65533, 65533, 65533)
+path, location, ends = *sys.argv[1:], []
+body = json.dumps({"location": location, "cache": False}).encode()
+for _ in range(40):
+    ends.append(socket.socket(socket.AF_UNIX))
+    ends[-1].connect(path)
+    head = "POST /v1/load HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Type: application/json\\r\\n"
+    ends[-1].sendall(f"{head}Content-Length: {len(body)}\\r\\n\\r\\n".encode() + body)
+    if len(ends) == 1:
+        sys.stdin.readline()
+print("sent", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def hanging(place):
+    """A file system that hangs once its script is opened, and the program that serves it."""
+    folder = place / "hanging"
+    folder.mkdir()
+    command = [sys.executable, "-m", "tests.daemon.hanging", folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as program:
+        try:
+            assert program.stdout.readline() == b"mounted\n"
+            yield folder, program
+        finally:
+            program.kill()
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@ROOT_ONLY
+@pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="file systems cannot be served")
+def test_a_folder_of_a_peer_that_never_answers_holds_up_neither_the_owner_nor_the_end(
+    started, place, hanging
+):
+    """However many ask for what is in it: the owner is served, and the daemon ends and leaves no socket."""
+    folder, program = hanging
+    file = place / "daemon.yaml"
+    file.write_text(
+        json.dumps({"socket_access": "everyone", "peers": [{"uid": NOBODY, "folders": [str(folder)]}]})
+    )
+    daemon = started("--config", file)
+    command = ["/usr/bin/env", "python3", "-c", MANY, daemon.socket, folder / "flow.py"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as peer:
+        assert program.stdout.readline() == b"hangs\n"
+        peer.stdin.write(b"\n")
+        peer.stdin.flush()
+        assert peer.stdout.readline() == b"sent\n"
+        daemon.catch_up()
+        large = f"1/0 #{'a' * bodies.LARGE}"
+        assert daemon.post("load", text=large).json["status"] == "script_failed"
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.until(lambda: daemon.logged("ending"))
+        assert daemon.end() == 0
+        peer.stdin.close()
+    assert not daemon.socket.exists()
+    assert daemon.logged("ended")
 
 
 HANDED = """

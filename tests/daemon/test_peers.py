@@ -617,6 +617,24 @@ def test_peers_are_not_told_of_the_owner_s_registry(granting, registry, flows):
 
 @pytest.mark.slow
 @ROOT_ONLY
+def test_a_peer_s_batch_does_not_hold_its_place_for_long(granting, flows):
+    """After limits.wait_seconds no more of its scripts are begun, whatever is asked; the owner's all are."""
+    daemon = granting("--set", "limits.wait_seconds=1")
+    names = [f"slow{number}" for number in range(4)]
+    for name in names:
+        (flows / f"{name}.py").write_text(SLOW.format(seconds=0.6, name=name))
+    entries = [f"- {{name: {name}, flow_location: ./{name}.py}}" for name in names]
+    (flows / "many.yaml").write_text("\n".join(entries))
+    asked, late = {"location": f"{flows}/many.yaml"}, "its scripts took more than 1 seconds"
+    told = as_nobody(daemon, "POST", "/v1/specs", **asked)[1]["specs"]
+    assert [late in "".join(spec["problems"]) for spec in told][-2:] == [True, True]
+    checked = as_nobody(daemon, "POST", "/v1/check", deployment=names[-1], **asked)[1]
+    assert late in json.dumps(checked["reasons"])
+    assert late not in json.dumps(daemon.post("specs", **asked).json)
+
+
+@pytest.mark.slow
+@ROOT_ONLY
 def test_a_peer_that_deploys_is_not_told_of_the_storage_that_it_gets(granting, registry, flows, place):
     """It is the default; no other can be named, and what is wrong with it is the owner's to know."""
     daemon = granting("--set", f"registry={registry.file}", deploy=True)
