@@ -199,6 +199,8 @@ sys.stdin.read()
 @pytest.fixture
 def hanging(place):
     """A file system that hangs once its script is opened, and the program that serves it."""
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.xfail("no program can serve a file system on this host, and so no peer's")
     folder = place / "hanging"
     folder.mkdir()
     command = [sys.executable, "-m", "tests.daemon.hanging", folder]
@@ -212,7 +214,6 @@ def hanging(place):
 
 
 @ROOT_ONLY
-@pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="file systems cannot be served")
 def test_a_folder_of_a_peer_that_never_answers_holds_up_neither_the_owner_nor_the_end(
     started, place, hanging
 ):
