@@ -7,6 +7,8 @@ further only where ``linked`` says so. Hosts of private networks are refused eit
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -35,6 +37,20 @@ class Blocks(StrEnum):
     NONE = "none"
 
 
+@dataclass(frozen=True)
+class Readable:
+    """Whose files may be read, where this process may read more than who asks: as a worker is shown them."""
+
+    owners: frozenset[int]
+    group: int
+
+    def allows(self, status: os.stat_result) -> bool:
+        """Whether a folder may be entered, or a file read."""
+        of_all = stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH
+        needed = of_all << 3 if status.st_gid == self.group else of_all
+        return status.st_uid in self.owners or bool(status.st_mode & (needed | of_all))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """What locations may lead to.
@@ -43,7 +59,8 @@ class Access:
     records name. ``hosts`` are names, addresses or networks, with or without a port, that may be reached
     though they are private: ``127.0.0.1:8000``, ``intranet.example``, ``10.0.0.0/8``. ``storage`` are
     beginnings of the paths and URLs that storage blocks of specs may write to, as in ``s3://bucket/flows``,
-    and ``blocks`` says which of those count that a client has.
+    and ``blocks`` says which of those count that a client has. ``readable`` says which files of this machine
+    are read, if not all that this process may.
     ``options`` are a driver's own, by scheme, such as ``{"s3": {"endpoint_url": …}}``; those of ``http`` and
     ``https`` are ``headers`` and the ``origin`` (``https://host:port``) that alone is sent them.
 
@@ -56,6 +73,7 @@ class Access:
     hosts: frozenset[str] = frozenset()
     storage: tuple[str, ...] = ()
     blocks: Blocks = Blocks.ANY
+    readable: Readable | None = None
     options: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: NO_OPTIONS, repr=False, hash=False
     )

@@ -8,12 +8,16 @@ as long as it is granted: no other gets its inode, though it is removed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
+import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from loader.access import Readable
 from loader.daemon.config import Config
 from loader.sources.beneath import LINKS
 from loader.sources.paths import is_below
@@ -21,6 +25,8 @@ from loader.sources.script import Identity
 
 DEEP = 256
 """Folders between one that is granted and one that is asked for."""
+ANSWER = 3.0
+"""Seconds in which all folders have to be found that are to be granted."""
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -28,12 +34,14 @@ FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 class Held:
     """A folder that is held open: its real path as it was then, and its identity.
 
-    ``descriptor`` is closed by ``close``, or when nobody has this any more.
+    ``descriptor`` is closed by ``close``, or when nobody has this any more. ``readable`` says what below it
+    is read for a caller.
     """
 
     path: str
     identity: Identity
     descriptor: int = field(compare=False, repr=False)
+    readable: Readable | None = None
     close: Callable[[], object] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -45,18 +53,48 @@ Grants = Mapping[int | str, tuple[Held, ...]]
 
 
 def granted(config: Config, warn: Callable[[str], None]) -> Grants:
-    """What each peer is granted now. ``warn`` is told of folders that cannot be, and of exchangeable ones."""
-    found: dict[int | str, tuple[Held, ...]] = {}
-    for peer in config.peers:
-        grants = []
-        for folder in peer.folders:
-            try:
-                grants.append(grant_of(folder, warn))
-            except OSError as error:
-                why = error.strerror or str(error)
-                warn(f"cannot grant {peer.uid} the folder {folder}: {why}; mend it and reload the daemon")
-        found[peer.uid] = tuple(grants)
+    """What each peer is granted now. ``warn`` is told of folders that cannot be, and of exchangeable ones.
+
+    One that does not answer is granted to nobody until the configuration is read again.
+    """
+    looks = [(peer.uid, Look(folder)) for peer in config.peers for folder in peer.folders]
+    until = time.monotonic() + ANSWER
+    found: dict[int | str, tuple[Held, ...]] = {peer.uid: () for peer in config.peers}
+    for uid, look in looks:
+        try:
+            found[uid] += (look.grant(until, warn),)
+        except OSError as error:
+            why = error.strerror or str(error)
+            warn(f"cannot grant {uid} the folder {look.folder}: {why}; mend it and reload the daemon")
     return found
+
+
+class Look(threading.Thread):
+    """Looks for a folder that is to be granted: it may lie on a file system that never answers."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(name="flow-loader-grant", daemon=True)
+        self.folder = folder
+        self.said: list[str] = []
+        self.came: Held | OSError = OSError("it does not answer")
+        self.start()
+
+    def run(self) -> None:
+        """The thread."""
+        try:
+            self.came = grant_of(self.folder, self.said.append)
+        except OSError as error:
+            self.came = error
+
+    def grant(self, until: float, warn: Callable[[str], None]) -> Held:
+        """What it came to at that time at the latest. Raises OSError."""
+        self.join(max(0.0, until - time.monotonic()))
+        came = self.came
+        for said in list(self.said):
+            warn(said)
+        if isinstance(came, OSError):
+            raise came
+        return came
 
 
 def grant_of(folder: str, warn: Callable[[str], None]) -> Held:
@@ -107,10 +145,11 @@ def held_at(path: str, flags: int = 0) -> Held:
     return held_as(os.open(path, FOLDER | flags))
 
 
-def held_as(descriptor: int) -> Held:
+def held_as(descriptor: int, readable: Readable | None = None) -> Held:
     """The folder that a descriptor is, which is closed if that cannot be found out. Raises OSError."""
     try:
-        return Held(os.readlink(f"/proc/self/fd/{descriptor}"), identity(os.fstat(descriptor)), descriptor)
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        return Held(path, identity(os.fstat(descriptor)), descriptor, readable)
     except BaseException:
         os.close(descriptor)
         raise
@@ -121,9 +160,10 @@ def identity(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino
 
 
-def granted_at(path: str, grants: Sequence[Held]) -> Held | None:
+def granted_at(path: str, grants: Sequence[Held], uid: int | None = None) -> Held | None:
     """The folder at a path, if it lies below one that was granted; None for any other, and for nothing.
 
+    Of what lies there counts what its owner or its group may read, or everybody, or user ``uid``.
     What is at the path only says where to look: in a mount namespace of the caller's own, that may read as if
     it lay here. What is held was gone to from a granted folder.
     """
@@ -132,7 +172,7 @@ def granted_at(path: str, grants: Sequence[Held]) -> Held | None:
         if asked is None:
             return None
         with contextlib.closing(asked):
-            found = (reached(grant, asked.path) for grant in grants if is_below(asked.path, grant.path))
+            found = (reached(grant, asked.path, uid) for grant in grants if is_below(asked.path, grant.path))
             return next(
                 (held for held in found if held is not None and held.identity == asked.identity), None
             )
@@ -140,7 +180,7 @@ def granted_at(path: str, grants: Sequence[Held]) -> Held | None:
         return None
 
 
-def reached(grant: Held, path: str) -> Held | None:
+def reached(grant: Held, path: str, uid: int | None) -> Held | None:
     """The folder that a granted one leads to, name by name and by no link; None where it does not.
 
     Raises OSError.
@@ -148,15 +188,20 @@ def reached(grant: Held, path: str) -> Held | None:
     names = parts(path)[len(parts(grant.path)) :]
     if len(names) > DEEP:
         return None
+    status = os.fstat(grant.descriptor)
+    owners = {status.st_uid} if uid is None else {status.st_uid, uid}
+    readable = Readable(frozenset(owners), status.st_gid)
     descriptor = os.dup(grant.descriptor)
     try:
         for name in names:
             above, descriptor = descriptor, os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
             os.close(above)
+            if not readable.allows(os.fstat(descriptor)):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError:
         os.close(descriptor)
         return None
-    return held_as(descriptor)
+    return held_as(descriptor, readable)
 
 
 def parts(path: str) -> list[str]:

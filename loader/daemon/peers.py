@@ -14,7 +14,8 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NoReturn
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
@@ -22,7 +23,7 @@ from weakref import WeakValueDictionary
 from aiohttp import web
 
 from loader import sources, waking
-from loader.access import ARCHIVE_SCHEMES, LOCAL_SCHEMES, Access, Blocks
+from loader.access import ARCHIVE_SCHEMES, LOCAL_SCHEMES, Access, Blocks, Readable
 from loader.daemon.config import TOKEN, Config, Peer
 from loader.daemon.grants import Grants, Held, granted_at
 from loader.daemon.problems import Problem
@@ -49,6 +50,11 @@ class Caller:
     owner: bool = False
     peer: Peer | None = None
     grants: tuple[Held, ...] = ()
+
+    @property
+    def uid(self) -> int | None:
+        """The user that a peer is, if it is one."""
+        return None if self.peer is None or isinstance(self.peer.uid, str) else self.peer.uid
 
     def must(self) -> None:
         """Raise Problem for a caller that may ask nothing."""
@@ -200,9 +206,8 @@ class Looking:
         lock = self.locks.setdefault(caller.name, asyncio.Lock())
         async with lock:
             # The end is waited for, also when it is cancelled: a caller that goes must not leave threads.
-            return await waking.in_thread(
-                self.executor, lambda _: granted_at(path, caller.grants), lambda: None
-            )
+            look = partial(granted_at, path, caller.grants, caller.uid)
+            return await waking.in_thread(self.executor, lambda _: look(), lambda: None)
 
 
 @contextlib.asynccontextmanager
@@ -220,8 +225,8 @@ async def permitted(caller: Caller, asked: Asked, looking: Looking) -> AsyncIter
     if asked.location is None:
         yield Permit(asked.name, None, access, whole=False)
         return
-    async with inside(caller, asked.location, asked.root, looking) as held:
-        yield Permit(*held, access, whole=False)
+    async with inside(caller, asked.location, asked.root, looking) as (place, origin, readable):
+        yield Permit(place, origin, replace(access, readable=readable), whole=False)
 
 
 def given(asked: Asked) -> str:
@@ -297,8 +302,10 @@ def refuse(caller: Caller, what: str, option: str | None) -> NoReturn:
 @contextlib.asynccontextmanager
 async def inside(
     caller: Caller, location: str, root: str | None, looking: Looking
-) -> AsyncIterator[tuple[str, Origin]]:
-    """Where a script below the caller's folders is, and its root. Raises Problem, SourceError.
+) -> AsyncIterator[tuple[str, Origin, Readable | None]]:
+    """Where a script below the caller's folders is, its root, and what of it is read.
+
+    Raises Problem, SourceError.
 
     The folder that the script may read is opened, and where it lies is asked of the descriptor: no link
     leads out of a folder that was granted, and as long as it is held none can be put in its place. Until
@@ -323,6 +330,7 @@ async def inside(
         yield below(held, os.path.relpath(path, top))  # noqa: ASYNC240 - of what is spelled out
 
 
-def below(held: Held, name: str) -> tuple[str, Origin]:
-    """Where what has that name below a granted folder is, and its root."""
-    return os.path.join(held.path, name), Origin(sources.parse(held.path).text, held.identity)
+def below(held: Held, name: str) -> tuple[str, Origin, Readable | None]:
+    """Where what has that name below a granted folder is, its root, and what of it is read."""
+    origin = Origin(sources.parse(held.path).text, held.identity)
+    return os.path.join(held.path, name), origin, held.readable

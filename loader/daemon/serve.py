@@ -98,6 +98,7 @@ class Daemon:
             self.tracer,
             granted(self.config, self.log.warning),
         )
+        self.reading = asyncio.Lock()
         self.state: State | None = None
         self.watching: asyncio.Task[None] | None = None
         self.connections = Connections(self.config)
@@ -275,23 +276,28 @@ class Daemon:
         """Read the configuration again; one with mistakes changes nothing."""
         self.manager.reloading()
         try:
-            config = await asyncio.to_thread(self.read)
-            token = sockets.token(config.listen.token_file) if config.listen else None
-            grants = await asyncio.to_thread(granted, config, self.log.warning)
+            async with self.reading:  # what is read last counts last
+                await self.reread()
         except ConfigError as error:
             self.log.warning("the configuration stays as it was", reason=str(error))
         else:
-            changed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
-            if changed:
-                self.log.warning("some keys are read at the start only", keys=", ".join(changed))
-            watched = [(one.sources, one.limits.watched_files) for one in (config, self.config)]
-            self.service.grants = grants
-            self.apply(config.model_copy(update={name: getattr(self.config, name) for name in FIXED}), token)
-            if watched[0] != watched[1]:
-                self.watch()
             await self.warm(renew=True)
             self.log.info("the configuration was read again")
         self.manager.ready()
+
+    async def reread(self) -> None:
+        """Go by what the configuration says now. Raises ConfigError."""
+        config = await asyncio.to_thread(self.read)
+        token = sockets.token(config.listen.token_file) if config.listen else None
+        grants = await asyncio.to_thread(granted, config, self.log.warning)
+        changed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
+        if changed:
+            self.log.warning("some keys are read at the start only", keys=", ".join(changed))
+        watched = [(one.sources, one.limits.watched_files) for one in (config, self.config)]
+        self.service.grants = grants
+        self.apply(config.model_copy(update={name: getattr(self.config, name) for name in FIXED}), token)
+        if watched[0] != watched[1]:
+            self.watch()
 
     def apply(self, config: Config, token: str | None) -> None:
         """Go by another configuration from now on."""

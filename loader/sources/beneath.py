@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
+from loader.access import Readable
 from loader.sources.paths import is_below
 
 LINKS = 40
@@ -22,15 +23,15 @@ STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
-def placed(name: str, root: int, spelled: str = "") -> Iterator[int]:
+def placed(name: str, root: int, spelled: str = "", readable: Readable | None = None) -> Iterator[int]:
     """A descriptor of what has that name below descriptor ``root``; it is not opened.
 
     ``spelled`` is what the root is called, which may lead there by links: what is written below that lies
-    in it, too. Raises OSError, with EXDEV for what leads out.
+    in it, too. Raises OSError, with EXDEV for what leads out and EACCES for what is not ``readable``.
     """
     held = [os.dup(root)]
     try:
-        walk(held, backwards(name), [top for top in (path_of(root), spelled) if top])
+        walk(held, backwards(name), [top for top in (path_of(root), spelled) if top], readable)
         yield held[-1]
     finally:
         for descriptor in held:
@@ -67,7 +68,7 @@ def path_of(descriptor: int) -> str:
     return os.readlink(f"/proc/self/fd/{descriptor}")
 
 
-def walk(held: list[int], waiting: list[str], tops: Sequence[str]) -> None:
+def walk(held: list[int], waiting: list[str], tops: Sequence[str], readable: Readable | None = None) -> None:
     """Go where the names lead from the first of the descriptors, the last name first.
 
     Raises OSError; what was not gone to is left in both.
@@ -81,7 +82,8 @@ def walk(held: list[int], waiting: list[str], tops: Sequence[str]) -> None:
             continue
         held.append(os.open(part, STEP, dir_fd=held[-1]))
         waiting.pop()
-        if stat.S_ISLNK(os.fstat(held[-1]).st_mode):
+        status = os.fstat(held[-1])
+        if stat.S_ISLNK(status.st_mode):
             links += 1
             target = os.readlink("", dir_fd=held[-1])
             os.close(held.pop())
@@ -90,6 +92,8 @@ def walk(held: list[int], waiting: list[str], tops: Sequence[str]) -> None:
                 while len(held) > 1:
                     os.close(held.pop())
             waiting += backwards(target)
+        elif readable is not None and not readable.allows(status):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         if links > LINKS or len(held) > DEEP:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 

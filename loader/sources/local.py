@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from loader.access import LOCAL_SCHEMES
+from loader.access import LOCAL_SCHEMES, Readable
 from loader.errors import SourceError
 from loader.sources.beneath import placed
 from loader.sources.parsing import parse
@@ -24,12 +24,14 @@ def read(
     root: str | os.PathLike[str] | None = None,
     cap: int = SIZE_CAP,
     identity: Identity | Listed | None = None,
+    readable: Readable | None = None,
 ) -> Script:
     """The script at a path or ``file://`` URL. ``root`` is what it may read; its own folder by default.
 
     The root is opened once, the script is opened below it, and its identity goes with the script: whoever
     may rename folders can exchange neither for another afterwards. Nor before, if ``identity`` is given:
-    the device and the inode that the root must have, or the folder that it must be.
+    the device and the inode that the root must have, or the folder that it must be. ``readable`` says which
+    files below it are read, if not all.
 
     Raises SourceError for what is not there, not a regular file, larger than ``cap`` bytes, outside ``root``
     by its path or by a symbolic link, or of another scheme, and for a root of another identity.
@@ -45,7 +47,7 @@ def read(
     below = open_root(shown, path, identity)
     try:
         device, inode = identity_at(below)
-        content = read_file(path, os.path.relpath(path, shown), below, cap)
+        content = read_file(path, os.path.relpath(path, shown), below, cap, readable)
     finally:
         os.close(below)
     return Script(
@@ -159,13 +161,15 @@ REASONS: Mapping[int, str] = {
 }
 
 
-def read_file(path: str, name: str, root: int, cap: int = SIZE_CAP) -> bytes:
+def read_file(
+    path: str, name: str, root: int, cap: int = SIZE_CAP, readable: Readable | None = None
+) -> bytes:
     """The bytes of the regular file ``name`` below descriptor ``root``, opened once and never waited for.
 
     ``path`` is what errors call it, ``cap`` its largest size in bytes. Raises SourceError.
     """
     try:
-        descriptor = opened(path, name, root)
+        descriptor = opened(path, name, root, readable)
     except SourceError:
         raise
     except (OSError, ValueError) as error:
@@ -180,9 +184,9 @@ def read_file(path: str, name: str, root: int, cap: int = SIZE_CAP) -> bytes:
     return content
 
 
-def opened(path: str, name: str, root: int) -> int:
+def opened(path: str, name: str, root: int, readable: Readable | None = None) -> int:
     """A descriptor of the regular file ``name`` below descriptor ``root``. Raises OSError, SourceError."""
-    with below(path, name, root) as place:
+    with below(path, name, root, readable) as place:
         # Judged before it is opened: to open a device or a pipe is to act on it.
         mode = os.fstat(place).st_mode
         if not stat.S_ISREG(mode):
@@ -193,14 +197,14 @@ def opened(path: str, name: str, root: int) -> int:
 
 
 @contextlib.contextmanager
-def below(path: str, name: str, root: int) -> Iterator[int]:
+def below(path: str, name: str, root: int, readable: Readable | None = None) -> Iterator[int]:
     """A descriptor of what has that name below descriptor ``root``, not opened. Raises OSError, SourceError.
 
     What leads out is refused with the same words whether or not something is there.
     """
     spelled = path.removesuffix(f"/{name}") if path.endswith(f"/{name}") else ""
     try:
-        with placed(name, root, spelled) as place:
+        with placed(name, root, spelled, readable) as place:
             yield place
     except OSError as error:
         if error.errno != errno.EXDEV:

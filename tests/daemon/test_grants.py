@@ -5,9 +5,11 @@ import gc
 import os
 import subprocess
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from loader.access import Readable
 from loader.daemon import grants, peers
 from loader.daemon.config import Peer
 from loader.daemon.grants import DEEP, grant_of, granted_at
@@ -88,6 +90,39 @@ def test_what_a_caller_mounted_for_itself_lies_in_no_granted_folder(tmp_path):
             caller.kill()
 
 
+def test_a_folder_that_does_not_answer_keeps_no_other_from_being_granted(tmp_path, monkeypatch):
+    """It is granted to nobody, and what others were granted before ends with the old configuration."""
+    go, look, warned = threading.Event(), grants.grant_of, []
+
+    def wait(folder, warn):
+        assert folder != "/hangs" or go.wait(30)
+        return look(folder, warn)
+
+    monkeypatch.setattr(grants, "grant_of", wait)
+    monkeypatch.setattr(grants, "ANSWER", 0.2)
+    peers = [Peer(uid=1, folders=["/hangs", str(tmp_path)]), Peer(uid=2, folders=[str(tmp_path)])]
+    try:
+        found = grants.granted(SimpleNamespace(peers=peers), warned.append)
+    finally:
+        go.set()
+    assert [[held.path for held in found[uid]] for uid in (1, 2)] == [[str(tmp_path)]] * 2
+    assert [said for said in warned if "does not answer" in said] == warned
+    assert len(warned) == 1
+
+
+def test_a_folder_that_is_closed_to_a_peer_is_not_granted(tmp_path):
+    """Unless it is the peer's, or of the owner or group of the folder that was granted."""
+    for name, mode in (("open", 0o711), ("of_group", 0o710), ("closed", 0o701)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+    owner, group = tmp_path.stat().st_uid, tmp_path.stat().st_gid
+    allowed = lambda name, *whose: Readable(*whose).allows((tmp_path / name).stat())  # noqa: E731
+    others = (frozenset({owner + 1}), group + 1)
+    assert [allowed(name, *others) for name in ("open", "of_group", "closed")] == [True, False, True]
+    assert allowed("of_group", frozenset({owner + 1}), group)
+    assert allowed("of_group", frozenset({owner}), group + 1)
+
+
 def test_nothing_is_looked_at_for_who_was_granted_no_folder(tmp_path, monkeypatch):
     """It is refused without."""
     monkeypatch.setattr(grants, "held_at", lambda *_: pytest.fail("it was looked for"))
@@ -100,7 +135,7 @@ def test_folders_are_looked_for_one_at_a_time_for_each_caller(tmp_path, monkeypa
     """Beside the event loop: a folder that does not answer keeps nobody else, also when its caller goes."""
     came, go, inside = threading.Semaphore(0), threading.Event(), []
 
-    def wait(path, _):
+    def wait(path, *_):
         inside.append(path)
         came.release()
         assert go.wait(30)

@@ -102,6 +102,26 @@ def test_who_is_not_granted_anything_gets_health_only(started):
     daemon.until(lambda: daemon.logged("answered", caller=f"uid {NOBODY}", status=403))
 
 
+@pytest.mark.slow
+@ROOT_ONLY
+def test_what_is_closed_to_a_peer_is_not_read_for_it(granting, flows):
+    """Though it lies in its folder, whose entries it may rename: the daemon is root, and the peer is not."""
+    os.chown(flows, NOBODY, NOBODY)
+    for folder, mode in (("plain", 0o755), ("closed", 0o700)):
+        (flows / folder).mkdir(mode)
+        for name in ("all.py", "root.py"):
+            (flows / folder / name).write_text("the secret\n")
+        (flows / folder / "root.py").chmod(0o600)
+    daemon = granting()
+    load = lambda name: as_nobody(daemon, "POST", "/v1/load", location=f"{flows}/{name}", root=str(flows))  # noqa: E731
+    assert load("plain/all.py")[1]["status"] == "script_failed"
+    for name in ("plain/root.py", "closed/all.py"):
+        status, told = load(name)
+        assert status == 422, told
+        assert "secret" not in json.dumps(told)
+        assert as_nobody(daemon, "POST", "/v1/load", location=f"{flows}/{name}")[0] in {403, 422}
+
+
 @ROOT_ONLY
 def test_a_peer_is_kept_to_what_is_granted(granting, flows, place):
     """Texts, its folders, its profiles and interpreters; nothing that leads elsewhere."""
