@@ -83,7 +83,7 @@ class Frame:
         route = route_of(request)
         with (
             logs.about(request=number),
-            self.service.tracer.request(f"{request.method} {route or 'other'}", request.headers) as note,
+            self.service.tracer.request(f"{request.method} {route or 'other'}", self.trace(request)) as note,
         ):
             note("flow_loader.request", number)
             try:
@@ -101,20 +101,30 @@ class Frame:
             note("http.response.status_code", response.status)
             return response
 
+    def caller(self, request: web.Request) -> Caller:
+        """Who asks. Raises Problem."""
+        service, public = self.service, request.path in page.HELD
+        return caller_of(request, service.config, service.token, service.grants, public=public)
+
+    def trace(self, request: web.Request) -> Mapping[str, str]:
+        """The headers that may name a trace: none of a stranger's, who could write into anybody's."""
+        if self.service.tracer.on:
+            with contextlib.suppress(Problem, ConnectionResetError):
+                caller = self.caller(request)
+                if caller.owner or caller.peer is not None:
+                    return request.headers
+        return {}
+
     async def handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """What the handler answers. Raises whatever comes in its way."""
-        service = self.service
-        public = request.path in page.HELD
-        request[CALLER] = caller = caller_of(
-            request, service.config, service.token, service.grants, public=public
-        )
+        request[CALLER] = caller = self.caller(request)
         count_as(request, caller)
         if UNMET in request:
             raise Problem(
                 "expectation",
                 "cannot do what the request expects: Expect may be 100-continue; ask without it",
             )
-        if not public and request.path not in openapi.TEXTS:
+        if request.path not in page.HELD and request.path not in openapi.TEXTS:
             request[FORM] = bodies.wanted(request)
         with logs.about(caller=caller.name):
             try:

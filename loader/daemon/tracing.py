@@ -1,6 +1,7 @@
 """Spans of requests and of what the engine does for them, where the extra `tracing` is installed and wanted.
 
-A caller's ``traceparent`` (W3C Trace Context) is taken up, so that a load is seen as part of what needed it.
+The ``traceparent`` (W3C Trace Context) of whoever may ask for loads is taken up, so that a load is seen as
+part of what needed it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ class Tracer:
     def __init__(self, provider: TracerProvider | None) -> None:
         self.provider = provider
         self.tracer = provider.get_tracer("loader.daemon") if provider else None
+
+    @property
+    def on(self) -> bool:
+        """Whether spans go anywhere."""
+        return self.tracer is not None
 
     @contextlib.contextmanager
     def request(self, name: str, headers: Mapping[str, str]) -> Iterator[Note]:

@@ -30,6 +30,7 @@ from loader.stores.policy import (
     check_kernel,
     check_options,
     check_place,
+    check_whole,
     folder_in,
     followed,
     writable,
@@ -53,11 +54,13 @@ def store_of(block: StorageBlock, access: Access, *, trusted: bool) -> Store:
 
 
 def of_local(held: Mapping[str, Any], access: Access, trusted: bool) -> Store:
-    """The store of a Local Storage block."""
+    """The store of a Local Storage block. Raises StorageError."""
     path = held["storage_path"]
     if path is None:
         return Store(Folder(check_kernel(data_folder()), access), access, random_key)
-    if path.startswith("~/"):
+    if not trusted:
+        check_whole(path)
+    elif path.startswith("~/"):
         path = os.path.expanduser(path)
     return in_folder(Location(scheme="file", path=os.path.abspath(path)), access, trusted, random_key)
 

@@ -14,6 +14,7 @@ from loader.sources.addresses import named
 from loader.sources.beneath import resolved
 from loader.sources.locations import ALIASES, CHAIN, PORTS, Location
 from loader.sources.parsing import parse, redacted
+from loader.sources.redaction import struck
 
 WRITABLE = frozenset({"file", "memory", "s3", "gs", "az"})
 """The kinds of place that can be written."""
@@ -48,12 +49,17 @@ def check_kernel(path: str) -> str:
     return path
 
 
-def writable(base: str) -> Location:
-    """The place that a File Storage block names. Raises StorageError, SourceError."""
+def check_whole(base: str) -> None:
+    """Raise StorageError for a place below somebody's home, which is not told here, and for a chain."""
     if base.startswith("~") or CHAIN in base:
         raise StorageError(
-            f"cannot use {redacted(base)!r} as storage: write the whole path or URL, without ~ and {CHAIN}"
+            f"cannot use {struck(base)!r} as storage: write the whole path or URL, without ~ and {CHAIN}"
         )
+
+
+def writable(base: str) -> Location:
+    """The place that a File Storage block names. Raises StorageError, SourceError."""
+    check_whole(base)
     location = parse(base)
     if location.kind not in WRITABLE:
         known = ", ".join(sorted(f"{item}://" for item in WRITABLE | set(ALIASES)))

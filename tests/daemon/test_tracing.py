@@ -1,10 +1,14 @@
 """Traces: spans reach a collector, as part of the caller's trace, each phase of a load among them."""
 
 import asyncio
+import http.client
+import json
+import socket
 import subprocess
 import sys
 import time
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -82,6 +86,38 @@ def test_a_request_without_a_trace_has_its_own(collector):
     traced.close()
     assert {span.name for span in spans} == {"GET /", "fork"}
     assert len({span.trace_id for span in spans}) == 2
+
+
+@pytest.mark.slow
+def test_a_stranger_writes_into_no_trace(collector, started, place):
+    """What a request without the token names is a trace of nobody's; the owner's and a peer's is taken."""
+    url, spans = collector
+    token = place / "token"
+    token.write_text("a-token-that-nobody-guesses")
+    token.chmod(0o600)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    file = place / "daemon.yaml"
+    listen = {"port": port, "token_file": str(token)}
+    file.write_text(json.dumps({"peers": [{"uid": "token"}], "listen": listen, "tracing": {"endpoint": url}}))
+    daemon = started("--config", file)
+
+    def ask(path, given):
+        headers = HEADERS | {"authorization": f"Bearer {given}"}
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            connection.request("GET", path, headers=headers)
+            return connection.getresponse().status
+
+    assert ask("/v1/version", "another") == 401
+    assert ask("/", "another") == 200
+    assert ask("/v1/openapi.json", token.read_text()) == 200
+    assert daemon.get("/v1/sandbox", traceparent=HEADERS["traceparent"]).status == 200
+    assert daemon.end() == 0
+    named = defaultdict(set)
+    for span in spans:
+        named[span.trace_id.hex() == TRACE].add(span.name)
+    assert named[True] == {"GET /v1/openapi.json", "GET /v1/sandbox"}
+    assert named[False] >= {"GET /v1/version", "GET /"}
 
 
 @pytest.mark.slow

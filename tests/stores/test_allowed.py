@@ -149,6 +149,19 @@ def test_odd_places_are_refused(base):
     assert refusal(store_of, FileStorageBlock(base_path=base), access, trusted=True).startswith("cannot ")
 
 
+@pytest.mark.parametrize("path", ["~/x", "~", "~root"])
+def test_a_spec_is_not_told_where_the_callers_home_is(path, tmp_path, monkeypatch):
+    """Whether or not it may go there; in a block of the caller's own, ~ is the home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for block in (LocalStorageBlock(storage_path=path), FileStorageBlock(base_path=path)):
+        said = refusal(store_of, block, Access(storage=(str(tmp_path),)), trusted=False)
+        assert said.startswith(f"cannot use '{path}")
+        assert "write the whole path" in said
+        assert str(tmp_path) not in said
+    local("~/x", trusted=True).write(b"1")
+    assert len(list((tmp_path / "x").iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     ("base", "options"),
     [
