@@ -41,14 +41,22 @@ class Blocks(StrEnum):
 class Readable:
     """Whose files may be read, where this process may read more than who asks: as a worker is shown them."""
 
-    owners: frozenset[int]
+    owner: int
     group: int
+    caller: int | None = None
 
     def allows(self, status: os.stat_result) -> bool:
         """Whether a folder may be entered, or a file read."""
-        of_all = stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH
-        needed = of_all << 3 if status.st_gid == self.group else of_all
-        return status.st_uid in self.owners or bool(status.st_mode & (needed | of_all))
+        return self.has(status, stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH)
+
+    def lists(self, status: os.stat_result) -> bool:
+        """Whether it may be known what a folder holds."""
+        return self.has(status, stat.S_IROTH)
+
+    def has(self, status: os.stat_result, right: int) -> bool:
+        """Whether a right of everybody's is theirs."""
+        of_group = right << 3 if status.st_gid == self.group else 0
+        return status.st_uid in {self.owner, self.caller} or bool(status.st_mode & (right | of_group))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -352,7 +352,8 @@ class Zygote:
 
         One that is ``temporary`` is removed if this process dies.
         """
-        self.broker.send(protocol.OpenFolder(root.path, root.device, root.inode, temporary))
+        whose = (None, None) if root.readable is None else (root.readable.owner, root.readable.group)
+        self.broker.send(protocol.OpenFolder(root.path, root.device, root.inode, temporary, *whose))
 
     def take_folder(self) -> int:
         """The folder that was asked for, as a descriptor for a worker. Raises HostFailure, ZygoteLost."""

@@ -101,13 +101,15 @@ class Broker:
             return []
         return [self.open(path) for path in mounts.plan(self.policy)]
 
-    def open(self, path: str, at: Optional[str] = None) -> mounts.Tree:
+    def open(
+        self, path: str, at: Optional[str] = None, whose: Tuple[Optional[int], Optional[int]] = (None, None)
+    ) -> mounts.Tree:
         """One readable tree: a detached mount, or without namespaces the place itself. Raises StepFailed.
 
-        ``at`` is where it is found, if not at its path.
+        ``at`` is where it is found, if not at its path, ``whose`` the owner and the group that are mapped.
         """
         if self.isolated:
-            return mounts.open_tree(path, self.owners, at)
+            return mounts.open_tree(path, self.owners, at, whose)
         try:
             return mounts.Tree(path, os.open(at or path, os.O_PATH | os.O_CLOEXEC))
         except OSError as error:
@@ -218,19 +220,19 @@ class Broker:
             self.refuse(f"folder: {wanted.path} was exchanged while it was opened", 0)
             return
         try:
-            self.show(wanted.path, folder)
+            self.show(wanted, folder)
         except StepFailed as failure:
             self.refuse(failure.step, failure.errno)
         finally:
             os.close(folder)
 
-    def show(self, path: str, folder: int) -> None:
+    def show(self, wanted: protocol.OpenFolder, folder: int) -> None:
         """The folder that was opened at a path, unless it is the host. Raises StepFailed."""
-        at = f"/proc/self/fd/{folder}"
+        path, at = wanted.path, f"/proc/self/fd/{folder}"
         if mounts.is_host(os.fstat(folder)) or mounts.kernel_mounts(at):
             self.refuse(f"folder: {path} holds the host, not a script", 0)
             return
-        tree = self.open(path, at)
+        tree = self.open(path, at, (wanted.owner, wanted.group))
         try:
             self.channel.send(protocol.FolderOpened(), [tree.descriptor])
         finally:

@@ -47,7 +47,7 @@ from .framing import Violation as Violation
 from .framing import encode as encode
 from .framing import unpack
 
-VERSION = 4
+VERSION = 5
 """Both sides must agree on it; it changes when a message does."""
 
 AUTO = "auto"
@@ -169,13 +169,16 @@ class OpenFolder:
     """Ask the broker for one folder.
 
     ``device`` and ``inode`` are those of the folder the supervisor looked at; another is refused. One that
-    is ``temporary`` is removed when the supervisor dies before it could do so.
+    is ``temporary`` is removed when the supervisor dies before it could do so. ``owner`` and ``group`` are
+    those whose files the worker may read as if they were its own, by default the folder's.
     """
 
     path: str
     device: int
     inode: int
     temporary: bool = False
+    owner: Optional[int] = None
+    group: Optional[int] = None
 
 
 @dataclass(frozen=True)

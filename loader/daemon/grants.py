@@ -189,8 +189,7 @@ def reached(grant: Held, path: str, uid: int | None) -> Held | None:
     if len(names) > DEEP:
         return None
     status = os.fstat(grant.descriptor)
-    owners = {status.st_uid} if uid is None else {status.st_uid, uid}
-    readable = Readable(frozenset(owners), status.st_gid)
+    readable = Readable(status.st_uid, status.st_gid, uid)
     descriptor = os.dup(grant.descriptor)
     try:
         for name in names:

@@ -332,5 +332,5 @@ async def inside(
 
 def below(held: Held, name: str) -> tuple[str, Origin, Readable | None]:
     """Where what has that name below a granted folder is, its root, and what of it is read."""
-    origin = Origin(sources.parse(held.path).text, held.identity)
+    origin = Origin(sources.parse(held.path).text, held.identity, held.readable)
     return os.path.join(held.path, name), origin, held.readable

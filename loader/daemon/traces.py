@@ -26,6 +26,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from loader.access import Readable
 from loader.daemon.freshness import SLACK, latest
 from loader.sources import Project, Script
 from loader.sources.beneath import placed
@@ -298,19 +299,22 @@ class Fetched:
 
 
 class Disk:
-    """A folder of this machine, by its descriptor and path; nothing that lies elsewhere is looked at.
+    """A folder of this machine, by its descriptor and path; nothing elsewhere, or not ``readable``, is looked at.
 
     If it is ``sealed``, nothing is known of what has a link to elsewhere: the script may read there as well.
     """
 
     def __init__(self, top: int, path: str, *, sealed: bool = False) -> None:
         self.top, self.path, self.sealed = top, path, sealed
+        self.readable: Readable | None = None
         self.changed, self.left, self.entries = 0, WEIGHT, ENTRIES
 
     def listing(self, name: str) -> Listing | str:
         """What a folder holds, or why there is none. Raises Untold."""
         try:
             with self.below(name) as place:
+                if self.readable is not None and not self.readable.lists(os.fstat(place)):
+                    return f"errno {errno.EACCES}"
                 found = remembered(place)
         except OSError as error:
             return f"errno {error.errno}"
@@ -325,7 +329,7 @@ class Disk:
             with self.below(name) as place:
                 if os.fstat(place).st_size > self.left:
                     raise Untold
-            content = read_file(posixpath.join(self.path, name), name, self.top, self.left)
+            content = read_file(posixpath.join(self.path, name), name, self.top, self.left, self.readable)
         except OSError as error:
             return f"errno {error.errno}"
         self.left -= len(content)
@@ -335,7 +339,7 @@ class Disk:
     def below(self, name: str) -> Iterator[int]:
         """What has that name, walked to and not opened. Raises OSError, Untold for what lies elsewhere."""
         try:
-            with placed(name, self.top, self.path) as place:
+            with placed(name, self.top, self.path, self.readable) as place:
                 self.changed = max(self.changed, latest(os.fstat(place).st_ctime_ns))
                 yield place
         except OSError as error:
@@ -379,6 +383,7 @@ def view_of(script: Script) -> Iterator[Disk | Fetched | None]:
         yield None
     else:
         with opened(script.root.path, (script.root.device, script.root.inode)) as disk:
+            disk.readable = script.root.readable
             yield disk
 
 

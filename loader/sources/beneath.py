@@ -119,15 +119,20 @@ def backwards(path: str) -> list[str]:
     return [name for name in path.split(os.sep) if name not in {"", os.curdir}][::-1]
 
 
-def is_file(path: str, folder: str, identity: tuple[int, int] | None = None) -> bool:
+def is_file(
+    path: str, folder: str, identity: tuple[int, int] | None = None, readable: Readable | None = None
+) -> bool:
     """Whether a regular file lies at an absolute path, and below that folder: see ``mode_of``."""
-    return stat.S_ISREG(mode_of(path, folder, identity))
+    return stat.S_ISREG(mode_of(path, folder, identity, readable))
 
 
-def mode_of(path: str, folder: str, identity: tuple[int, int] | None = None) -> int:
+def mode_of(
+    path: str, folder: str, identity: tuple[int, int] | None = None, readable: Readable | None = None
+) -> int:
     """The mode of what lies at an absolute path, and below that folder; 0 for nothing.
 
-    Nothing does in a folder that has another device and inode than it is due to have.
+    Nothing does in a folder that has another device and inode than it is due to have, nor what is not
+    ``readable``.
     """
     try:
         root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -137,7 +142,7 @@ def mode_of(path: str, folder: str, identity: tuple[int, int] | None = None) -> 
         status = os.fstat(root)
         if identity not in {None, (status.st_dev, status.st_ino)}:
             return 0
-        with placed(os.path.relpath(path, folder), root, folder) as place:
+        with placed(os.path.relpath(path, folder), root, folder, readable) as place:
             return os.fstat(place).st_mode
     except (OSError, ValueError):
         return 0

@@ -56,7 +56,7 @@ def read(
         module=Path(path).stem,
         content=content,
         folder=folder,
-        root=Root(shown, device, inode),
+        root=Root(shown, device, inode, readable),
         paths=(folder,) if root is None else import_paths(folder, shown),
     )
 

@@ -7,6 +7,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from loader.access import Readable
 from loader.errors import SourceError
 from loader.sources.beneath import is_file
 from loader.sources.local import reason
@@ -21,12 +22,13 @@ class Origin:
     """A folder below which somebody else's words may lead; nowhere unless it has a location.
 
     ``identity`` is the device and the inode of what it lies in on this machine: itself, its repository, or
-    the folder of its archive. Whoever reads below it requires them. Made by ``origin_of``, before anything
-    foreign runs.
+    the folder of its archive. Whoever reads below it requires them. ``readable`` is that of its root. Made by
+    ``origin_of``, before anything foreign runs.
     """
 
     location: str = ""
     identity: Identity | None = None
+    readable: Readable | None = None
 
     def __fspath__(self) -> str:
         return self.location
@@ -38,7 +40,9 @@ class Origin:
     def has_file(self, location: str) -> bool:
         """Whether a regular file lies there: on this machine, and below this very folder."""
         is_here = self.identity is not None and parse(self.location).scheme == "file"
-        return is_here and self.holds(location) and is_file(location, self.location, self.identity)
+        if not is_here or not self.holds(location):
+            return False
+        return is_file(location, self.location, self.identity, self.readable)
 
 
 class Within(NamedTuple):
@@ -71,7 +75,8 @@ def home_of(script: Script) -> Origin:
     """The folder that a script was read from, as it was then. Text that has no file comes from nowhere."""
     if script.project is not None:
         return Origin(folder_of(script.filename), script.project.identity)
-    return Origin(script.root.path, (script.root.device, script.root.inode)) if script.root else Origin()
+    root = script.root
+    return Origin(root.path, (root.device, root.inode), root.readable) if root else Origin()
 
 
 def identity_of(place: Location) -> Identity | None:

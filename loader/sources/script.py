@@ -10,6 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple
 
+from loader.access import Readable
 from loader.errors import SourceError
 from loader.sources.locations import Location
 from loader.sources.parsing import parse
@@ -37,11 +38,15 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True)
 class Root:
-    """The folder that a script may read: its absolute path, and the identity it had when it was opened."""
+    """The folder that a script may read: its absolute path, and the identity it had when it was opened.
+
+    ``readable`` says what below it is read, if not all that this process may.
+    """
 
     path: str
     device: int
     inode: int
+    readable: Readable | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,10 +117,11 @@ def test_a_folder_that_is_closed_to_a_peer_is_not_granted(tmp_path):
         (tmp_path / name).chmod(mode)
     owner, group = tmp_path.stat().st_uid, tmp_path.stat().st_gid
     allowed = lambda name, *whose: Readable(*whose).allows((tmp_path / name).stat())  # noqa: E731
-    others = (frozenset({owner + 1}), group + 1)
+    others = (owner + 1, group + 1)
     assert [allowed(name, *others) for name in ("open", "of_group", "closed")] == [True, False, True]
-    assert allowed("of_group", frozenset({owner + 1}), group)
-    assert allowed("of_group", frozenset({owner}), group + 1)
+    assert allowed("of_group", owner + 1, group)
+    assert allowed("of_group", owner, group + 1)
+    assert allowed("of_group", *others, owner)
 
 
 def test_nothing_is_looked_at_for_who_was_granted_no_folder(tmp_path, monkeypatch):

@@ -102,6 +102,68 @@ def test_who_is_not_granted_anything_gets_health_only(started):
     daemon.until(lambda: daemon.logged("answered", caller=f"uid {NOBODY}", status=403))
 
 
+READS = """
+from prefect import flow
+try:
+    found = open("root.py").read()
+except OSError as error:
+    found = type(error).__name__
+@flow(name=found.strip())
+def f(): pass
+"""
+
+
+@pytest.mark.slow
+@ROOT_ONLY
+def test_a_script_in_a_folder_of_others_reads_what_the_granted_folder_s_owner_may(granting, flows):
+    """Not what that folder's owner may: the peer may put a script where it likes."""
+    os.chown(flows, NOBODY, NOBODY)
+    inner = flows / "drop"
+    inner.mkdir(0o777)
+    inner.chmod(0o777)
+    (inner / "root.py").write_text("the secret")
+    (inner / "root.py").chmod(0o600)
+    (inner / "reads.py").write_text(READS)
+    daemon = granting()
+    for root in ({}, {"root": str(inner)}, {"root": str(flows)}):
+        status, told = as_nobody(
+            daemon, "POST", "/v1/load", location=f"{inner}/reads.py", cache=False, **root
+        )
+        assert (status, told["status"]) == (200, "loaded"), told
+        assert told["flows"][0]["name"] == "PermissionError"
+
+
+@pytest.mark.slow
+@ROOT_ONLY
+def test_kept_results_and_checks_tell_nothing_of_what_is_closed_to_a_peer(granting, flows):
+    """Whether a link of its own leads there to a file, to which, or to none."""
+    os.chown(flows, NOBODY, NOBODY)
+    closed = flows / "closed"
+    closed.mkdir(0o700)
+    (closed / "there.txt").write_text("the secret")
+    for name in ("there.txt", "none.txt"):
+        (flows / name).symlink_to(closed / name)
+    (flows / "reads.py").write_text(READS.replace("root.py", "link"))
+    daemon = granting()
+    time.sleep(0.2)
+    load = lambda: as_nobody(daemon, "POST", "/v1/load", location=f"{flows}/reads.py")[1]  # noqa: E731
+    kept = []
+    for target in ("closed/none.txt", "closed/none.txt", "closed/there.txt"):
+        (flows / "link").unlink(missing_ok=True)
+        (flows / "link").symlink_to(target)
+        time.sleep(0.3)
+        first = load()
+        assert first["flows"][0]["name"] == "PermissionError", first
+        kept.append(first["kept"])
+        daemon.catch_up()
+    assert kept[1] == kept[2]
+    told = [
+        as_nobody(daemon, "POST", "/v1/check", location=f"{flows}/{name}:f")[1]["detail"].replace(name, "")
+        for name in ("there.txt", "none.txt")
+    ]
+    assert told[0] == told[1]
+
+
 @pytest.mark.slow
 @ROOT_ONLY
 def test_what_is_closed_to_a_peer_is_not_read_for_it(granting, flows):

@@ -197,8 +197,15 @@ def is_system(path: str) -> bool:
     return any(path == item or path.startswith(item + "/") for item in (*SYSTEM, *RESOLVER, *DEVICES))
 
 
-def open_tree(path: str, owners: Optional[Owners], at: Optional[str] = None) -> Tree:
+def open_tree(
+    path: str,
+    owners: Optional[Owners],
+    at: Optional[str] = None,
+    whose: Tuple[Optional[int], Optional[int]] = (None, None),
+) -> Tree:
     """``path`` as a detached read-only mount; with ``owners``, its owner's files belong to the worker.
+
+    Or those of ``whose``, an owner and a group.
 
     A file system without identity-mapped mounts gives the plain mount, if others may enter it. ``at`` is
     where it is found, if not there. Raises StepFailed.
@@ -212,7 +219,8 @@ def open_tree(path: str, owners: Optional[Owners], at: Optional[str] = None) -> 
         if owners is not None and not is_system(path):
             status = os.fstat(mount)
             try:
-                mapping = owners.namespace(status.st_uid, status.st_gid)
+                owner = status.st_uid if whose[0] is None else whose[0]
+                mapping = owners.namespace(owner, status.st_gid if whose[1] is None else whose[1])
                 step = f"mount: map the owner of {path}"
                 kernel.restrict_mount(mount, kernel.MOUNT_IDMAP, step, recursive=False, userns=mapping)
             except kernel.StepFailed:
