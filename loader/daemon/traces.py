@@ -299,7 +299,7 @@ class Fetched:
 
 
 class Disk:
-    """A folder of this machine, by its descriptor and path; nothing elsewhere, or not ``readable``, is looked at.
+    """A folder of this machine, by its descriptor and path; nothing else, or not ``readable``, is looked at.
 
     If it is ``sealed``, nothing is known of what has a link to elsewhere: the script may read there as well.
     """
