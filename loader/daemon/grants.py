@@ -19,12 +19,11 @@ from dataclasses import dataclass, field
 
 from loader.access import Readable
 from loader.daemon.config import Config
-from loader.sources.beneath import LINKS
+from loader.sources.beneath import DEEP, LINKS
+from loader.sources.local import identity_at
 from loader.sources.paths import is_below
 from loader.sources.script import Identity
 
-DEEP = 256
-"""Folders between one that is granted and one that is asked for."""
 ANSWER = 3.0
 """Seconds in which all folders have to be found that are to be granted."""
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -149,15 +148,10 @@ def held_as(descriptor: int, readable: Readable | None = None) -> Held:
     """The folder that a descriptor is, which is closed if that cannot be found out. Raises OSError."""
     try:
         path = os.readlink(f"/proc/self/fd/{descriptor}")
-        return Held(path, identity(os.fstat(descriptor)), descriptor, readable)
+        return Held(path, identity_at(descriptor), descriptor, readable)
     except BaseException:
         os.close(descriptor)
         raise
-
-
-def identity(status: os.stat_result) -> Identity:
-    """The device and the inode."""
-    return status.st_dev, status.st_ino
 
 
 def granted_at(path: str, grants: Sequence[Held], uid: int | None = None) -> Held | None:

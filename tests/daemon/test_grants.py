@@ -12,8 +12,9 @@ import pytest
 from loader.access import Readable
 from loader.daemon import grants, peers
 from loader.daemon.config import Peer
-from loader.daemon.grants import DEEP, grant_of, granted_at
+from loader.daemon.grants import grant_of, granted_at
 from loader.daemon.peers import Caller, Looking
+from loader.sources.beneath import DEEP
 
 
 def test_no_other_folder_becomes_the_granted_one(tmp_path):

@@ -40,19 +40,19 @@ print(of_fork([]), of_fork(needed))
 """
 
 
+def ran(source):
+    """What a Python program that can import the worker's packages said; it ended well."""
+    command = [sys.executable, "-c", source]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+
+
 OLDER = "from worker.confine.syscalls import NUMBERS\ndel NUMBERS['process_madvise']\n"
 
 
 @pytest.mark.parametrize("before", ["", OLDER], ids=["many at once", "one at a time"])
 def test_what_one_fork_wrote_to_is_copied_for_the_next_before_it_writes(before):
     """The scout's needs are those of whoever does the same; its parent's memory stays what it is."""
-    done = subprocess.run(
-        [sys.executable, "-c", before + FORKS],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
+    done = ran(before + FORKS)
     plain, taken = map(int, done.stdout.split())
     assert plain >= 500
     assert taken < 100
@@ -75,13 +75,7 @@ except BlockingIOError:
 
 def test_without_a_scout_nothing_stays_open():
     """Where no process can be had the pages are not known, and what was opened to ask is closed."""
-    done = subprocess.run(
-        [sys.executable, "-c", FAILS],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
+    done = ran(FAILS)
     assert done.stdout == "True\n"
 
 
@@ -104,13 +98,7 @@ print(before, large(), kept[:] == b"x" * len(kept))
 
 def test_memory_is_gathered_in_large_pages():
     """What it holds stays as it was."""
-    done = subprocess.run(
-        [sys.executable, "-c", GATHERED],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
+    done = ran(GATHERED)
     before, after, same = done.stdout.split()
     assert int(after) - int(before) >= 3 * 2048
     assert same == "True"
@@ -141,11 +129,7 @@ def test_a_load_s_names_find_room():
     """The interpreter's table of names, just before it is full, grows once and not in each fork."""
 
     def printed(source: str) -> int:
-        folder = Path(__file__).parents[2]
-        done = subprocess.run(
-            [sys.executable, "-c", NAMES + source], check=True, capture_output=True, text=True, cwd=folder
-        )
-        return int(done.stdout)
+        return int(ran(NAMES + source).stdout)
 
     full = NEARLY_FULL.format(printed(WHERE))
     assert printed(full + GROWS) > 100
@@ -155,9 +139,7 @@ def test_a_load_s_names_find_room():
 def test_a_scout_that_fails_costs_nothing_but_its_advice():
     """Forks do without."""
     source = "from worker import pages; print(pages.needed_for(lambda: 1 / 0))"
-    done = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, cwd=Path(__file__).parents[2]
-    )
+    done = ran(source)
     assert done.stdout == "[]\n"
     assert "ZeroDivisionError" in done.stderr
 

@@ -13,7 +13,7 @@ import sys
 from typing import Dict, Iterable
 
 from .kernel import StepFailed
-from .mounts import Tree
+from .mounts import Tree, lies_in
 
 SLOT = 200
 """Descriptors that stay open for a detour go above this number, out of a script's way."""
@@ -54,7 +54,7 @@ def enterable(folder: Tree) -> bool:
 def by_detour(path: str, known: Dict[str, str]) -> str:
     """``path``, or the way round to it."""
     for closed, way in known.items():
-        if path == closed or path.startswith(closed.rstrip("/") + "/"):
+        if lies_in(path, closed):
             return way + path[len(closed) :]
     return path
 

@@ -194,7 +194,7 @@ def is_host(folder: os.stat_result) -> bool:
 
 def is_system(path: str) -> bool:
     """Whether ``path`` belongs to the host itself, whose owner need not be mapped: all may read it."""
-    return any(path == item or path.startswith(item + "/") for item in (*SYSTEM, *RESOLVER, *DEVICES))
+    return any(lies_in(path, item) for item in (*SYSTEM, *RESOLVER, *DEVICES))
 
 
 def open_tree(
