@@ -235,7 +235,7 @@ def fitting(asked: Question, flow: Flow, spec: Spec | None) -> tuple[list[Reason
     """Whether a run's parameters fit, with those that the deployment brings; and what was not looked at."""
     if flow.parameters is None:
         return [], (f"the parameters of {flow.name[:100]} are not known and were not tried",)
-    fit = Fit(flow.parameters)
+    fit = Fit(flow.parameters, values=flow.validate_parameters is not False)
     brought: dict[str, Any] = {**(spec.parameters if spec else {})}
     if asked.recorded is not None:
         brought |= asked.recorded.parameters

@@ -75,10 +75,10 @@ class Unusable(Exception):
 
 
 class Fit:
-    """One look at some parameters; ``warnings`` say what was not looked at."""
+    """One look at some parameters, at their ``values`` too; ``warnings`` say what was not looked at."""
 
-    def __init__(self, schema: Mapping[str, Any], seconds: float = SECONDS) -> None:
-        self.schema = without_dialects(schema)
+    def __init__(self, schema: Mapping[str, Any], seconds: float = SECONDS, *, values: bool = True) -> None:
+        self.schema, self.values = without_dialects(schema), values
         self.end = time.monotonic() + seconds
         self.untried: dict[str, None] = {}
         self.name = ""
@@ -96,7 +96,9 @@ class Fit:
             return
         named = ", ".join(map(str, islice(known, 20))) or "none"
         for name, value in parameters.items():
-            if name in known:
+            if name in known and not self.values:
+                self.leave_out(f"the value of parameter {cut(name, 100)}, which the flow does not validate,")
+            elif name in known:
                 yield from self.of(name, known[name], value)
             elif name in UNNAMED:
                 self.leave_out(f"parameter {name}")

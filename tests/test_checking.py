@@ -103,6 +103,20 @@ def test_parameters_that_are_not_given_are_not_missed(loader, script):
     assert loader.check(script, flow="load").ok
 
 
+def test_values_that_the_flow_does_not_validate_are_not_judged(loader, tmp_path):
+    """The run takes any value then; a name that the function does not have it refuses all the same."""
+    path = tmp_path / "flow.py"
+    path.write_text("from prefect import flow\n@flow(validate_parameters=False)\ndef f(n: int): ...\n")
+    verdict = loader.check(path, parameters={"n": "one"})
+    assert verdict.ok
+    assert verdict.flow.validate_parameters is False
+    assert verdict.warnings == ("the value of parameter n, which the flow does not validate, was not tried",)
+    assert kinds(loader.check(path, parameters={"m": 1})) == [
+        ("unknown_parameter", "m"),
+        ("missing_parameter", "n"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("flow", "kind"), [("gone", Kind.FLOW_MISSING), (None, Kind.FLOW_AMBIGUOUS), ("load", None)]
 )

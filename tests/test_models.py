@@ -66,7 +66,7 @@ KEYS = {
     "flows.0": (
         "name function entrypoint version description parameters file line end_line is_async retries"
         " timeout_seconds task_runner tags is_generator retry_delay_seconds persist_result hooks"
-        " variable"
+        " variable validate_parameters"
     ),
     "specs.0": "name flow_name flow_location parameters schedule tags flow_runner flow_storage file line"
     " prefect",

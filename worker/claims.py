@@ -27,7 +27,7 @@ class Flow:
     """One flow of a script. Facts that the dialect does not know are None.
 
     ``variable`` is the global of the script that holds it, where that is not called like its function; it is
-    empty where none does.
+    empty where none does. ``validate_parameters`` is whether a run of it looks at their values.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Flow:
     persist_result: Optional[bool] = None
     hooks: Optional[Dict[str, Json]] = field(default=None, hash=False)
     variable: Optional[str] = None
+    validate_parameters: Optional[bool] = None
 
     @property
     def bound(self) -> Optional[str]:

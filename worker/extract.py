@@ -77,6 +77,7 @@ FLOW: Dict[str, Callable[[Any], Any]] = {
     "persist_result": a_truth,
     "hooks": a_map,
     "variable": a_text,
+    "validate_parameters": a_truth,
 }
 SPEC: Dict[str, Callable[[Any], Any]] = {
     "name": a_text,

@@ -47,7 +47,7 @@ from .framing import Violation as Violation
 from .framing import encode as encode
 from .framing import unpack
 
-VERSION = 5
+VERSION = 6
 """Both sides must agree on it; it changes when a message does."""
 
 AUTO = "auto"

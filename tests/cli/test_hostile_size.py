@@ -222,6 +222,7 @@ def flow(**given):
     absent = (
         "function entrypoint version description file line end_line is_async retries timeout_seconds"
         " task_runner is_generator retry_delay_seconds persist_result hooks variable"
+        " validate_parameters"
     )
     return {"name": "f", "tags": [], **dict.fromkeys(absent.split()), **given}
 

@@ -24,6 +24,7 @@ OUTCOME = {
 FLOW = (
     "name function entrypoint version description parameters file line end_line is_async retries"
     " timeout_seconds task_runner tags is_generator retry_delay_seconds persist_result hooks variable"
+    " validate_parameters"
 ).split()
 SPEC = "name flow_name flow_location parameters schedule tags flow_runner flow_storage file line".split()
 ERROR = "stage type message frames traceback cause hint".split()

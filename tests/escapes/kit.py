@@ -80,6 +80,7 @@ FLOW_FIELDS = (
     "persist_result",
     "hooks",
     "variable",
+    "validate_parameters",
 )
 
 

@@ -149,6 +149,8 @@ def test_flow_has_its_place_and_options(load):
     hooked = flows["hooked"]
     assert hooked.hooks == {"on_completion": ["done"], "on_failure": ["done"]}
     assert (hooked.is_generator, hooked.persist_result) == (True, True)
+    assert hooked.validate_parameters is True
+    assert load("postponed.py").flows[-1].validate_parameters is False
     assert flows["daily"].entrypoint == "methods.py:Jobs.daily"
     assert flows["hourly"].entrypoint == "methods.py:Jobs.Inner.hourly"
     assert flows["daily"].line == line_of("methods.py", "@flow")

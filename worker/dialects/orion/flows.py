@@ -106,6 +106,7 @@ def facts(flow: Flow) -> Dict[str, Any]:
         "timeout_seconds": held["timeout_seconds"],
         "task_runner": None if runner is None else qualname_of(type(runner)),
         "tags": held["tags"],
+        "validate_parameters": held["should_validate_parameters"],
     }
 
 

@@ -34,6 +34,7 @@ def facts(flow: Any) -> Dict[str, Any]:
         "is_generator": is_generator(flow),
         "retry_delay_seconds": held.get("retry_delay_seconds"),
         "persist_result": held.get("persist_result"),
+        "validate_parameters": held.get("should_validate_parameters"),
         "hooks": {kind: names(hooks) for kind in HOOKS if (hooks := hooks_of(held, kind))},
     }
 
