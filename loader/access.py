@@ -7,8 +7,6 @@ further only where ``linked`` says so. Hosts of private networks are refused eit
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -38,25 +36,14 @@ class Blocks(StrEnum):
 
 
 @dataclass(frozen=True)
-class Readable:
-    """Whose files may be read, where this process may read more than who asks: as a worker is shown them."""
+class Reader:
+    """The user and the one group as whom files of this machine are looked at, for whoever asks.
 
-    owner: int
-    group: int
-    caller: int | None = None
+    ``loader.sources.acting`` has the kernel judge by them; to a worker they are its own.
+    """
 
-    def allows(self, status: os.stat_result) -> bool:
-        """Whether a folder may be entered, or a file read."""
-        return self.has(status, stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH)
-
-    def lists(self, status: os.stat_result) -> bool:
-        """Whether it may be known what a folder holds."""
-        return self.has(status, stat.S_IROTH)
-
-    def has(self, status: os.stat_result, right: int) -> bool:
-        """Whether a right of everybody's is theirs."""
-        of_group = right << 3 if status.st_gid == self.group else 0
-        return status.st_uid in {self.owner, self.caller} or bool(status.st_mode & (right | of_group))
+    uid: int
+    gid: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +54,8 @@ class Access:
     records name. ``hosts`` are names, addresses or networks, with or without a port, that may be reached
     though they are private: ``127.0.0.1:8000``, ``intranet.example``, ``10.0.0.0/8``. ``storage`` are
     beginnings of the paths and URLs that storage blocks of specs may write to, as in ``s3://bucket/flows``,
-    and ``blocks`` says which of those count that a client has. ``readable`` says which files of this machine
-    are read, if not all that this process may.
+    and ``blocks`` says which of those count that a client has. ``reader`` is as whom files of this machine
+    are looked at, if not as this process.
     ``options`` are a driver's own, by scheme, such as ``{"s3": {"endpoint_url": …}}``; those of ``http`` and
     ``https`` are ``headers`` and the ``origin`` (``https://host:port``) that alone is sent them.
 
@@ -81,7 +68,7 @@ class Access:
     hosts: frozenset[str] = frozenset()
     storage: tuple[str, ...] = ()
     blocks: Blocks = Blocks.ANY
-    readable: Readable | None = None
+    reader: Reader | None = None
     options: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: NO_OPTIONS, repr=False, hash=False
     )

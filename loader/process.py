@@ -352,8 +352,9 @@ class Zygote:
 
         One that is ``temporary`` is removed if this process dies.
         """
-        whose = (None, None) if root.readable is None else (root.readable.owner, root.readable.group)
-        self.broker.send(protocol.OpenFolder(root.path, root.device, root.inode, temporary, *whose))
+        whose = (None, None) if root.reader is None else (root.reader.uid, root.reader.gid)
+        where = root.path, os.fsencode(root.real), root.device, root.inode
+        self.broker.send(protocol.OpenFolder(*where, temporary, *whose))
 
     def take_folder(self) -> int:
         """The folder that was asked for, as a descriptor for a worker. Raises HostFailure, ZygoteLost."""

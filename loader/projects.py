@@ -99,7 +99,7 @@ def placed(script: Script, group: int | None = None) -> Iterator[Place]:
         share(folder, group, 0o750)
         status = os.stat(folder)
         path = os.path.join(folder, script.project.entry)
-        root = Root(folder, status.st_dev, status.st_ino)
+        root = Root(folder, status.st_dev, status.st_ino, os.path.realpath(folder))
         lying = replace(script, filename=path).lying(os.path.dirname(path), root)
         yield Place(lying, temporary=True, group=group)
     finally:

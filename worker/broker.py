@@ -245,11 +245,17 @@ class Broker:
 
 
 def opened(wanted: protocol.OpenFolder) -> Optional[int]:
-    """A descriptor of the very folder that is wanted; None if that is not at its path."""
-    try:
-        folder = os.open(wanted.path, os.O_PATH | os.O_CLOEXEC)
-    except (OSError, ValueError):
-        return None
+    """A descriptor of the very folder that is wanted; None if its names lead elsewhere, or by a link."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    folder = os.open("/", flags)
+    for name in filter(None, wanted.real.split(b"/")):
+        above = folder
+        try:
+            folder = os.open(name, flags, dir_fd=above)
+        except (OSError, ValueError):
+            return None
+        finally:
+            os.close(above)
     status = os.fstat(folder)
     if (status.st_dev, status.st_ino) == (wanted.device, wanted.inode):
         return folder

@@ -47,7 +47,7 @@ from .framing import Violation as Violation
 from .framing import encode as encode
 from .framing import unpack
 
-VERSION = 6
+VERSION = 7
 """Both sides must agree on it; it changes when a message does."""
 
 AUTO = "auto"
@@ -166,14 +166,16 @@ class Refused:
 
 @dataclass(frozen=True)
 class OpenFolder:
-    """Ask the broker for one folder.
+    """Ask the broker for one folder, which workers find at ``path``.
 
-    ``device`` and ``inode`` are those of the folder the supervisor looked at; another is refused. One that
-    is ``temporary`` is removed when the supervisor dies before it could do so. ``owner`` and ``group`` are
-    those whose files the worker may read as if they were its own, by default the folder's.
+    It is opened at its ``real`` path, by no link. ``device`` and ``inode`` are those of the folder the
+    supervisor looked at; another is refused. One that is ``temporary`` is removed when the supervisor dies
+    before it could do so. ``owner`` and ``group`` are those whose files the worker may read as if they were
+    its own, by default the folder's.
     """
 
     path: str
+    real: bytes
     device: int
     inode: int
     temporary: bool = False

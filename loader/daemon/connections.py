@@ -233,7 +233,7 @@ class Door:
 def asking(end: socket.socket, address: Any) -> dict[str, Any]:
     """Who is at the other end, as every line about it says: also where nothing is answered."""
     if end.family == socket.AF_UNIX:
-        pid, uid = peer_of(end)
+        pid, uid, _ = peer_of(end)
         return {"caller": f"uid {uid}", "asked_by": pid}
     return {"caller": "nobody", "asked_from": address[0]}
 

@@ -153,7 +153,7 @@ class Engine:
         looks = self.own_looks if caller.owner else self.looks
         flight.askers += 1  # it must not be cancelled while its folder is looked at
         try:
-            fresh = await looks.unchanged(folder, flight.began)
+            fresh = await looks.unchanged(folder, flight.began, permit.access.reader)
         finally:
             flight.leave()
         return flight if fresh and not flight.task.cancelling() else None

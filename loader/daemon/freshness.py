@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+
+from loader.access import Reader
+from loader.sources.acting import acting
+from loader.sources.beneath import entered
 
 ENTRIES = 2_000
 """Entries of a folder that are looked at; a larger one is never known to be the same."""
@@ -44,26 +50,37 @@ def latest(changed: int) -> int:
     return changed if changed % SECOND else changed + 2 * SECOND
 
 
-def unchanged(folder: str, since: Moment) -> bool:
+def unchanged(folder: str, since: Moment, reader: Reader | None = None) -> bool:
     """Whether nothing in the folder was changed, added or removed after ``since``. Links are not followed.
 
-    In doubt it was: when the clock was set meanwhile, or something cannot be looked at.
+    In doubt it was: when the clock was set meanwhile, or ``reader`` cannot look at something.
     """
-    left, waiting = ENTRIES, [folder]
     try:
-        changes = [os.stat(folder).st_ctime_ns]
-        while waiting:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    left -= 1
-                    if left < 0:
-                        return False
-                    changes.append(entry.stat(follow_symlinks=False).st_ctime_ns)
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+        top = entered(folder, reader)
     except OSError:
         return False
-    return since.is_after(max(changes))
+    try:
+        with acting(reader):
+            return since.is_after(max(changes(top)))
+    except OSError:
+        return False
+    finally:
+        os.close(top)
+
+
+def changes(top: int) -> Iterator[int]:
+    """When a folder was changed last, and each thing in it. Raises OSError, also for too many of them."""
+    yield os.fstat(top).st_ctime_ns
+    left, waiting = ENTRIES, [f"/proc/self/fd/{top}"]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                left -= 1
+                if left < 0:
+                    raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+                yield entry.stat(follow_symlinks=False).st_ctime_ns
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
 
 
 class Looks:
@@ -73,11 +90,11 @@ class Looks:
         self.room = threading.BoundedSemaphore(THREADS)
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader-looks")
 
-    async def unchanged(self, folder: str, since: Moment) -> bool:
+    async def unchanged(self, folder: str, since: Moment, reader: Reader | None = None) -> bool:
         """As ``unchanged``; in doubt it was changed also while all threads look, and when it takes long."""
         if not self.room.acquire(blocking=False):
             return False
-        work = self.executor.submit(unchanged, folder, since)
+        work = self.executor.submit(unchanged, folder, since, reader)
         work.add_done_callback(lambda _: self.room.release())
         try:
             async with asyncio.timeout(LOOK):

@@ -1,8 +1,9 @@
 """Which folders peers were granted: the very folders that were there when the configuration was read.
 
-A peer may often rename what leads to its folder, and mount what it likes where it alone sees it. So a path
-alone grants nothing: what lies below a granted folder is what that folder leads to. The folder is held open
-as long as it is granted: no other gets its inode, though it is removed.
+A peer may often rename what leads to its folder, put links there, and mount what it likes where it alone sees
+it. So a path alone grants nothing: what lies below a granted folder is what that folder leads to, and if root
+runs the daemon it is looked at as the peer itself. The folder is held open as long as it is granted: no other
+gets its inode, though it is removed.
 """
 
 from __future__ import annotations
@@ -16,35 +17,65 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from loader.access import Readable
+from loader.access import Reader
 from loader.daemon.config import Config
-from loader.sources.beneath import DEEP, LINKS
+from loader.process import NOBODY
+from loader.sources.acting import acting
+from loader.sources.beneath import FOLDER, LINKS, path_of, placed
 from loader.sources.local import identity_at
 from loader.sources.paths import is_below
 from loader.sources.script import Identity
 
 ANSWER = 3.0
 """Seconds in which all folders have to be found that are to be granted."""
-FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
 class Held:
     """A folder that is held open: its real path as it was then, and its identity.
 
-    ``descriptor`` is closed by ``close``, or when nobody has this any more. ``readable`` says what below it
-    is read for a caller.
+    ``descriptor`` is closed by ``close``, or when nobody has this any more. ``spelled`` is the path of one
+    that was granted, as it was written.
     """
 
     path: str
     identity: Identity
     descriptor: int = field(compare=False, repr=False)
-    readable: Readable | None = None
+    spelled: str = ""
     close: Callable[[], object] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "close", weakref.finalize(self, os.close, self.descriptor))
+
+
+@dataclass(frozen=True)
+class User:
+    """Whoever asks, as the kernel has it: a user and its groups, its own first."""
+
+    uid: int
+    groups: tuple[int, ...]
+
+    def at(self, folder: os.stat_result) -> Reader | None:
+        """As whom is looked at what lies below a granted folder; None unless root runs this.
+
+        Of its groups counts the folder's, if it is in that one, and else its own.
+        """
+        if os.geteuid() != 0:
+            return None
+        return Reader(self.uid, folder.st_gid if folder.st_gid in self.groups else self.groups[0])
+
+
+EVERYBODY = User(NOBODY, (NOBODY,))
+"""Who bears the token may be anybody."""
+
+
+class Lent(NamedTuple):
+    """A folder below a granted one, and as whom it is looked at, if not as this process."""
+
+    held: Held
+    reader: Reader | None
 
 
 Grants = Mapping[int | str, tuple[Held, ...]]
@@ -65,7 +96,21 @@ def granted(config: Config, warn: Callable[[str], None]) -> Grants:
         except OSError as error:
             why = error.strerror or str(error)
             warn(f"cannot grant {uid} the folder {look.folder}: {why}; mend it and reload the daemon")
+    if looks:
+        check_acting(warn)
     return found
+
+
+def check_acting(warn: Callable[[str], None]) -> None:
+    """Tell ``warn`` if nothing can be looked at as peers: then all of it is refused."""
+    try:
+        with acting(EVERYBODY.at(os.stat("/"))):
+            return
+    except OSError as error:
+        warn(
+            f"cannot look at the folders of peers, and so refuses them: {error.strerror}; give the daemon the"
+            " capabilities SETUID and SETGID, or run it as another user"
+        )
 
 
 class Look(threading.Thread):
@@ -99,7 +144,7 @@ class Look(threading.Thread):
 def grant_of(folder: str, warn: Callable[[str], None]) -> Held:
     """The folder at a path. Raises OSError when it cannot be had, or a link of others leads to it."""
     real = resolved(folder, warn)
-    held = held_at(real, os.O_NOFOLLOW)
+    held = held_as(os.open(real, FOLDER | os.O_NOFOLLOW), os.path.normpath(folder))
     if held.path != real:
         raise OSError("it was exchanged just now")
     return held
@@ -139,62 +184,39 @@ def is_loose(above: os.stat_result, status: os.stat_result) -> bool:
     return not above.st_mode & stat.S_ISVTX or status.st_uid not in ours
 
 
-def held_at(path: str, flags: int = 0) -> Held:
-    """The folder at a path. Raises OSError, ValueError."""
-    return held_as(os.open(path, FOLDER | flags))
-
-
-def held_as(descriptor: int, readable: Readable | None = None) -> Held:
+def held_as(descriptor: int, spelled: str = "") -> Held:
     """The folder that a descriptor is, which is closed if that cannot be found out. Raises OSError."""
     try:
-        path = os.readlink(f"/proc/self/fd/{descriptor}")
-        return Held(path, identity_at(descriptor), descriptor, readable)
+        return Held(path_of(descriptor), identity_at(descriptor), descriptor, spelled)
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def granted_at(path: str, grants: Sequence[Held], uid: int | None = None) -> Held | None:
+def granted_at(path: str, grants: Sequence[Held], user: User) -> Lent | None:
     """The folder at a path, if it lies below one that was granted; None for any other, and for nothing.
 
-    Of what lies there counts what its owner or its group may read, or everybody, or user ``uid``.
-    What is at the path only says where to look: in a mount namespace of the caller's own, that may read as if
-    it lay here. What is held was gone to from a granted folder.
+    The path has to be spelled so. Then the granted folder is gone down from, as ``user``: nothing is looked
+    at that lies elsewhere, or that the user could not look at as well.
     """
-    try:
-        asked = held_at(path) if grants else None
-        if asked is None:
-            return None
-        with contextlib.closing(asked):
-            found = (reached(grant, asked.path, uid) for grant in grants if is_below(asked.path, grant.path))
-            return next(
-                (held for held in found if held is not None and held.identity == asked.identity), None
-            )
-    except (OSError, ValueError):
-        return None
+    for grant in grants:
+        reader = user.at(os.fstat(grant.descriptor))
+        for top in {grant.path, grant.spelled}:
+            if is_below(path, top):
+                with contextlib.suppress(OSError, ValueError):
+                    return Lent(reached(grant, os.path.relpath(path, top), top, reader), reader)
+    return None
 
 
-def reached(grant: Held, path: str, uid: int | None) -> Held | None:
-    """The folder that a granted one leads to, name by name and by no link; None where it does not.
+def reached(grant: Held, name: str, top: str, reader: Reader | None) -> Held:
+    """The folder that has this name below a granted one, which is called ``top``. Raises OSError.
 
-    Raises OSError.
+    Also where the granted one is not at its path any more: whoever asks means what is there now.
     """
-    names = parts(path)[len(parts(grant.path)) :]
-    if len(names) > DEEP:
-        return None
-    status = os.fstat(grant.descriptor)
-    readable = Readable(status.st_uid, status.st_gid, uid)
-    descriptor = os.dup(grant.descriptor)
-    try:
-        for name in names:
-            above, descriptor = descriptor, os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
-            os.close(above)
-            if not readable.allows(os.fstat(descriptor)):
-                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError:
-        os.close(descriptor)
-        return None
-    return held_as(descriptor, readable)
+    if path_of(grant.descriptor) != grant.path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    with placed(name, grant.descriptor, top, reader) as place:
+        return held_as(os.open(f"/proc/self/fd/{place}", FOLDER))
 
 
 def parts(path: str) -> list[str]:

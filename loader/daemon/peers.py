@@ -23,12 +23,12 @@ from weakref import WeakValueDictionary
 from aiohttp import web
 
 from loader import sources, waking
-from loader.access import ARCHIVE_SCHEMES, LOCAL_SCHEMES, Access, Blocks, Readable
+from loader.access import ARCHIVE_SCHEMES, LOCAL_SCHEMES, Access, Blocks
 from loader.daemon.config import TOKEN, Config, Peer
-from loader.daemon.grants import Grants, Held, granted_at
+from loader.daemon.grants import EVERYBODY, Grants, Held, Lent, User, granted_at
 from loader.daemon.problems import Problem
 from loader.daemon.requests import Asked, Deploying
-from loader.daemon.trust import uid_of
+from loader.daemon.trust import groups_of, uid_of
 from loader.errors import SourceError
 from loader.profiles import load_profile
 from loader.sources import Origin
@@ -43,18 +43,14 @@ THREADS = 32
 class Caller:
     """Who asks. ``owner`` is whether it may ask everything; without that ``peer`` says what, None nothing.
 
-    ``grants`` are the folders of its peer entry.
+    ``grants`` are the folders of its peer entry, and ``user`` is who looks for what lies there.
     """
 
     name: str
     owner: bool = False
     peer: Peer | None = None
     grants: tuple[Held, ...] = ()
-
-    @property
-    def uid(self) -> int | None:
-        """The user that a peer is, if it is one."""
-        return None if self.peer is None or isinstance(self.peer.uid, str) else self.peer.uid
+    user: User = EVERYBODY
 
     def must(self) -> None:
         """Raise Problem for a caller that may ask nothing."""
@@ -136,7 +132,10 @@ def caller_at(end: socket.socket, config: Config, grants: Grants) -> Caller:
         return Caller("nobody")
     uid = uid_of(end)
     granted = next((peer for peer in config.peers if peer.uid == uid), None)
-    return Caller(f"uid {uid}", uid in (0, os.geteuid()), granted, grants.get(uid, ()))
+    owner = uid in (0, os.geteuid())
+    if owner or granted is None:
+        return Caller(f"uid {uid}", owner, granted)
+    return Caller(f"uid {uid}", owner, granted, grants.get(uid, ()), User(uid, groups_of(end)))
 
 
 def check_token(request: web.Request, token: str | None) -> None:
@@ -199,14 +198,14 @@ class Looking:
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="flow-loader-folders")
         self.locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def granted_at(self, path: str, caller: Caller) -> Held | None:
+    async def granted_at(self, path: str, caller: Caller) -> Lent | None:
         """The folder at a path, if that is granted to the caller; nothing is looked at without a grant."""
         if not caller.grants:
             return None
         lock = self.locks.setdefault(caller.name, asyncio.Lock())
         async with lock:
             # The end is waited for, also when it is cancelled: a caller that goes must not leave threads.
-            look = partial(granted_at, path, caller.grants, caller.uid)
+            look = partial(granted_at, path, caller.grants, caller.user)
             return await waking.in_thread(self.executor, lambda _: look(), lambda: None)
 
 
@@ -225,8 +224,8 @@ async def permitted(caller: Caller, asked: Asked, looking: Looking) -> AsyncIter
     if asked.location is None:
         yield Permit(asked.name, None, access, whole=False)
         return
-    async with inside(caller, asked.location, asked.root, looking) as (place, origin, readable):
-        yield Permit(place, origin, replace(access, readable=readable), whole=False)
+    async with inside(caller, asked.location, asked.root, looking) as (place, origin):
+        yield Permit(place, origin, replace(access, reader=origin.reader), whole=False)
 
 
 def given(asked: Asked) -> str:
@@ -302,14 +301,12 @@ def refuse(caller: Caller, what: str, option: str | None) -> NoReturn:
 @contextlib.asynccontextmanager
 async def inside(
     caller: Caller, location: str, root: str | None, looking: Looking
-) -> AsyncIterator[tuple[str, Origin, Readable | None]]:
-    """Where a script below the caller's folders is, its root, and what of it is read.
+) -> AsyncIterator[tuple[str, Origin]]:
+    """Where a script below the caller's folders is, and its root. Raises Problem, SourceError.
 
-    Raises Problem, SourceError.
-
-    The folder that the script may read is opened, and where it lies is asked of the descriptor: no link
-    leads out of a folder that was granted, and as long as it is held none can be put in its place. Until
-    then nothing is looked at, and so nothing told of what is not the caller's.
+    The folder that the script may read is gone to from the granted one: no link leads out of that, and as
+    long as it is held none can be put in its place. Until then nothing is looked at, and so nothing told of
+    what is not the caller's.
     """
     if (
         sources.schemes_of(location) & (ARCHIVE_SCHEMES | {"git"})
@@ -322,15 +319,10 @@ async def inside(
     top = folder if root is None else sources.local_path(root)
     if not is_below(folder, top):
         raise SourceError(f"cannot load {path}: it lies outside the root {top}; name a folder that holds it")
-    held = await looking.granted_at(top, caller)
-    if held is None:
+    lent = await looking.granted_at(top, caller)
+    if lent is None:
         # Whether it is there is nobody's business who may not see it.
         refuse(caller, f"load {path}", "peers.folders")
-    with contextlib.closing(held):
-        yield below(held, os.path.relpath(path, top))  # noqa: ASYNC240 - of what is spelled out
-
-
-def below(held: Held, name: str) -> tuple[str, Origin, Readable | None]:
-    """Where what has that name below a granted folder is, its root, and what of it is read."""
-    origin = Origin(sources.parse(held.path).text, held.identity, held.readable)
-    return os.path.join(held.path, name), origin, held.readable
+    with contextlib.closing(lent.held):
+        place = os.path.join(lent.held.path, os.path.relpath(path, top))  # noqa: ASYNC240 - of what is spelled
+        yield place, Origin(sources.parse(lent.held.path).text, lent.held.identity, lent.reader)

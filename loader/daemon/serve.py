@@ -363,6 +363,8 @@ def run(read: Read, environ: MutableMapping[str, str]) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with contextlib.suppress(OSError):  # without root it is nobody else to files, and has none to put away
+        os.setgroups([])
     sys.setswitchinterval(SWITCH)
     # What is no HTTP is answered by the library itself: there is no other place to say what it calls itself.
     vars(web_response)["SERVER_SOFTWARE"] = SERVER

@@ -26,12 +26,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from loader.access import Readable
+from loader.access import Reader
 from loader.daemon.freshness import SLACK, latest
 from loader.sources import Project, Script
+from loader.sources.acting import acting
 from loader.sources.beneath import placed
 from loader.sources.local import open_root, read_file
 from loader.sources.paths import is_below
+from loader.sources.script import Identity
 
 WEIGHT = 64 << 20
 """Bytes of all files that are looked at; of a load that read more there is no trace."""
@@ -52,7 +54,7 @@ ALWAYS = frozenset({b"__init__"})
 """Names that matter though nobody says them."""
 
 
-Key = tuple[int, int, int, int]
+Key = tuple[int, int, int, int, Reader | None]
 LOCK = threading.Lock()
 LISTINGS: dict[Key, Listing] = {}
 
@@ -299,23 +301,20 @@ class Fetched:
 
 
 class Disk:
-    """A folder of this machine, by its descriptor and path; nothing else, or not ``readable``, is looked at.
+    """A folder of this machine, by its descriptor and path; nothing else is looked at, and all as ``reader``.
 
     If it is ``sealed``, nothing is known of what has a link to elsewhere: the script may read there as well.
     """
 
-    def __init__(self, top: int, path: str, *, sealed: bool = False) -> None:
-        self.top, self.path, self.sealed = top, path, sealed
-        self.readable: Readable | None = None
+    def __init__(self, top: int, path: str, reader: Reader | None, *, sealed: bool) -> None:
+        self.top, self.path, self.reader, self.sealed = top, path, reader, sealed
         self.changed, self.left, self.entries = 0, WEIGHT, ENTRIES
 
     def listing(self, name: str) -> Listing | str:
         """What a folder holds, or why there is none. Raises Untold."""
         try:
             with self.below(name) as place:
-                if self.readable is not None and not self.readable.lists(os.fstat(place)):
-                    return f"errno {errno.EACCES}"
-                found = remembered(place)
+                found = remembered(place, self.reader)
         except OSError as error:
             return f"errno {error.errno}"
         self.entries -= len(found.names)
@@ -329,7 +328,7 @@ class Disk:
             with self.below(name) as place:
                 if os.fstat(place).st_size > self.left:
                     raise Untold
-            content = read_file(posixpath.join(self.path, name), name, self.top, self.left, self.readable)
+            content = read_file(posixpath.join(self.path, name), name, self.top, self.left, self.reader)
         except OSError as error:
             return f"errno {error.errno}"
         self.left -= len(content)
@@ -339,7 +338,7 @@ class Disk:
     def below(self, name: str) -> Iterator[int]:
         """What has that name, walked to and not opened. Raises OSError, Untold for what lies elsewhere."""
         try:
-            with placed(name, self.top, self.path, self.readable) as place:
+            with placed(name, self.top, self.path, self.reader) as place:
                 self.changed = max(self.changed, latest(os.fstat(place).st_ctime_ns))
                 yield place
         except OSError as error:
@@ -348,15 +347,15 @@ class Disk:
             raise
 
 
-def remembered(place: int) -> Listing:
-    """What a folder holds, or held when it had not changed since. Raises Untold, OSError."""
+def remembered(place: int, reader: Reader | None) -> Listing:
+    """What a folder holds, or held when it had not changed since, to ``reader``. Raises Untold, OSError."""
     status = os.fstat(place)
     if time.time_ns() - latest(status.st_ctime_ns) < SLACK:  # it may change again and look the same
-        return listed(place)
-    key = (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_mtime_ns)
+        return listed(place, reader)
+    key = (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_mtime_ns, reader)
     with LOCK:
         held = LISTINGS.pop(key, None)
-    held = held or listed(place)
+    held = held or listed(place, reader)
     with LOCK:
         if len(held.names) <= NAMES:
             LISTINGS[key] = held
@@ -365,9 +364,9 @@ def remembered(place: int) -> Listing:
     return held
 
 
-def listed(place: int) -> Listing:
+def listed(place: int, reader: Reader | None) -> Listing:
     """What a folder holds. Raises Untold, OSError."""
-    with os.scandir(f"/proc/self/fd/{place}") as entries:
+    with acting(reader), os.scandir(f"/proc/self/fd/{place}") as entries:
         names = [entry.name for entry, _ in zip(entries, range(ENTRIES + 1), strict=False)]
     if len(names) > ENTRIES:
         raise Untold
@@ -376,25 +375,24 @@ def listed(place: int) -> Listing:
 
 @contextlib.contextmanager
 def view_of(script: Script) -> Iterator[Disk | Fetched | None]:
-    """What a script may read. Raises SourceError, Untold."""
+    """What a script may read. Raises SourceError."""
     if script.project is not None:
         yield Fetched(script.project)
     elif script.root is None:
         yield None
     else:
-        with opened(script.root.path, (script.root.device, script.root.inode)) as disk:
-            disk.readable = script.root.readable
+        root = script.root
+        with opened(root.path, (root.device, root.inode), root.reader) as disk:
             yield disk
 
 
 @contextlib.contextmanager
-def opened(path: str, identity: tuple[int, int] | None = None, *, sealed: bool = False) -> Iterator[Disk]:
-    """A folder, which has that identity. Raises SourceError, Untold."""
-    descriptor = open_root(path, path)
+def opened(
+    path: str, identity: Identity | None = None, reader: Reader | None = None, *, sealed: bool = False
+) -> Iterator[Disk]:
+    """A folder, which has that identity. Raises SourceError."""
+    descriptor = open_root(path, path, identity, reader)
     try:
-        status = os.fstat(descriptor)
-        if identity not in {None, (status.st_dev, status.st_ino)}:
-            raise Untold
-        yield Disk(descriptor, path, sealed=sealed)
+        yield Disk(descriptor, path, reader, sealed=sealed)
     finally:
         os.close(descriptor)

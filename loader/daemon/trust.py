@@ -10,20 +10,34 @@ from typing import Any
 from loader.errors import DaemonError
 
 CREDENTIALS = struct.Struct("iII")
+PEER_GROUPS = 59
+"""SO_PEERGROUPS of ``asm-generic/socket.h``, which Python does not name."""
+MOST_GROUPS, GROUP = 1024, 4
+"""Bytes that Python takes from a socket at a time, and those of one group."""
 CONNECTED = "connection.connect_unix_socket.complete"
 """What the library of connections calls the instant before anything is sent."""
 
 
-def peer_of(end: socket.socket) -> tuple[int, int]:
-    """The process and the user at the other end of a Unix socket: who connected, or who listens there."""
+def peer_of(end: socket.socket) -> tuple[int, int, int]:
+    """Process, user and group at the other end of a Unix socket: who connected, or who listens there."""
     packed = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    pid, uid, _ = CREDENTIALS.unpack(packed)
-    return pid, uid
+    pid, uid, gid = CREDENTIALS.unpack(packed)
+    return pid, uid, gid
 
 
 def uid_of(end: socket.socket) -> int:
     """The user at the other end."""
     return peer_of(end)[1]
+
+
+def groups_of(end: socket.socket) -> tuple[int, ...]:
+    """The groups of who is at the other end, its own first; only that one if it is in very many."""
+    own = peer_of(end)[2]
+    try:
+        packed = end.getsockopt(socket.SOL_SOCKET, PEER_GROUPS, MOST_GROUPS)
+    except OSError:
+        return (own,)
+    return own, *struct.unpack(f"{len(packed) // GROUP}I", packed)
 
 
 def usual() -> str:

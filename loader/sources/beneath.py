@@ -12,7 +12,8 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
-from loader.access import Readable
+from loader.access import Reader
+from loader.sources.acting import acting
 from loader.sources.paths import is_below
 
 LINKS = 40
@@ -20,18 +21,37 @@ LINKS = 40
 DEEP = 256
 """Folders on the way; each is held until the end."""
 STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def entered(folder: str, reader: Reader | None = None) -> int:
+    """A descriptor of the folder at an absolute path. Raises OSError, ValueError.
+
+    For a ``reader`` the path is one by no link, and whoever put a link there since learns nothing by it.
+    """
+    if reader is None:
+        return os.open(folder, FOLDER)
+    place = os.open(os.sep, FOLDER)
+    for name in backwards(folder)[::-1]:
+        above = place
+        try:
+            place = os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=above)
+        finally:
+            os.close(above)
+    return place
 
 
 @contextlib.contextmanager
-def placed(name: str, root: int, spelled: str = "", readable: Readable | None = None) -> Iterator[int]:
+def placed(name: str, root: int, spelled: str = "", reader: Reader | None = None) -> Iterator[int]:
     """A descriptor of what has that name below descriptor ``root``; it is not opened.
 
     ``spelled`` is what the root is called, which may lead there by links: what is written below that lies
-    in it, too. Raises OSError, with EXDEV for what leads out and EACCES for what is not ``readable``.
+    in it, too. Raises OSError, with EXDEV for what leads out and EACCES for what ``reader`` may not see.
     """
     held = [os.dup(root)]
     try:
-        walk(held, backwards(name), [top for top in (path_of(root), spelled) if top], readable)
+        with acting(reader):
+            walk(held, backwards(name), [top for top in (path_of(root), spelled) if top])
         yield held[-1]
     finally:
         for descriptor in held:
@@ -44,7 +64,7 @@ def resolved(name: str, folder: str, spelled: str) -> str:
     Raises OSError, with EXDEV for what leads out.
     """
     try:
-        held = [os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
+        held = [os.open(folder, FOLDER)]
     except OSError:
         return os.path.normpath(os.path.join(folder, name))
     waiting = backwards(name)
@@ -68,7 +88,7 @@ def path_of(descriptor: int) -> str:
     return os.readlink(f"/proc/self/fd/{descriptor}")
 
 
-def walk(held: list[int], waiting: list[str], tops: Sequence[str], readable: Readable | None = None) -> None:
+def walk(held: list[int], waiting: list[str], tops: Sequence[str]) -> None:
     """Go where the names lead from the first of the descriptors, the last name first.
 
     Raises OSError; what was not gone to is left in both.
@@ -82,8 +102,7 @@ def walk(held: list[int], waiting: list[str], tops: Sequence[str], readable: Rea
             continue
         held.append(os.open(part, STEP, dir_fd=held[-1]))
         waiting.pop()
-        status = os.fstat(held[-1])
-        if stat.S_ISLNK(status.st_mode):
+        if stat.S_ISLNK(os.fstat(held[-1]).st_mode):
             links += 1
             target = os.readlink("", dir_fd=held[-1])
             os.close(held.pop())
@@ -92,8 +111,6 @@ def walk(held: list[int], waiting: list[str], tops: Sequence[str], readable: Rea
                 while len(held) > 1:
                     os.close(held.pop())
             waiting += backwards(target)
-        elif readable is not None and not readable.allows(status):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         if links > LINKS or len(held) > DEEP:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
@@ -120,29 +137,29 @@ def backwards(path: str) -> list[str]:
 
 
 def is_file(
-    path: str, folder: str, identity: tuple[int, int] | None = None, readable: Readable | None = None
+    path: str, folder: str, identity: tuple[int, int] | None = None, reader: Reader | None = None
 ) -> bool:
     """Whether a regular file lies at an absolute path, and below that folder: see ``mode_of``."""
-    return stat.S_ISREG(mode_of(path, folder, identity, readable))
+    return stat.S_ISREG(mode_of(path, folder, identity, reader))
 
 
 def mode_of(
-    path: str, folder: str, identity: tuple[int, int] | None = None, readable: Readable | None = None
+    path: str, folder: str, identity: tuple[int, int] | None = None, reader: Reader | None = None
 ) -> int:
     """The mode of what lies at an absolute path, and below that folder; 0 for nothing.
 
-    Nothing does in a folder that has another device and inode than it is due to have, nor what is not
-    ``readable``.
+    Nothing does in a folder that has another device and inode than it is due to have, nor where ``reader``
+    may not look.
     """
     try:
-        root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        root = entered(folder, reader)
     except (OSError, ValueError):
         return 0
     try:
         status = os.fstat(root)
         if identity not in {None, (status.st_dev, status.st_ino)}:
             return 0
-        with placed(os.path.relpath(path, folder), root, folder, readable) as place:
+        with placed(os.path.relpath(path, folder), root, folder, reader) as place:
             return os.fstat(place).st_mode
     except (OSError, ValueError):
         return 0

@@ -17,6 +17,7 @@ from typing import Any
 from loader.access import Access
 from loader.errors import SourceError
 from loader.sources import local
+from loader.sources.beneath import entered
 from loader.sources.deadline import Deadline
 from loader.sources.gitobjects import HASH, Damaged, Objects
 from loader.sources.locations import Location
@@ -53,7 +54,7 @@ class Repository:
             root = local.open_due(path, self.shown, identity)
         else:
             try:
-                root = os.open(path, local.FOLDER)
+                root = entered(path)
             except OSError:
                 raise self.none() from None
         with contextlib.ExitStack() as held:

@@ -9,14 +9,13 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from loader.access import LOCAL_SCHEMES, Readable
+from loader.access import LOCAL_SCHEMES, Reader
 from loader.errors import SourceError
-from loader.sources.beneath import placed
+from loader.sources.acting import acting
+from loader.sources.beneath import entered, path_of, placed
 from loader.sources.parsing import parse
 from loader.sources.paths import is_below, local_path
 from loader.sources.script import SIZE_CAP, Identity, Listed, Root, Script, import_paths, too_large
-
-FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def read(
@@ -24,14 +23,14 @@ def read(
     root: str | os.PathLike[str] | None = None,
     cap: int = SIZE_CAP,
     identity: Identity | Listed | None = None,
-    readable: Readable | None = None,
+    reader: Reader | None = None,
 ) -> Script:
     """The script at a path or ``file://`` URL. ``root`` is what it may read; its own folder by default.
 
     The root is opened once, the script is opened below it, and its identity goes with the script: whoever
     may rename folders can exchange neither for another afterwards. Nor before, if ``identity`` is given:
-    the device and the inode that the root must have, or the folder that it must be. ``readable`` says which
-    files below it are read, if not all.
+    the device and the inode that the root must have, or the folder that it must be. ``reader`` is as whom
+    all this is looked at, if not as this process.
 
     Raises SourceError for what is not there, not a regular file, larger than ``cap`` bytes, outside ``root``
     by its path or by a symbolic link, or of another scheme, and for a root of another identity.
@@ -44,10 +43,10 @@ def read(
             f"cannot load {path}: it lies outside the root {shown}; name a folder that holds it"
         )
     check_name(path)
-    below = open_root(shown, path, identity)
+    below = open_root(shown, path, identity, reader)
     try:
-        device, inode = identity_at(below)
-        content = read_file(path, os.path.relpath(path, shown), below, cap, readable)
+        identity, real = identity_at(below), path_of(below)
+        content = read_file(path, os.path.relpath(path, shown), below, cap, reader)
     finally:
         os.close(below)
     return Script(
@@ -56,7 +55,7 @@ def read(
         module=Path(path).stem,
         content=content,
         folder=folder,
-        root=Root(shown, device, inode, readable),
+        root=Root(shown, *identity, real, reader),
         paths=(folder,) if root is None else import_paths(folder, shown),
     )
 
@@ -92,12 +91,14 @@ def exchanged(path: str, folder: str) -> SourceError:
     )
 
 
-def open_root(root: str, path: str, due: Identity | Listed | None = None) -> int:
+def open_root(
+    root: str, path: str, due: Identity | Listed | None = None, reader: Reader | None = None
+) -> int:
     """A descriptor of the folder that the script at ``path`` may read. Raises SourceError."""
     try:
         if isinstance(due, Listed):
             return open_listed(due, root, path)
-        return os.open(root, FOLDER) if due is None else open_due(root, path, due)
+        return entered(root, reader) if due is None else open_due(root, path, due, reader)
     except SourceError:
         raise
     except NotADirectoryError:
@@ -106,14 +107,14 @@ def open_root(root: str, path: str, due: Identity | Listed | None = None) -> int
         raise SourceError(f"cannot load {path}: {reason(error)}") from None
 
 
-def open_due(folder: str, path: str, identity: Identity | None) -> int:
+def open_due(folder: str, path: str, identity: Identity | None, reader: Reader | None = None) -> int:
     """A descriptor of a folder that is due to have that identity. Raises SourceError.
 
     Whatever is there instead, and be it nothing, is told in the same words: a link may have been put there
     to ask what it leads to.
     """
     try:
-        descriptor = os.open(folder, FOLDER)
+        descriptor = entered(folder, reader)
     except (OSError, ValueError):
         raise exchanged(path, folder) from None
     try:
@@ -161,15 +162,13 @@ REASONS: Mapping[int, str] = {
 }
 
 
-def read_file(
-    path: str, name: str, root: int, cap: int = SIZE_CAP, readable: Readable | None = None
-) -> bytes:
+def read_file(path: str, name: str, root: int, cap: int = SIZE_CAP, reader: Reader | None = None) -> bytes:
     """The bytes of the regular file ``name`` below descriptor ``root``, opened once and never waited for.
 
     ``path`` is what errors call it, ``cap`` its largest size in bytes. Raises SourceError.
     """
     try:
-        descriptor = opened(path, name, root, readable)
+        descriptor = opened(path, name, root, reader)
     except SourceError:
         raise
     except (OSError, ValueError) as error:
@@ -184,32 +183,33 @@ def read_file(
     return content
 
 
-def opened(path: str, name: str, root: int, readable: Readable | None = None) -> int:
+def opened(path: str, name: str, root: int, reader: Reader | None = None) -> int:
     """A descriptor of the regular file ``name`` below descriptor ``root``. Raises OSError, SourceError."""
-    with below(path, name, root, readable) as place:
+    with below(path, name, root, reader) as place:
         # Judged before it is opened: to open a device or a pipe is to act on it.
         mode = os.fstat(place).st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder; name a script in it" if stat.S_ISDIR(mode) else "not a regular file"
             raise SourceError(f"cannot load {path}: it is {kind}")
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-        return os.open(f"/proc/self/fd/{place}", flags)
+        with acting(reader):
+            return os.open(f"/proc/self/fd/{place}", flags)
 
 
 @contextlib.contextmanager
-def below(path: str, name: str, root: int, readable: Readable | None = None) -> Iterator[int]:
+def below(path: str, name: str, root: int, reader: Reader | None = None) -> Iterator[int]:
     """A descriptor of what has that name below descriptor ``root``, not opened. Raises OSError, SourceError.
 
     What leads out is refused with the same words whether or not something is there.
     """
     spelled = path.removesuffix(f"/{name}") if path.endswith(f"/{name}") else ""
     try:
-        with placed(name, root, spelled, readable) as place:
+        with placed(name, root, spelled, reader) as place:
             yield place
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        top = os.readlink(f"/proc/self/fd/{root}")
+        top = path_of(root)
         raise SourceError(
             f"cannot load {path}: its symbolic link leads out of {top}, which is all that it may read; load"
             f" the file it leads to, or name a folder that holds both with --root"

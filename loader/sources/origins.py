@@ -7,7 +7,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from loader.access import Readable
+from loader.access import Reader
 from loader.errors import SourceError
 from loader.sources.beneath import is_file
 from loader.sources.local import reason
@@ -22,13 +22,13 @@ class Origin:
     """A folder below which somebody else's words may lead; nowhere unless it has a location.
 
     ``identity`` is the device and the inode of what it lies in on this machine: itself, its repository, or
-    the folder of its archive. Whoever reads below it requires them. ``readable`` is that of its root. Made by
+    the folder of its archive. Whoever reads below it requires them, and does so as ``reader``. Made by
     ``origin_of``, before anything foreign runs.
     """
 
     location: str = ""
     identity: Identity | None = None
-    readable: Readable | None = None
+    reader: Reader | None = None
 
     def __fspath__(self) -> str:
         return self.location
@@ -42,7 +42,7 @@ class Origin:
         is_here = self.identity is not None and parse(self.location).scheme == "file"
         if not is_here or not self.holds(location):
             return False
-        return is_file(location, self.location, self.identity, self.readable)
+        return is_file(location, self.location, self.identity, self.reader)
 
 
 class Within(NamedTuple):
@@ -76,7 +76,7 @@ def home_of(script: Script) -> Origin:
     if script.project is not None:
         return Origin(folder_of(script.filename), script.project.identity)
     root = script.root
-    return Origin(root.path, (root.device, root.inode), root.readable) if root else Origin()
+    return Origin(root.path, (root.device, root.inode), root.reader) if root else Origin()
 
 
 def identity_of(place: Location) -> Identity | None:

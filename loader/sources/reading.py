@@ -54,7 +54,7 @@ def located(
     place = allowed(os.fspath(location), access)
     if place.scheme in LOCAL_SCHEMES:
         identity = root.identity if isinstance(root, Origin) else folder if root is None else None
-        return local.read(location, root, access.size, identity, access.readable)
+        return local.read(location, root, access.size, identity, access.reader)
     if not place.path or place.folder:
         raise SourceError(f"cannot load {place.shown}: it is a folder; name a script in it")
     deadline = Deadline(place.shown, access.seconds)
@@ -86,7 +86,7 @@ def fetch(location: str | os.PathLike[str], access: Access = DEFAULT, origin: Or
     if origin is None or not origin.holds(place.text):
         return contents(place, access, Deadline(place.shown, access.seconds), access.size)
     if place.scheme in LOCAL_SCHEMES:
-        return local.read(place.path, origin, access.size, origin.identity, access.readable).content
+        return local.read(place.path, origin, access.size, origin.identity, access.reader).content
     deadline = Deadline(place.shown, access.seconds)
     return contents(place, access, deadline, access.size, Within(origin.identity))
 
@@ -112,7 +112,7 @@ def contents(
 ) -> bytes:
     """One file's bytes, at most ``cap``. Raises SourceError."""
     if place.scheme in LOCAL_SCHEMES:
-        return local.read(place.path, None, cap, within.identity, access.readable).content
+        return local.read(place.path, None, cap, within.identity, access.reader).content
     if place.archive is not None:
         return entry_of(place, unpacked(place, access, deadline, within.identity), place.path)
     from loader.sources import remote  # noqa: PLC0415 - fsspec costs more than all the rest

@@ -10,7 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple
 
-from loader.access import Readable
+from loader.access import Reader
 from loader.errors import SourceError
 from loader.sources.locations import Location
 from loader.sources.parsing import parse
@@ -40,13 +40,14 @@ class Listed(NamedTuple):
 class Root:
     """The folder that a script may read: its absolute path, and the identity it had when it was opened.
 
-    ``readable`` says what below it is read, if not all that this process may.
+    ``real`` is its path by no link, and ``reader`` as whom it is looked at, if not as this process.
     """
 
     path: str
     device: int
     inode: int
-    readable: Readable | None = None
+    real: str = field(compare=False)
+    reader: Reader | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

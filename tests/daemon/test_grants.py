@@ -3,18 +3,22 @@
 import asyncio
 import gc
 import os
+import struct
 import subprocess
 import threading
 from types import SimpleNamespace
 
 import pytest
 
-from loader.access import Readable
 from loader.daemon import grants, peers
 from loader.daemon.config import Peer
-from loader.daemon.grants import grant_of, granted_at
+from loader.daemon.grants import User, grant_of, granted_at
 from loader.daemon.peers import Caller, Looking
 from loader.sources.beneath import DEEP
+
+NOBODYS = 0xFFFF_FFFF
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+ME = User(os.geteuid(), (os.getegid(),))
 
 
 def test_no_other_folder_becomes_the_granted_one(tmp_path):
@@ -43,20 +47,22 @@ def test_a_grant_that_nobody_has_any_more_holds_nothing(tmp_path):
 
 
 def test_what_lies_below_a_granted_folder_is_granted(tmp_path):
-    """However it is spelled, and only so deep; what is put in the folder's place is not it."""
+    """By the path that was granted, and only so deep; what is put in the folder's place is not it."""
     mine, other = tmp_path / "mine", tmp_path / "other"
-    deepest = mine.joinpath(*["x"] * DEEP)
+    deepest = mine.joinpath(*["x"] * (DEEP - 1))
     for folder in (deepest / "x", other / "inner"):
         folder.mkdir(parents=True)
     (mine / "out").symlink_to(other)
     (other / "in").symlink_to(mine)
     grant = grant_of(str(mine), pytest.fail)
-    is_granted = lambda *path: granted_at(str(tmp_path.joinpath(*path)), [grant]) is not None  # noqa: E731
+    is_granted = lambda *path: granted_at(str(tmp_path.joinpath(*path)), [grant], ME) is not None  # noqa: E731
     assert is_granted("mine")
-    assert is_granted("other", "in", "x")
+    (mine / "inside").symlink_to(mine / "x")
+    assert is_granted("mine", "inside", "x")
     assert is_granted(deepest)
     assert not is_granted(deepest / "x")
-    for path in (["other"], ["mine", "out"], ["mine", "out", "inner"], ["none"], [], ["mine\0"]):
+    elsewhere = ["other"], ["other", "in"], ["other", "in", "x"]
+    for path in (*elsewhere, ["mine", "out"], ["mine", "out", "inner"], ["none"], [], ["mine\0"]):
         assert not is_granted(*path), path
     mine.rename(tmp_path / "away")
     other.rename(mine)
@@ -84,9 +90,10 @@ def test_what_a_caller_mounted_for_itself_lies_in_no_granted_folder(tmp_path):
             assert caller.stdout.readline() == b"ready\n"
             theirs = f"/proc/{caller.pid}/root{mine}"
             assert os.path.samefile(f"{theirs}/m/there", secret)
-            assert granted_at(f"{theirs}/m/there", [grant]) is None
-            assert granted_at(f"{theirs}/m", [grant]) is None
-            assert granted_at(theirs, [grant]).identity == grant.identity
+            for path in (theirs, f"{theirs}/m", f"{theirs}/m/there"):
+                assert granted_at(path, [grant], ME) is None
+            (mine / "root").symlink_to(theirs)
+            assert granted_at(str(mine / "root" / "m"), [grant], ME) is None
         finally:
             caller.kill()
 
@@ -111,26 +118,88 @@ def test_a_folder_that_does_not_answer_keeps_no_other_from_being_granted(tmp_pat
     assert len(warned) == 1
 
 
-def test_a_folder_that_is_closed_to_a_peer_is_not_granted(tmp_path):
-    """Unless it is the peer's, or of the owner or group of the folder that was granted."""
-    for name, mode in (("open", 0o711), ("of_group", 0o710), ("closed", 0o701)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name).chmod(mode)
-    owner, group = tmp_path.stat().st_uid, tmp_path.stat().st_gid
-    allowed = lambda name, *whose: Readable(*whose).allows((tmp_path / name).stat())  # noqa: E731
-    others = (owner + 1, group + 1)
-    assert [allowed(name, *others) for name in ("open", "of_group", "closed")] == [True, False, True]
-    assert allowed("of_group", owner + 1, group)
-    assert allowed("of_group", owner, group + 1)
-    assert allowed("of_group", *others, owner)
+def test_a_grant_is_asked_for_as_it_was_written(tmp_path):
+    """Or by its real path: links that lead to it from elsewhere are not looked at."""
+    (tmp_path / "real" / "x").mkdir(parents=True)
+    for name in ("link", "other"):
+        (tmp_path / name).symlink_to(tmp_path / "real")
+    grant = grant_of(f"{tmp_path}/link", pytest.fail)
+    found = {name: granted_at(f"{tmp_path}/{name}/x", [grant], ME) for name in ("link", "real", "other")}
+    assert found["link"].held.path == found["real"].held.path == f"{tmp_path}/real/x"
+    assert found["other"] is None
+
+
+@pytest.fixture
+def ungrouped(tmp_path):
+    """A folder that all may enter, in a process that has put its groups away, as the daemon has."""
+    groups = os.getgroups()
+    os.setgroups([])
+    tmp_path.chmod(0o755)
+    yield tmp_path
+    os.setgroups(groups)
+
+
+@ROOT_ONLY
+def test_who_can_look_as_nobody_else_is_told(ungrouped):
+    """Every request for a folder is refused then, and whoever runs the daemon has to know why."""
+    config, warned = SimpleNamespace(peers=[Peer(uid=1, folders=[str(ungrouped)])]), []
+    grants.granted(config, warned.append)
+    os.setgroups([9])
+    assert warned == []
+    found = grants.granted(config, warned.append)
+    assert "this process cannot put its groups away; give the daemon the capabilities" in warned[0]
+    assert granted_at(str(ungrouped / "x"), found[1], User(1, (1,))) is None
+
+
+@ROOT_ONLY
+def test_a_folder_that_is_closed_to_a_peer_is_not_granted(ungrouped):
+    """Its own are open to it, those of its groups as far as that one counts, and what everybody may enter."""
+    for name, mode, uid, gid in (
+        ("open", 0o711, 0, 0),
+        ("own", 0o700, 7, 0),
+        ("of_group", 0o710, 0, 70),
+        ("shared", 0o710, 0, 8),
+        ("closed", 0o700, 0, 0),
+    ):
+        (ungrouped / name / "x").mkdir(parents=True)
+        os.chown(ungrouped / name, uid, gid)
+        (ungrouped / name).chmod(mode)
+    grant = grant_of(str(ungrouped), pytest.fail)
+    user = User(7, (70, 8))
+    names = ("open", "own", "of_group", "shared", "closed")
+    entered = lambda: [name for name in names if granted_at(f"{ungrouped}/{name}/x", [grant], user)]  # noqa: E731
+    assert entered() == ["open", "own", "of_group"]
+    os.chown(ungrouped, 0, 8)
+    assert entered() == ["open", "own", "shared"]
+
+
+ACL = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, rights, who)
+    for tag, rights, who in ((1, 7, NOBODYS), (2, 7, 9), (4, 0, NOBODYS), (16, 7, NOBODYS), (32, 0, NOBODYS))
+)
+"""All rights of the owner and of user 9, none of the group or of others: ``acl(5)`` as it is stored."""
+
+
+@ROOT_ONLY
+def test_lists_of_access_count(ungrouped):
+    """The kernel judges: the bits of a file's group are but a mask where it has such a list."""
+    (ungrouped / "closed" / "x").mkdir(parents=True)
+    os.chown(ungrouped / "closed", 0, 70)
+    (ungrouped / "closed").chmod(0o700)
+    os.setxattr(ungrouped / "closed", "system.posix_acl_access", ACL)
+    assert (ungrouped / "closed").stat().st_mode & 0o070
+    grant = grant_of(str(ungrouped), pytest.fail)
+    assert granted_at(f"{ungrouped}/closed/x", [grant], User(7, (70,))) is None
+    assert granted_at(f"{ungrouped}/closed/x", [grant], User(9, (70,))) is not None
 
 
 def test_nothing_is_looked_at_for_who_was_granted_no_folder(tmp_path, monkeypatch):
     """It is refused without."""
-    monkeypatch.setattr(grants, "held_at", lambda *_: pytest.fail("it was looked for"))
+    monkeypatch.setattr(grants, "placed", lambda *_: pytest.fail("it was looked for"))
     caller = Caller("uid 1", peer=Peer(uid=1))
     assert asyncio.run(Looking().granted_at(str(tmp_path), caller)) is None
-    assert granted_at(str(tmp_path), []) is None
+    assert granted_at(str(tmp_path), [], ME) is None
+    assert granted_at("/", [grant_of(str(tmp_path), pytest.fail)], ME) is None
 
 
 def test_folders_are_looked_for_one_at_a_time_for_each_caller(tmp_path, monkeypatch):
@@ -169,7 +238,7 @@ def test_a_folder_that_was_found_for_nobody_is_closed(tmp_path):
     grant = grant_of(str(tmp_path), pytest.fail)
     gc.collect()
     before = len(os.listdir("/proc/self/fd"))
-    found = [granted_at(str(tmp_path), [grant]) for _ in range(3)]
+    found = [granted_at(str(tmp_path), [grant], ME).held for _ in range(3)]
     assert len(os.listdir("/proc/self/fd")) == before + 3
     found.pop().close()
     del found

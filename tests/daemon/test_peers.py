@@ -115,22 +115,102 @@ def f(): pass
 
 @pytest.mark.slow
 @ROOT_ONLY
-def test_a_script_in_a_folder_of_others_reads_what_the_granted_folder_s_owner_may(granting, flows):
-    """Not what that folder's owner may: the peer may put a script where it likes."""
-    os.chown(flows, NOBODY, NOBODY)
+@pytest.mark.parametrize("owner", [0, NOBODY])
+def test_a_script_reads_what_who_asks_may_read(granting, flows, owner):
+    """Not what the granted folder's owner may, nor its own folder's: it may move files and folders there."""
+    os.chown(flows, owner, owner)
     inner = flows / "drop"
     inner.mkdir(0o777)
     inner.chmod(0o777)
-    (inner / "root.py").write_text("the secret")
-    (inner / "root.py").chmod(0o600)
-    (inner / "reads.py").write_text(READS)
+    for name, uid in (("root.py", 0), ("own.py", NOBODY)):
+        (inner / name).write_text("the secret")
+        (inner / name).chmod(0o600)
+        os.chown(inner / name, uid, uid)
+        (inner / f"reads_{name}").write_text(READS.replace("root.py", name))
     daemon = granting()
-    for root in ({}, {"root": str(inner)}, {"root": str(flows)}):
-        status, told = as_nobody(
-            daemon, "POST", "/v1/load", location=f"{inner}/reads.py", cache=False, **root
-        )
+
+    def read(name, **root):
+        asked = {"location": f"{inner}/reads_{name}", "cache": False, **root}
+        status, told = as_nobody(daemon, "POST", "/v1/load", **asked)
         assert (status, told["status"]) == (200, "loaded"), told
-        assert told["flows"][0]["name"] == "PermissionError"
+        return told["flows"][0]["name"]
+
+    for root in ({}, {"root": str(inner)}, {"root": str(flows)}):
+        assert read("own.py", **root) == "the secret"
+        assert read("root.py", **root) == "PermissionError"
+    status, told = as_nobody(daemon, "POST", "/v1/load", location=f"{inner}/root.py")
+    assert (status, "secret" in json.dumps(told)) == (422, False)
+
+
+@pytest.mark.slow
+@ROOT_ONLY
+def test_a_folder_of_the_callers_own_mounts_is_not_gone_to_later(granting, flows, place, gate):
+    """When its turn comes a link may lead to the same folder, but for what was mounted in it."""
+    secret = place / "secret"
+    secret.write_text("a secret: word")
+    secret.chmod(0o600)
+    inner = flows / "a"
+    inner.mkdir()
+    (inner / "m.yaml").touch()
+    for path in (flows, inner, inner / "m.yaml"):
+        os.chown(path, NOBODY, NOBODY)
+    daemon = granting("--set", "limits.loads=1")
+    namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    script = f"mount --bind {secret} {inner}/m.yaml && echo ready && exec sleep 60"
+    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    place.chmod(0o755)
+    with (
+        subprocess.Popen([*become, *namespace, script], stdout=subprocess.PIPE, cwd="/") as caller,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        try:
+            assert caller.stdout.readline() == b"ready\n"
+            pool.submit(daemon.post, "load", **gate.asked())
+            gate.until_waiting()
+            asked = pool.submit(as_nobody, daemon, "POST", "/v1/specs", location=f"{inner}/m.yaml")
+            daemon.until(lambda: daemon.counted("flow_loader_queue_waiting") == 1)
+            inner.rename(flows / "b")
+            inner.symlink_to(f"/proc/{caller.pid}/root{flows}/b")
+            assert (inner / "m.yaml").read_text() == "a secret: word"
+            gate.open()
+            status, told = asked.result()
+        finally:
+            caller.kill()
+            gate.open()
+    assert (status, "secret" in json.dumps(told)) == (422, False)
+    assert "was exchanged while it was in use" in told["detail"]
+
+
+@pytest.mark.slow
+@ROOT_ONLY
+def test_ways_through_closed_folders_tell_nothing_of_them(granting, flows, place):
+    """A link that comes back to the peer's own folder has been everywhere on the way."""
+    os.chown(flows, NOBODY, NOBODY)
+    (place / "closed" / "there").mkdir(parents=True)
+    (place / "closed" / "link").symlink_to(flows)
+    (place / "closed").chmod(0o700)
+    daemon = granting()
+    back = "/".join([".."] * 9) + str(flows)
+    targets = [f"{place}/closed/{name}/{back}" for name in ("there", "none", "flow.py")]
+    targets += [f"{place}/closed/link", f"/proc/{daemon.process.pid}/cwd/{flows}"]
+    targets += [f"/proc/self/fd/{number}/{back}" for number in range(3, 40)]
+    locations = [
+        f"{place}/closed/link/flow.py",
+        *(f"/proc/self/fd/{number}/flow.py" for number in range(3, 40)),
+    ]
+    told = set()
+
+    def ask(location):
+        status, problem = as_nobody(daemon, "POST", "/v1/load", location=location)
+        told.add((status, problem["detail"].replace(location, "")))
+
+    for target in targets:
+        (flows / "way").symlink_to(target)
+        ask(f"{flows}/way/flow.py")
+        (flows / "way").unlink()
+    for location in locations:
+        ask(location)
+    assert [status for status, _ in told] == [403]
 
 
 @pytest.mark.slow

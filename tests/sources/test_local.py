@@ -31,7 +31,7 @@ def script(tmp_path):
 def root_of(folder, path=None):
     """The root that `folder` is, by its own path or by another that leads to it."""
     status = os.stat(folder)
-    return Root(str(path or folder), status.st_dev, status.st_ino)
+    return Root(str(path or folder), status.st_dev, status.st_ino, os.path.realpath(folder))
 
 
 @pytest.fixture
