@@ -43,7 +43,9 @@ def drifted(recorded: Recorded, flow: Flow) -> Iterator[Reason]:
 
 def schemas(old: Any, new: Any) -> Iterator[Reason]:
     """Differences of two schemas of parameters: each parameter's, then what they refer to."""
-    old, new = (Document(whole).meant(whole) for whole in (old, new))
+    recorded = Document(old)
+    old = recorded.meant(old)
+    new = Document(new, nulls=not recorded.spelled).meant(new)
     before, now = mapping(old, "properties"), mapping(new, "properties")
     needs = required(old), required(new)
     told = 0
@@ -106,10 +108,14 @@ def required(schema: Any) -> set[str]:
 
 
 class Document:
-    """A schema of parameters in the form in which it is compared, its values by what it says of them."""
+    """A schema of parameters in the form in which it is compared, its values by what it says of them.
 
-    def __init__(self, whole: Any) -> None:
-        self.whole = whole
+    ``nulls`` says that numbers which are not finite become null, ``spelled`` that it has such as text.
+    """
+
+    def __init__(self, whole: Any, *, nulls: bool = False) -> None:
+        self.whole, self.nulls = whole, nulls
+        self.spelled = False
         self.left = STEPS
 
     def meant(self, schema: Any, *, names: bool = False) -> Any:
@@ -132,7 +138,7 @@ class Document:
         return self.meant(held, names=key in ("properties", "definitions", "$defs"))
 
     def value(self, held: Any, schemas: Iterable[Any]) -> Any:
-        """A value of which schemas speak: what is a set by them is in one order, what is no number null."""
+        """A value of which schemas speak: sets are in one order, and numbers in one form."""
         if isinstance(held, Mapping):
             forms = self.forms(schemas)
             return {key: self.value(item, self.members(forms, key)) for key, item in held.items()}
@@ -143,7 +149,9 @@ class Document:
             return sorted(items, key=plain) if sets and all(sets) else items
         if isinstance(held, str) and held in NO_NUMBERS:
             types = [form["type"] for form in self.forms(schemas) if "type" in form]
-            return None if "number" in types or not types else held
+            if "number" in types or not types:
+                self.spelled = True
+                return None if self.nulls else held
         return number(held)
 
     def forms(self, schemas: Iterable[Any]) -> list[Mapping[str, Any]]:

@@ -385,13 +385,17 @@ def test_what_may_be_a_list_has_an_order():
         ({"items": {"type": "number"}}, [None, 1], ["inf", 1], False),
         ({"type": "string"}, None, "inf", True),
         ({"type": "number"}, 1.5, "inf", True),
+        ({"type": "number"}, "inf", "inf", False),
+        ({"type": "number"}, "inf", "-inf", True),
+        ({"type": "number"}, "inf", None, True),
+        ({"type": "number"}, float("inf"), "inf", False),
         ({"type": "integer"}, 2**70, str(2**70), False),
         ({"type": "integer"}, 2**70, str(2**71), True),
         ({"type": "integer"}, 5, "5", True),
     ],
 )
 def test_a_number_is_the_same_in_each_form_that_it_is_recorded_in(schema, recorded, said, drifts):
-    """Prefect records null for what JSON cannot say, and integers of any size; a worker says text."""
+    """Prefect records null for what JSON cannot say, and integers of any size; we record a worker's text."""
     old, new = ({"x": {**schema, "default": value}} for value in (recorded, said))
     assert bool(list(drifted(Recorded(parameter_schema={"properties": old}), flow_of(new)))) is drifts
 
