@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from loader.answers import Kind, Reason, Recorded
+from loader.fitting import POINTER
 from worker.protocol import Flow
 
 UNSAID = frozenset({"title", "description", "position"})
 """Keywords of a schema that only explain."""
-VALUES = frozenset({"default", "const", "enum", "examples"})
-"""Keywords whose values are no schemas."""
+NO_NUMBERS = frozenset({"inf", "-inf", "nan"})
+"""What a worker says for numbers that JSON does not have; Prefect records null."""
+WHOLE = range(-(2**63), 2**63)
+"""Integers that a worker says as such; of others it gives the digits."""
+STEPS = 200_000
+"""Schemas of one document that are looked at for what they say of values."""
 MOST = 100
 """Differences that are told."""
 CUT = 120
@@ -35,15 +41,16 @@ def drifted(recorded: Recorded, flow: Flow) -> Iterator[Reason]:
             yield Reason(kind=Kind.DRIFT, message=said, field="parameters")
 
 
-def schemas(old: Mapping[str, Any], new: Any) -> Iterator[Reason]:
+def schemas(old: Any, new: Any) -> Iterator[Reason]:
     """Differences of two schemas of parameters: each parameter's, then what they refer to."""
+    recorded = Document(old)
+    old = recorded.meant(old)
+    new = Document(new, nulls=not recorded.spelled).meant(new)
     before, now = mapping(old, "properties"), mapping(new, "properties")
-    sets: set[str] = set()
-    unordered([old, new], sets)
     needs = required(old), required(new)
     told = 0
     for name in dict.fromkeys((*before, *now)):
-        for reason in parameter(name, before, now, needs, sets):
+        for reason in parameter(name, before, now, needs):
             yield reason
             told += 1
             if told >= MOST:
@@ -51,7 +58,7 @@ def schemas(old: Mapping[str, Any], new: Any) -> Iterator[Reason]:
     for key in ("definitions", "$defs"):
         parts, others = mapping(old, key), mapping(new, key)
         for name in dict.fromkeys((*parts, *others)):
-            if told < MOST and written(parts.get(name), sets) != written(others.get(name), sets):
+            if told < MOST and plain(parts.get(name)) != plain(others.get(name)):
                 told += 1
                 yield changed(f"{key}.{name}", parts.get(name), others.get(name))
 
@@ -61,7 +68,6 @@ def parameter(
     before: Mapping[str, Any],
     now: Mapping[str, Any],
     needs: tuple[set[str], set[str]],
-    sets: set[str],
 ) -> Iterator[Reason]:
     """What became of one parameter."""
     field = f"parameters.{name}"
@@ -79,8 +85,7 @@ def parameter(
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         old, new = {"schema": old}, {"schema": new}
     for key in dict.fromkeys((*old, *new)):
-        held, holds = ({name: {key: one[key]} if key in one else {}} for one in (old, new))
-        if written({"properties": held}, sets) != written({"properties": holds}, sets):
+        if key not in old or key not in new or plain(old[key]) != plain(new[key]):
             yield changed(f"{field}.{key}", old.get(key), new.get(key), name)
 
 
@@ -102,55 +107,107 @@ def required(schema: Any) -> set[str]:
     return {name for name in held if isinstance(name, str)} if isinstance(held, list | tuple) else set()
 
 
-def unordered(schema: Any, sets: set[str]) -> bool:
-    """Whether a schema speaks of sets; the properties that do are added to ``sets``."""
-    if isinstance(schema, list | tuple):
-        each = [unordered(item, sets) for item in schema]
-        return any(each)
-    if not isinstance(schema, Mapping):
-        return False
-    found = schema.get("uniqueItems") is True
-    for key, item in schema.items():
-        if key == "properties" and isinstance(item, Mapping):
-            sets.update([name for name, part in item.items() if unordered(part, sets)])
-        elif key not in VALUES and unordered(item, sets):
-            found = True
-    return found
+class Document:
+    """A schema of parameters in the form in which it is compared, its values by what it says of them.
 
-
-def meant(schema: Any, sets: set[str], *, names: bool = False, mixed: bool = False) -> Any:
-    """A schema without what only explains; ``names`` says that its keys are names and no keywords.
-
-    ``mixed`` says that it is a set's, or holds one: the items of its default have no order.
+    ``nulls`` says that numbers which are not finite become null, ``spelled`` that it has such as text.
     """
-    if isinstance(schema, list | tuple):
-        return [meant(item, sets) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    if names:
-        return {key: meant(item, sets, mixed=key in sets) for key, item in schema.items()}
-    return {
-        key: value(item, sets, mixed=mixed)
-        if key in VALUES
-        else meant(item, sets, names=key in ("properties", "definitions", "$defs"))
-        for key, item in schema.items()
-        if key not in UNSAID
-    }
 
+    def __init__(self, whole: Any, *, nulls: bool = False) -> None:
+        self.whole, self.nulls = whole, nulls
+        self.spelled = False
+        self.left = STEPS
 
-def value(held: Any, sets: set[str], *, mixed: bool) -> Any:
-    """A value whose sets are in one order."""
-    if isinstance(held, Mapping):
-        return {key: value(item, sets, mixed=mixed or key in sets) for key, item in held.items()}
-    if not isinstance(held, list | tuple):
+    def meant(self, schema: Any, *, names: bool = False) -> Any:
+        """A schema without what only explains; ``names`` says that its keys are names and no keywords."""
+        if isinstance(schema, list | tuple):
+            return [self.meant(item) for item in schema]
+        if not isinstance(schema, Mapping):
+            return number(schema)
+        if names:
+            return {key: self.meant(item) for key, item in schema.items()}
+        return {key: self.keyword(key, schema) for key in schema if key not in UNSAID}
+
+    def keyword(self, key: str, schema: Mapping[str, Any]) -> Any:
+        """What a schema has under a keyword."""
+        held = schema[key]
+        if key in ("default", "const"):
+            return self.value(held, [schema])
+        if key in ("enum", "examples"):
+            return [self.value(item, [schema]) for item in held] if isinstance(held, list | tuple) else held
+        return self.meant(held, names=key in ("properties", "definitions", "$defs"))
+
+    def value(self, held: Any, schemas: Iterable[Any]) -> Any:
+        """A value of which schemas speak: sets are in one order, and numbers in one form."""
+        if isinstance(held, Mapping):
+            forms = self.forms(schemas)
+            return {key: self.value(item, self.members(forms, key)) for key, item in held.items()}
+        if isinstance(held, list | tuple):
+            forms = self.forms(schemas)
+            items = [self.value(item, self.items(forms, place)) for place, item in enumerate(held)]
+            sets = [form.get("uniqueItems") is True for form in forms if form.get("type") == "array"]
+            return sorted(items, key=plain) if sets and all(sets) else items
+        if isinstance(held, str) and held in NO_NUMBERS:
+            types = [form["type"] for form in self.forms(schemas) if "type" in form]
+            if "number" in types or not types:
+                self.spelled = True
+                return None if self.nulls else held
+        return number(held)
+
+    def forms(self, schemas: Iterable[Any]) -> list[Mapping[str, Any]]:
+        """All that is said of a value, also by what schemas refer to and combine; nothing if it is too much.
+
+        Then sets have an order: a difference too many is told, not one too few.
+        """
+        found: dict[int, Mapping[str, Any]] = {}
+        waiting = list(schemas) if self.left > 0 else []
+        while waiting and self.left > 0:
+            schema = waiting.pop()
+            self.left -= 1
+            if isinstance(schema, Mapping) and id(schema) not in found:
+                found[id(schema)] = schema
+                waiting.append(self.referred(schema.get("$ref")))
+                for key in ("allOf", "anyOf", "oneOf"):
+                    waiting += sequence(schema.get(key))
+        return list(found.values()) if self.left > 0 else []
+
+    def referred(self, reference: Any) -> Any:
+        """What a reference into the schema leads to."""
+        if not isinstance(reference, str) or not reference.startswith("#/") or len(reference) > POINTER:
+            return None
+        held = self.whole
+        for name in reference[2:].split("/"):
+            self.left -= 1
+            held = held.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(held, Mapping) else None
         return held
-    items = [value(item, sets, mixed=mixed) for item in held]
-    return sorted(items, key=plain) if mixed else items
+
+    def members(self, forms: list[Mapping[str, Any]], name: str) -> Iterator[Any]:
+        """What is said of a member of an object."""
+        for form in forms:
+            self.left -= 1
+            properties = mapping(form, "properties")
+            yield properties[name] if name in properties else form.get("additionalProperties")
+
+    def items(self, forms: list[Mapping[str, Any]], place: int) -> Iterator[Any]:
+        """What is said of an item of a list."""
+        for form in forms:
+            self.left -= 1
+            each = form.get("items")
+            first, rest = ("items", "additionalItems") if isinstance(each, list) else ("prefixItems", "items")
+            places = sequence(form.get(first))
+            yield places[place] if place < len(places) else form.get(rest)
 
 
-def written(schema: Any, sets: set[str]) -> str:
-    """A schema as one text, so that 1, 1.0 and true are three."""
-    return plain(meant(schema, sets))
+def number(held: Any) -> Any:
+    """What is said of a number: null if it is not finite, the digits of an integer beyond 64 bits."""
+    if isinstance(held, float):
+        return held if isfinite(held) else None
+    return str(held) if isinstance(held, int) and held not in WHOLE else held
+
+
+def sequence(held: Any) -> list[Any] | tuple[Any, ...]:
+    """A list, or an empty one for what is none."""
+    return held if isinstance(held, list | tuple) else ()
 
 
 def plain(held: Any) -> str:

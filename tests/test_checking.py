@@ -331,24 +331,102 @@ def test_a_value_that_changes_is_drift_whatever_its_keys(schema, other):
     assert not list(drifted(Recorded(parameter_schema={"properties": {"x": schema}}), flow_of({"x": schema})))
 
 
-SET = {"type": "array", "uniqueItems": True}
-SETS = {"M": {"properties": {"names": {"anyOf": [SET, {"type": "null"}]}, "order": {"type": "array"}}}}
+LIST, SET = {"type": "array"}, {"type": "array", "uniqueItems": True}
+MAYBE = {"anyOf": [SET, {"type": "null"}]}
+PARTS = {
+    "M": {"properties": {"names": MAYBE, "order": LIST, "by": {"additionalProperties": SET}}},
+    "N": {"properties": {"names": LIST, "order": SET}},
+    "Pair": {"prefixItems": [SET, LIST], "items": SET},
+    "Old": {"items": [SET, LIST], "additionalItems": SET},
+    "Deep": {"properties": {"names": SET, "next": {"$ref": "#/definitions/Deep"}}},
+}
 
 
 @pytest.mark.parametrize(
-    ("default", "other", "drifts"),
+    ("part", "default", "other", "drifts"),
     [
-        ({"names": ["a", "b"]}, {"names": ["b", "a"]}, False),
-        ({"names": {"k": ["a", "b"]}}, {"names": {"k": ["b", "a"]}}, False),
-        ({"names": ["a", "b"]}, {"names": ["b", "c"]}, True),
-        ({"names": ["a"], "order": [1, 2]}, {"names": ["a"], "order": [2, 1]}, True),
+        ("M", {"names": ["a", "b"]}, {"names": ["b", "a"]}, False),
+        ("M", {"names": ["a", "b"]}, {"names": ["b", "c"]}, True),
+        ("M", {"names": ["a"], "order": [1, 2]}, {"names": ["a"], "order": [2, 1]}, True),
+        ("M", {"by": {"k": ["a", "b"]}}, {"by": {"k": ["b", "a"]}}, False),
+        ("M", {"names": [["a", "b"]]}, {"names": [["b", "a"]]}, True),
+        ("N", {"names": ["a", "b"]}, {"names": ["b", "a"]}, True),
+        ("N", {"order": ["a", "b"]}, {"order": ["b", "a"]}, False),
+        ("Pair", [[1, 2], [1, 2], [1, 2]], [[2, 1], [1, 2], [2, 1]], False),
+        ("Pair", [[1, 2], [1, 2]], [[1, 2], [2, 1]], True),
+        ("Old", [[1, 2], [1, 2], [1, 2]], [[2, 1], [1, 2], [2, 1]], False),
+        ("Old", [[1, 2], [1, 2]], [[1, 2], [2, 1]], True),
+        ("Deep", {"next": {"next": {"names": [1, 2]}}}, {"next": {"next": {"names": [2, 1]}}}, False),
+        ("Deep", {"next": {"other": [1, 2]}}, {"next": {"other": [2, 1]}}, True),
+        ("gone", [1, 2], [2, 1], True),
     ],
 )
-def test_sets_in_a_default_have_no_order(default, other, drifts):
-    """A set is written in any order; lists beside it keep theirs."""
-    old, new = ({"$ref": "#/definitions/M", "default": value} for value in (default, other))
-    recorded = Recorded(parameter_schema={"properties": {"m": old}, "definitions": SETS})
-    assert bool(list(drifted(recorded, flow_of({"m": new}, definitions=SETS)))) is drifts
+def test_only_what_its_own_schema_calls_a_set_has_no_order(part, default, other, drifts):
+    """A set is written in any order; lists keep theirs, also where a set elsewhere has their name."""
+    for form in ({"$ref": f"#/definitions/{part}"}, {"allOf": [{"$ref": f"#/definitions/{part}"}]}):
+        old, new = ({**form, "default": value} for value in (default, other))
+        recorded = Recorded(parameter_schema={"properties": {"m": old, "s": SET}, "definitions": PARTS})
+        told = list(drifted(recorded, flow_of({"m": new, "s": SET}, definitions=PARTS)))
+        assert bool(told) is drifts
+
+
+def test_what_may_be_a_list_has_an_order():
+    """A difference too many can be looked at; one too few cannot."""
+    old, new = ({"anyOf": [LIST, SET], "default": value} for value in ([1, 2], [2, 1]))
+    assert list(drifted(Recorded(parameter_schema={"properties": {"x": old}}), flow_of({"x": new})))
+
+
+@pytest.mark.parametrize(
+    ("schema", "recorded", "said", "drifts"),
+    [
+        ({"type": "number"}, None, "inf", False),
+        ({}, None, "nan", False),
+        ({"anyOf": [{"type": "string"}, {"type": "number"}]}, None, "-inf", False),
+        ({"items": {"type": "number"}}, [None, 1], ["inf", 1], False),
+        ({"type": "string"}, None, "inf", True),
+        ({"type": "number"}, 1.5, "inf", True),
+        ({"type": "number"}, "inf", "inf", False),
+        ({"type": "number"}, "inf", "-inf", True),
+        ({"type": "number"}, "inf", None, True),
+        ({"type": "number"}, float("inf"), "inf", False),
+        ({"type": "integer"}, 2**70, str(2**70), False),
+        ({"type": "integer"}, 2**70, str(2**71), True),
+        ({"type": "integer"}, 5, "5", True),
+    ],
+)
+def test_a_number_is_the_same_in_each_form_that_it_is_recorded_in(schema, recorded, said, drifts):
+    """Prefect records null for what JSON cannot say, and integers of any size; we record a worker's text."""
+    old, new = ({"x": {**schema, "default": value}} for value in (recorded, said))
+    assert bool(list(drifted(Recorded(parameter_schema={"properties": old}), flow_of(new)))) is drifts
+
+
+FORMS = {f"F{i}": {"anyOf": [{"$ref": f"#/definitions/F{i + 1}"}] * 2_000} for i in range(20)}
+WIDE = {"anyOf": [{"items": {"type": "array"}, "additionalProperties": {}} for _ in range(20_000)]}
+FAR = {
+    "anyOf": [{"$ref": "#" + "/definitions" * 40} for _ in range(20_000)],
+    "items": {"$ref": "#/definitions/Far"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("F0", [[]] * 10_000),
+        ("Wide", [[1]] * 10_000),
+        ("Wide", {str(place): {} for place in range(10_000)}),
+        ("Far", [[1]] * 10_000),
+        ("Loop", [[1]] * 10_000),
+    ],
+)
+def test_a_comparison_is_bounded_in_time(name, value):
+    """However much is said of a value; what is the same is no drift then either."""
+    rest = {"definitions": {**FORMS, "Wide": WIDE, "Far": FAR, "Loop": {"$ref": "#/definitions/Loop"}}}
+    properties = {"x": {"$ref": f"#/definitions/{name}", "default": value}}
+    started = time.process_time()
+    assert not list(
+        drifted(Recorded(parameter_schema={"properties": properties, **rest}), flow_of(properties, **rest))
+    )
+    assert time.process_time() - started < 5
 
 
 def flow_of(properties, **rest):

@@ -99,3 +99,56 @@ def test_the_server_is_told_what_prefect_deploy_tells_it(project, prefect_python
     assert theirs["local"].pop("path") is None
     for name, item in theirs.items():
         assert ours[name] == item, name
+
+
+DEPLOYED = """
+from prefect import flow
+flow.from_source(source=".", entrypoint="flows.py:strange").to_deployment(name="d").apply()
+"""
+STRANGE = """
+from typing import List, Optional, Set
+from prefect import flow
+from pydantic import BaseModel
+
+class Steps(BaseModel):
+    names: List[str] = ["a", "b"]
+    limit: float = float("inf")
+
+class Only(BaseModel):
+    names: Set[str] = set("abcdefgh")
+    most: int = 2**70
+
+@flow(version="1")
+def strange(
+    steps: Steps = Steps(),
+    only: Only = Only(),
+    some: Optional[Set[str]] = set("xyz"),
+    least: float = float("-inf"),
+    big: int = 2**64,
+    free=float("nan"),
+): pass
+"""
+CHANGES = [
+    ("", "", set()),
+    ('["a", "b"]', '["b", "a"]', {"parameters.steps.default", "definitions.Steps"}),
+    ('set("xyz")', 'set("xy")', {"parameters.some.default"}),
+    ("2**64", "2**65", {"parameters.big.default"}),
+]
+
+
+def test_what_prefect_deploys_itself_drifts_when_it_changes(tmp_path, prefect_python, prefect_url, ask):
+    """Its client records some numbers in another form than a worker says them, and sets in any order."""
+    script = tmp_path / "flows.py"
+    script.write_text(STRANGE)
+    variables = environment(tmp_path) | {"PREFECT_API_URL": prefect_url}
+    command = [prefect_python, "-c", DEPLOYED]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with FlowLoader(python=prefect_python) as loader, PrefectServer(prefect_url, timeout=30) as server:
+        record = server.read_deployment_by_name("strange", "d")
+        for was, now, fields in CHANGES:
+            script.write_text(STRANGE.replace(was, now))
+            verdict = loader.check(script, recorded=record)
+            assert verdict.status.value == "loaded"
+            assert {reason.field for reason in verdict.reasons} == fields
+    told(ask)
