@@ -1,7 +1,11 @@
 """Preloads: what a profile names is imported once, before any script, and must leave a zygote fit to fork."""
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +32,55 @@ held = os.open(__file__, os.O_RDONLY)
 mapped = libc.mmap(None, ctypes.c_size_t(4096), 1, 1, held, ctypes.c_long(0))
 os.close(held)
 """
+
+HANDLES = """\
+import os, signal
+for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
+    signal.signal(number, lambda *_: os._exit(3))
+"""
+SIGNALS = """\
+import contextlib, os, signal, time
+from prefect import flow
+@flow
+def f(): ...
+for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+    with contextlib.suppress(PermissionError):
+        os.kill(1, number)
+[mask] = [line.split()[1] for line in open("/proc/self/status") if line.startswith("SigBlk")]
+print(int(mask, 16))
+child = os.fork()
+if child == 0:
+    while True:
+        time.sleep(0.01)
+ended = 0, 0
+while ended == (0, 0):
+    os.kill(child, signal.SIGTERM)
+    time.sleep(0.01)
+    ended = os.waitpid(child, os.WNOHANG)
+print(os.waitstatus_to_exitcode(ended[1]))
+"""
+ALL = (1 << 64) - 1 & ~(1 << signal.SIGKILL - 1 | 1 << signal.SIGSTOP - 1)
+
+
+def family(pid):
+    """Every process below ``pid``."""
+    found = []
+    with contextlib.suppress(OSError):  # It ended while we looked.
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in map(int, children.read_text().split()):
+                found += [child, *family(child)]
+    return found
+
+
+def blocked(pid):
+    """The signals that the first process of a worker's namespace has blocked; None for other processes."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    numbers = status["NSpid"].split()
+    return int(status["SigBlk"], 16) if len(numbers) > 2 and numbers[-1] == "1" else None
 
 
 @pytest.fixture
@@ -112,6 +165,19 @@ def test_module_that_cannot_be_preloaded_is_refused_by_its_own_name(profile, env
     message = str(caught.value)
     assert message.startswith(f"cannot preload bad with {python}/bin/python, as profile /")
     assert reason in message
+
+
+def test_no_handler_that_was_preloaded_runs_beside_the_worker(profile, environment):
+    """The first process of its namespace shares the zygote's memory: whatever is sent to it, it sleeps on."""
+    path = profile("handles")
+    with open(path, "a") as file:
+        file.write("processes: {count: 2}\n")
+    with FlowLoader(path, python=environment(handles=HANDLES)) as loader:
+        outcome = loader.load_text(SIGNALS)
+        assert (outcome.error, outcome.stdout.text) == (None, "0\n3\n")
+        assert loader.load_text(SIGNALS).error is None
+        masks = [mask for mask in map(blocked, family(os.getpid())) if mask is not None]
+    assert set(masks) == {ALL}
 
 
 @pytest.mark.parametrize("held", ["mmap.mmap(-1, 4096)", "multiprocessing.Lock()"])

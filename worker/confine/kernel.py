@@ -40,6 +40,8 @@ FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 1, 1
 MNT_DETACH = 2
 
 INIT_STACK = 64 * 1024
+SIGNAL_SET = 8
+"""Bytes of a set of signals, as the kernel has it."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -126,7 +128,8 @@ class Init:
     """First process of a new PID namespace, which does nothing: its death ends all others in there.
 
     It shares this process's memory and only ever sleeps in ``pause``, so it costs no page. A worker
-    is not the first process itself because the kernel shields that one from its own signals.
+    is not the first process itself because the kernel shields that one from its own signals. It has
+    every signal blocked, so that nothing in its namespace can have it run a handler of this process's.
     """
 
     def __init__(self) -> None:
@@ -134,7 +137,11 @@ class Init:
         top = (ctypes.addressof(self.stack) + INIT_STACK) & ~15
         pause = ctypes.cast(libc.pause, ctypes.c_void_p)
         flags = ctypes.c_int(CLONE_VM | CLONE_NEWPID | signal.SIGCHLD)
-        self.pid = checked(libc.clone(pause, ctypes.c_void_p(top), flags, None), "pid namespace: clone")
+        held = block_signals(b"\xff" * SIGNAL_SET)
+        try:
+            self.pid = checked(libc.clone(pause, ctypes.c_void_p(top), flags, None), "pid namespace: clone")
+        finally:
+            block_signals(held)
         self.pidfd = os.pidfd_open(self.pid)
 
     def end(self) -> None:
@@ -142,6 +149,13 @@ class Init:
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self.pidfd)
+
+
+def block_signals(mask: bytes) -> bytes:
+    """Block the signals of ``mask``, also those that the C library keeps; returns what was blocked before."""
+    before = ctypes.create_string_buffer(SIGNAL_SET)
+    syscall("rt_sigprocmask", "signals: block", int(signal.SIG_SETMASK), mask, before, SIGNAL_SET)
+    return before.raw
 
 
 # --- mounts --------------------------------------------------------------------------------------
