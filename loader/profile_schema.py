@@ -7,6 +7,7 @@ profile could allow. Lists and the scratch space are empty, because what they gi
 from __future__ import annotations
 
 import math
+import posixpath
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -87,13 +88,13 @@ def flag(value: Any) -> bool:
 
 
 def paths(value: Any) -> tuple[str, ...]:
-    """Read a list of absolute paths."""
+    """Read a list of absolute paths. Two slashes at the beginning are one, which POSIX leaves open."""
     for item in _texts(value, "a list of absolute paths"):
         if not item.startswith("/") or "\0" in item or ".." in item.split("/"):
             raise ValueError(f"must be a list of absolute paths without '..'; {item!r} is not one")
         if not item.strip("/."):
             raise ValueError("must not hold '/', which is every file; name the folders that are needed")
-    return tuple(value)
+    return tuple(posixpath.normpath(item).replace("//", "/") for item in value)
 
 
 def names(value: Any) -> tuple[str, ...]:

@@ -115,6 +115,13 @@ def test_a_file_may_change_single_keys_of_a_builtin_profile(profile):
     assert policy.profile.endswith("/own.yaml")
 
 
+def test_paths_are_read_as_the_kernel_takes_them(profile):
+    """Two slashes at the beginning are one to it, and so to whoever compares them."""
+    paths = "[//srv/a, /srv//b/, /srv/./c, ///srv/d]"
+    policy = profile(f"description: d\nextends: strict\nfilesystem: {{read: {paths}}}\n")
+    assert policy.read == ("/srv/a", "/srv/b", "/srv/c", "/srv/d")
+
+
 def test_a_file_may_stand_alone(profile):
     """Without `extends` only what it says is asked for, and level is full unless it says otherwise."""
     policy = profile("description: mine\nwall:\n  hold: required\n  seconds: 1.5\n")

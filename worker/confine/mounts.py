@@ -148,7 +148,12 @@ def apart(place: str, paths: Iterable[str]) -> bool:
 def outermost(paths: Iterable[str]) -> List[str]:
     """``paths`` without those that lie below another of them, or twice in the list."""
     kept: List[str] = []
-    for path in sorted(os.path.normpath(item) for item in paths):
+def plain(path: str) -> str:
+    """An absolute path as it is compared; Python keeps two slashes that begin it, Linux has them as one."""
+    return os.path.normpath(path).replace("//", "/")
+
+
+    for path in sorted(map(plain, paths)):
         if not any(lies_in(path, other) for other in kept):
             kept.append(path)
     return kept

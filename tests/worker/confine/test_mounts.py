@@ -34,6 +34,8 @@ def test_outermost_covers_every_path_exactly_once(paths):
         (["/usr/lib64", "/usr/lib"], ["/usr/lib", "/usr/lib64"]),
         (["/a/b", "/a-b", "/a"], ["/a", "/a-b"]),
         (["/", "/usr"], ["/"]),
+        (["//a/b", "/a", "/a//c"], ["/a"]),
+        (["//a"], ["/a"]),
         ([], []),
     ],
 )
