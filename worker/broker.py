@@ -8,6 +8,7 @@ own death kills the zygote, and the zygote's kills every worker.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -215,16 +216,19 @@ class Broker:
         """
         if wanted.temporary:
             self.temporary = {path for path in self.temporary if os.path.lexists(path)} | {wanted.path}
-        folder = opened(wanted)
-        if folder is None:
-            self.refuse(f"folder: {wanted.path} was exchanged while it was opened", 0)
-            return
         try:
-            self.show(wanted, folder)
+            folder = opened(wanted)
+            if folder is None:
+                self.refuse(f"folder: {wanted.path} was exchanged while it was opened", 0)
+                return
+            try:
+                self.show(wanted, folder)
+            finally:
+                os.close(folder)
         except StepFailed as failure:
             self.refuse(failure.step, failure.errno)
-        finally:
-            os.close(folder)
+        except (OSError, ValueError) as error:
+            self.refuse(f"folder: judge {wanted.path}", getattr(error, "errno", None) or 0)
 
     def show(self, wanted: protocol.OpenFolder, folder: int) -> None:
         """The folder that was opened at a path, unless it is the host. Raises StepFailed."""
@@ -256,8 +260,9 @@ def opened(wanted: protocol.OpenFolder) -> Optional[int]:
             return None
         finally:
             os.close(above)
-    status = os.fstat(folder)
-    if (status.st_dev, status.st_ino) == (wanted.device, wanted.inode):
-        return folder
+    with contextlib.suppress(OSError):  # of a file system whose server has died
+        status = os.fstat(folder)
+        if (status.st_dev, status.st_ino) == (wanted.device, wanted.inode):
+            return folder
     os.close(folder)
     return None
