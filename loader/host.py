@@ -225,6 +225,17 @@ def folder(number: int, _host: HostFacts) -> Explanation:
     )
 
 
+def readable(number: int, _host: HostFacts) -> Explanation:
+    """What every script of a profile may read cannot be shown."""
+    if number:
+        return Explanation(os.strerror(number), "let this user read it, or have the profile not name it")
+    return Explanation(
+        "it is the host's root or devices, or file systems of the kernel's, such as proc, lie at or below it",
+        "name narrower folders under filesystem.read of the profile, another --python if it is the"
+        " interpreter's, or unmount what lies there",
+    )
+
+
 def mapped(_number: int, _host: HostFacts) -> Explanation:
     """A closed folder on a file system without identity-mapped mounts."""
     return Explanation(
@@ -270,6 +281,7 @@ CHAPTERS: tuple[tuple[str, Callable[[int, HostFacts], Explanation]], ...] = (
     ("identity-mapped", mapped),
     ("mount: make room", folder),
     ("folder", folder),
+    ("filesystem.read", readable),
     ("mount: proc", proc),
     ("mount", namespaces),
     ("namespaces", namespaces),

@@ -151,6 +151,18 @@ CASES = {
     "bounding set": ({"root": True}, ("capabilities: drop bounding set", errno.EPERM), "may not", "SETPCAP"),
     "closed folder": ({}, ("folder: /x", errno.EACCES), "this user may not enter the folder", "chmod"),
     "folder is the host": ({}, ("folder: / holds the host, not a script", 0), "not a folder", "--root"),
+    "read is the host": (
+        {},
+        ("filesystem.read: /srv/jail shows the host, by /srv/jail/proc/", 0),
+        "such as proc",
+        "narrower folders",
+    ),
+    "read is closed": (
+        {},
+        ("filesystem.read: open /srv", errno.EACCES),
+        "Permission denied",
+        "let this user",
+    ),
     "closed folder of another": (
         {"root": True},
         ("mount: map the owner of /x", errno.EINVAL),

@@ -18,7 +18,7 @@ from typing import List, NoReturn, Optional, Set, Tuple
 
 from . import confine, orphans, protocol, zygote
 from .channel import Channel, Closed
-from .confine import identity, kernel, mounts
+from .confine import exposure, identity, kernel, mounts
 from .confine.kernel import StepFailed
 
 INNER = (
@@ -29,6 +29,8 @@ INNER = (
     | kernel.CLONE_NEWUTS
 )
 ROOT = 0
+READABLE = "filesystem.read"
+"""How a step begins that is about what every script of a profile may read."""
 DYING_SECONDS = 0.5
 """How long after the end of its channel a supervisor may still be seen alive that is not."""
 
@@ -74,7 +76,9 @@ class Broker:
         self.temporary: Set[str] = set()
 
     def lost_with(self, failure: StepFailed) -> Tuple[str, ...]:
-        """The required guarantees that do not hold without namespaces, or without the identity."""
+        """The required guarantees that do not hold without namespaces, identity, or what shall be read."""
+        if failure.step.startswith(READABLE):
+            return ("filesystem",)
         in_force = {confine.LANDLOCK, confine.DESCRIPTORS, confine.SECCOMP, confine.RLIMITS, confine.EXEC}
         in_force |= {confine.SUPERVISOR, confine.CAPABILITIES, confine.NO_NEW_PRIVS}
         if failure.step.startswith("identity"):
@@ -100,7 +104,26 @@ class Broker:
         """Everything that workers may read before their script is known."""
         if not self.policy.asks("filesystem"):
             return []
-        return [self.open(path) for path in mounts.plan(self.policy)]
+        return [self.listed(path) for path in mounts.plan(self.policy)]
+
+    def listed(self, path: str) -> mounts.Tree:
+        """One tree of the plan, unless it shows the host. Raises StepFailed."""
+        if mounts.is_system(path):
+            return self.open(path)
+        try:
+            folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError as error:
+            raise StepFailed(f"{READABLE}: open {path}", error.errno or 0) from error
+        try:
+            at = f"/proc/self/fd/{folder}"
+            shown = exposure.shown_by(folder)
+            if shown is not None:
+                real = os.path.realpath(at)
+                named = next((item for item in self.policy.read if os.path.realpath(item) == real), path)
+                raise StepFailed(f"{READABLE}: {named} shows the host, by {shown}", 0)
+            return self.open(path, at)
+        finally:
+            os.close(folder)
 
     def open(
         self, path: str, at: Optional[str] = None, whose: Tuple[Optional[int], Optional[int]] = (None, None)
@@ -233,7 +256,7 @@ class Broker:
     def show(self, wanted: protocol.OpenFolder, folder: int) -> None:
         """The folder that was opened at a path, unless it is the host. Raises StepFailed."""
         path, at = wanted.path, f"/proc/self/fd/{folder}"
-        if mounts.is_host(os.fstat(folder)) or mounts.kernel_mounts(at):
+        if exposure.shown_by(folder) is not None:
             self.refuse(f"folder: {path} holds the host, not a script", 0)
             return
         tree = self.open(path, at, (wanted.owner, wanted.group))

@@ -54,13 +54,6 @@ SHARED_MEMORY = 16 << 20
 SCRATCH_INODES = 16384
 STAGE = "/.root"
 SCRATCH, OTHER_SCRATCH, SHARED = "/tmp", "/var/tmp", "/dev/shm"
-HOST = ("/", "/dev")
-KERNEL = ("/proc", "/sys")
-KERNEL_TYPES = frozenset(
-    "proc sysfs cgroup cgroup2 devpts devtmpfs debugfs tracefs securityfs bpf configfs efivarfs pstore mqueue"
-    " binfmt_misc fusectl hugetlbfs".split()
-)
-"""Folders that no script may have as its own, wherever they are shown: they are the host, or the kernel's."""
 
 
 @dataclass(frozen=True)
@@ -145,14 +138,14 @@ def apart(place: str, paths: Iterable[str]) -> bool:
     return not any(lies_in(path, place) or lies_in(place, path) for path in paths)
 
 
-def outermost(paths: Iterable[str]) -> List[str]:
-    """``paths`` without those that lie below another of them, or twice in the list."""
-    kept: List[str] = []
 def plain(path: str) -> str:
     """An absolute path as it is compared; Python keeps two slashes that begin it, Linux has them as one."""
     return os.path.normpath(path).replace("//", "/")
 
 
+def outermost(paths: Iterable[str]) -> List[str]:
+    """``paths`` without those that lie below another of them, or twice in the list."""
+    kept: List[str] = []
     for path in sorted(map(plain, paths)):
         if not any(lies_in(path, other) for other in kept):
             kept.append(path)
@@ -171,30 +164,6 @@ def plan(policy: Policy) -> List[str]:
 def links(paths: Iterable[str]) -> List[Tuple[str, str]]:
     """Those of ``paths`` that are symbolic links on the host: name, target."""
     return [(path, os.readlink(path)) for path in paths if os.path.islink(path)]
-
-
-def kernel_mounts(path: str) -> List[str]:
-    """Where the kernel's own file systems are mounted at, above or below ``path``: they show the host."""
-    real = os.path.realpath(path).rstrip("/") + "/"
-    holding, found = ("", ""), []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounted:
-        for line in mounted:
-            before, _, after = line.partition(" - ")
-            point = before.split()[4].encode().decode("unicode_escape").rstrip("/") + "/"
-            kind = after.split()[0]
-            if real.startswith(point) and len(point) >= len(holding[0]):
-                holding = (point, kind)
-            elif point.startswith(real) and kind in KERNEL_TYPES:
-                found.append(point)
-    return [holding[0], *found] if holding[1] in KERNEL_TYPES else found
-
-
-def is_host(folder: os.stat_result) -> bool:
-    """Whether a folder is the host's root or devices, or lies in a file system of the kernel's."""
-    held = [os.stat(path) for path in HOST if os.path.isdir(path)]
-    kernels = [os.stat(path).st_dev for path in KERNEL if os.path.isdir(path)]
-    same = any((folder.st_dev, folder.st_ino) == (item.st_dev, item.st_ino) for item in held)
-    return same or folder.st_dev in kernels
 
 
 def is_system(path: str) -> bool:

@@ -132,14 +132,6 @@ def test_loaded_libraries_are_files_that_are_there():
     assert all(Path(path).is_file() for path in found)
 
 
-def test_kernel_file_systems_are_found_at_above_and_below_a_folder(tmp_path):
-    """A folder with a proc mount in it would show the host's processes."""
-    assert mounts.kernel_mounts("/proc") == ["/proc/"]
-    assert mounts.kernel_mounts("/proc/self/fd")[0] == "/proc/"
-    assert "/proc/" in mounts.kernel_mounts("/")
-    assert mounts.kernel_mounts(str(tmp_path)) == []
-
-
 @pytest.mark.parametrize(
     ("shown", "place"),
     [
