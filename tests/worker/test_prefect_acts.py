@@ -119,6 +119,27 @@ async def use():
     assert await CustomWebhookNotificationBlock(name='x', url=URL).notify('x') is None  # told
 asyncio.run(use())
 """
+FILES = """\
+import os, tempfile
+from prefect.deployments.steps import git_clone
+from prefect.filesystems import LocalFileSystem
+from prefect.runner.storage import GitRepository
+folder = tempfile.mkdtemp()
+files = LocalFileSystem(basepath=folder)
+files.write_path('a', b'x')  # told
+files.put_directory(local_path=folder, to_path='b')  # told
+assert files.get_directory(local_path='c') is None  # told
+assert files.read_path('a') is None  # told
+git_clone(repository=URL)  # told
+async def use():
+    await files.write_path('a', b'x')  # told
+    assert await files.read_path('a') is None  # told
+    await GitRepository(url=URL).pull_code()  # told
+    await getattr(files, 'awrite_path', files.write_path)('a', b'x')  # told
+    assert await getattr(files, 'aread_path', files.read_path)('a') is None  # told
+asyncio.run(use())
+assert os.listdir(folder) == []
+"""
 TALKING = {
     "client": """\
 from prefect.client.orchestration import SyncPrefectClient
@@ -200,6 +221,14 @@ def test_clients_of_events_reach_no_server(load, python):
 def test_blocks_that_a_script_makes_send_nothing(load, python):
     """Nobody is notified and no hook is called, though the profile lets the script connect."""
     ((outcome, lines),) = load(python, [BLOCKS])
+    assert (outcome.error, outcome.status) == (None, "loaded")
+    assert told(outcome) == lines
+
+
+@pytest.mark.slow
+def test_storage_that_a_script_makes_reads_and_writes_nothing(load, python):
+    """Also where the sandbox would let it: in the scratch space, and to whoever may be asked for code."""
+    ((outcome, lines),) = load(python, [FILES])
     assert (outcome.error, outcome.status) == (None, "loaded")
     assert told(outcome) == lines
 

@@ -283,4 +283,5 @@ class Unconnected:
 FLOW, TASK, SUBMITTED = not_run("flow"), not_run("task"), not_run("task", 1)
 RUN_NOTHING, REGISTERED = nothing("started nothing"), nothing("registered nothing")
 READ, WROTE, SENT = nothing("read nothing"), nothing("wrote nothing"), nothing("sent nothing")
+FETCHED = nothing("fetched nothing")
 GUARDED, UNREACHED = standing("waited for nothing"), standing("reaches no server")

@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
 
 from worker.dialects.prefect import installed
 from worker.dialects.prefect.instead import (
+    FETCHED,
     FLOW,
     GUARDED,
     READ,
@@ -93,8 +94,11 @@ ACTS = (
     Act("blocks.notifications:*", "notify anotify", SENT),
     Act("blocks.redis:RedisStorageContainer", "read_path aread_path", READ),
     Act("blocks.redis:RedisStorageContainer", "write_path awrite_path", WROTE),
-    Act("filesystems:RemoteFileSystem", "read_path aread_path get_directory aget_directory", READ),
-    Act("filesystems:RemoteFileSystem", "write_path awrite_path put_directory aput_directory", WROTE),
+    Act("filesystems:*", "read_path aread_path get_directory aget_directory", READ),
+    Act("filesystems:*", "write_path awrite_path put_directory aput_directory", WROTE),
+    Act("runner.storage:*", "pull_code", FETCHED),
+    Act("deployments.steps.pull", "git_clone agit_clone git_clone_project", FETCHED),
+    Act("deployments.steps.pull", "pull_from_remote_storage pull_with_block", FETCHED),
     Act("results", READS_DEFAULT, READ),
     Act("results:ResultStore", "read aread exists aexists", READ),
     Act("results:ResultStore", "write awrite persist_result_record apersist_result_record", WROTE),
