@@ -37,9 +37,10 @@ class Blocks(StrEnum):
 
 @dataclass(frozen=True)
 class Reader:
-    """The user and the one group as whom files of this machine are looked at, for whoever asks.
+    """The user and the one group as whom files of this machine are looked at, for somebody else.
 
-    ``loader.sources.acting`` has the kernel judge by them; to a worker they are its own.
+    ``loader.sources.acting`` has the kernel judge by them; to a worker they are its own. Who asks may have
+    put links there, and nothing is looked at but what it named.
     """
 
     uid: int

@@ -88,8 +88,10 @@ class FlowLoader(Closing):
     ``profile`` is a built-in profile's name or the path of a profile file. ``python`` is the interpreter
     that scripts need, or the folder of their virtual environment; ours by default. ``dialect`` says how
     scripts are read: ``auto``, or always as ``orion``, ``prefect2`` or ``prefect3``. ``observer`` is told of
-    its zygotes and workers. Workers are started by the first load, or by ``warm``. Close it, or use it as a
-    context manager; what is left open ends with the process.
+    its zygotes and workers. ``lent`` is whether scripts are those of other users: what is closed in the
+    folders of the interpreter and of the profile's ``read`` stays closed to them then. Workers are started by
+    the first load, or by ``warm``. Close it, or use it as a context manager; what is left open ends with the
+    process.
 
     Raises ProfileError for a profile or an interpreter that cannot be used.
     """
@@ -101,10 +103,15 @@ class FlowLoader(Closing):
         python: str | os.PathLike[str] | None = None,
         dialect: str = AUTO,
         observer: Observer = ignore,
+        lent: bool = False,
     ) -> None:
         self.policy = load_profile(profile)
         self.supervisor = Supervisor(
-            self.policy, interpreters.interpreter(python), dialect=known(dialect), observer=observer
+            self.policy,
+            interpreters.interpreter(python),
+            dialect=known(dialect),
+            observer=observer,
+            lent=lent,
         )
         self.executor: ThreadPoolExecutor | None = None
         self.lock = threading.Lock()

@@ -239,7 +239,7 @@ def readable(number: int, _host: HostFacts) -> Explanation:
 def mapped(_number: int, _host: HostFacts) -> Explanation:
     """A closed folder on a file system without identity-mapped mounts."""
     return Explanation(
-        "the folder is closed to others, and its file system or kernel cannot show it to another user"
+        "its file system, one that is mounted in it, or the kernel cannot show it to another user"
         " (identity-mapped mounts, Linux 5.12)",
         "load as the folder's owner, open it (chmod o+rx), or move it to ext4, xfs, btrfs or tmpfs",
     )

@@ -292,10 +292,15 @@ class Zygote:
     """A running broker and its zygote, from the supervisor's side."""
 
     def __init__(
-        self, policy: protocol.Policy, python: str = sys.executable, dialect: str = protocol.AUTO
+        self,
+        policy: protocol.Policy,
+        python: str = sys.executable,
+        dialect: str = protocol.AUTO,
+        *,
+        lent: bool = False,
     ) -> None:
         """Start both and wait until the zygote serves. Raises HostFailure."""
-        self.python, self.dialect = python, dialect
+        self.python, self.dialect, self.lent = python, dialect, lent
         self.owner = os.getpid()
         self.stderr = scratch_file()
         ours, theirs = zip(
@@ -327,7 +332,8 @@ class Zygote:
         """Say what shall hold and wait for the answer. Raises HostFailure."""
         module: str | None = None
         try:
-            self.broker.send(protocol.Launch(protocol.VERSION, policy, *identity(), dialect=self.dialect))
+            words = protocol.VERSION, policy, *identity(), self.dialect, self.lent
+            self.broker.send(protocol.Launch(*words))
             for _ in (protocol.PREFECT, *policy.preload, None):
                 module = self.channel.receive(protocol.Preloading, START_SECONDS).module
             self.launched = self.channel.receive(protocol.Launched, START_SECONDS)

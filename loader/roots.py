@@ -21,8 +21,13 @@ ABOVE = 20
 
 
 def hinted(error: Error | None, script: Script) -> Error | None:
-    """The error, with the root to name if the module that it misses lies in the script's project."""
+    """The error, with the root to name if the module that it misses lies in the script's project.
+
+    Nothing is looked for where that is done for somebody else.
+    """
     if error is None or error.type != "ModuleNotFoundError" or script.root is None:
+        return error
+    if script.root.reader is not None:
         return error
     named = MISSING.fullmatch(error.message)
     if named is None or script.project is not None:

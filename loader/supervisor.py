@@ -42,15 +42,18 @@ ATTEMPTS = 5
 class Supervisor:
     """Loads scripts under one policy with one interpreter. Safe to use from many threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a FlowLoader is given
         self,
         policy: Policy,
         python: str = sys.executable,
         ahead: int = AHEAD,
         dialect: str = AUTO,
         observer: Observer = ignore,
+        *,
+        lent: bool = False,
     ) -> None:
         self.policy = policy
+        self.lent = lent
         self.observer = observer
         self.python = Interpreter(path=python)
         self.dialect = dialect
@@ -77,7 +80,7 @@ class Supervisor:
         if self.zygote is None:
             began = time.monotonic()
             try:
-                self.zygote = Zygote(self.policy, self.python.path, self.dialect)
+                self.zygote = Zygote(self.policy, self.python.path, self.dialect, lent=self.lent)
             except PreloadFailed as failure:
                 raise ProfileError(interpreters.unloadable(self.python.path, self.policy, failure)) from None
             seconds = time.monotonic() - began

@@ -166,7 +166,7 @@ CASES = {
     "closed folder of another": (
         {"root": True},
         ("mount: map the owner of /x", errno.EINVAL),
-        "closed to others",
+        "cannot show it to another user",
         "chmod o+rx",
     ),
     "attested": ({}, ("attest: it has capabilities", 0), "is not what the worker reports", "report this"),

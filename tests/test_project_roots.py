@@ -3,12 +3,13 @@
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from loader import Access, EmbeddedRegistry, FlowLoader, roots
-from loader.access import DEFAULT
+from loader.access import DEFAULT, Reader
 from loader.batches import judge, of_entry
 from loader.deploying import Deployer
 from loader.finding import Finder
@@ -283,3 +284,15 @@ def test_prefect_itself_loads_the_same(prefect_python, tmp_path):
     assert "ImportError" in ours.pop(ENTRYPOINTS[-1])
     assert theirs.pop(ENTRYPOINTS[-1]) == "ImportError"
     assert ours == theirs
+
+
+def test_nothing_above_is_looked_for_on_behalf_of_others(project, monkeypatch):
+    """They may put links on the way, and have whoever looks go anywhere."""
+    folder = project({"pyproject.toml": "", "shared.py": "", "flows/a.py": "import shared"})
+    origin = origin_of(folder / "flows")
+    reader = Reader(os.geteuid(), os.getegid())
+    script = read(str(folder / "flows" / "a.py"), replace(origin, reader=reader), Access(reader=reader))
+    error = Error("run", "ModuleNotFoundError", "No module named 'shared'")
+    assert roots.hinted(error, read(str(folder / "flows" / "a.py"))) is not error
+    monkeypatch.setattr(roots, "above", lambda _: pytest.fail("it was looked for"))
+    assert roots.hinted(error, script) is error

@@ -68,7 +68,7 @@ class Broker:
             raise protocol.Violation(f"cannot speak protocol {launch.version}: this is {protocol.VERSION}")
         self.policy = protocol.policy(launch.policy)
         self.uid, self.gid = launch.uid, launch.gid
-        self.dialect = launch.dialect
+        self.dialect, self.lent = launch.dialect, launch.lent
         self.channel = channel
         self.privileged = os.geteuid() == ROOT
         self.isolated = confine.wants_namespaces(self.policy)
@@ -121,19 +121,27 @@ class Broker:
                 real = os.path.realpath(at)
                 named = next((item for item in self.policy.read if os.path.realpath(item) == real), path)
                 raise StepFailed(f"{READABLE}: {named} shows the host, by {shown}", 0)
-            return self.open(path, at)
+            # What is closed in it stays closed to others, unless they could not look into it at all.
+            plain = self.lent and mounts.is_open(os.fstat(folder))
+            return self.open(path, at, plain=plain)
         finally:
             os.close(folder)
 
     def open(
-        self, path: str, at: Optional[str] = None, whose: Tuple[Optional[int], Optional[int]] = (None, None)
+        self,
+        path: str,
+        at: Optional[str] = None,
+        whose: Optional[Tuple[int, int]] = None,
+        *,
+        plain: bool = False,
     ) -> mounts.Tree:
         """One readable tree: a detached mount, or without namespaces the place itself. Raises StepFailed.
 
-        ``at`` is where it is found, if not at its path, ``whose`` the owner and the group that are mapped.
+        ``at`` is where it is found, if not at its path, ``whose`` the owner and the group that are mapped:
+        the folder's own unless told, and none if it is ``plain``.
         """
         if self.isolated:
-            return mounts.open_tree(path, self.owners, at, whose)
+            return mounts.open_tree(path, None if plain else self.owners, at, whose)
         try:
             return mounts.Tree(path, os.open(at or path, os.O_PATH | os.O_CLOEXEC))
         except OSError as error:
@@ -259,7 +267,8 @@ class Broker:
         if exposure.shown_by(folder) is not None:
             self.refuse(f"folder: {path} holds the host, not a script", 0)
             return
-        tree = self.open(path, at, (wanted.owner, wanted.group))
+        owner, group = wanted.owner, wanted.group
+        tree = self.open(path, at, None if owner is None or group is None else (owner, group))
         try:
             self.channel.send(protocol.FolderOpened(), [tree.descriptor])
         finally:

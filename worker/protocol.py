@@ -47,7 +47,7 @@ from .framing import Violation as Violation
 from .framing import encode as encode
 from .framing import unpack
 
-VERSION = 7
+VERSION = 8
 """Both sides must agree on it; it changes when a message does."""
 
 AUTO = "auto"
@@ -116,7 +116,8 @@ class Guarantee:
 class Launch:
     """First message to a broker: what its zygote shall enforce.
 
-    ``dialect`` is what its loads will ask for: with ``orion`` no installed Prefect is imported.
+    ``dialect`` is what its loads will ask for: with ``orion`` no installed Prefect is imported. ``lent`` is
+    whether its scripts are those of others.
     """
 
     version: int
@@ -124,6 +125,7 @@ class Launch:
     uid: int
     gid: int
     dialect: str = AUTO
+    lent: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from loader.daemon.admission import OTHERS
 from loader.daemon.config import Limits
@@ -87,10 +87,9 @@ class Engines:
         try:
             if leaves is not None:
                 await self.forget(leaves)
-            profile, python, dialect, _ = key
-            loader = await asyncio.to_thread(
-                FlowLoader, profile, python=python, dialect=dialect, observer=self.observer
-            )
+            profile, python, dialect, owner = key
+            how: dict[str, Any] = {"python": python, "dialect": dialect, "lent": not owner}
+            loader = await asyncio.to_thread(FlowLoader, profile, observer=self.observer, **how)
             held = self.held[key] = Held(loader)
             return held
         finally:

@@ -57,13 +57,13 @@ class User:
     uid: int
     groups: tuple[int, ...]
 
-    def at(self, folder: os.stat_result) -> Reader | None:
-        """As whom is looked at what lies below a granted folder; None unless root runs this.
+    def at(self, folder: os.stat_result) -> Reader:
+        """As whom is looked at what lies below a granted folder; only root can be another than it is.
 
         Of its groups counts the folder's, if it is in that one, and else its own.
         """
         if os.geteuid() != 0:
-            return None
+            return Reader(os.geteuid(), os.getegid())
         return Reader(self.uid, folder.st_gid if folder.st_gid in self.groups else self.groups[0])
 
 
@@ -72,10 +72,10 @@ EVERYBODY = User(NOBODY, (NOBODY,))
 
 
 class Lent(NamedTuple):
-    """A folder below a granted one, and as whom it is looked at, if not as this process."""
+    """A folder below a granted one, and as whom it is looked at."""
 
     held: Held
-    reader: Reader | None
+    reader: Reader
 
 
 Grants = Mapping[int | str, tuple[Held, ...]]
@@ -208,7 +208,7 @@ def granted_at(path: str, grants: Sequence[Held], user: User) -> Lent | None:
     return None
 
 
-def reached(grant: Held, name: str, top: str, reader: Reader | None) -> Held:
+def reached(grant: Held, name: str, top: str, reader: Reader) -> Held:
     """The folder that has this name below a granted one, which is called ``top``. Raises OSError.
 
     Also where the granted one is not at its path any more: whoever asks means what is there now.

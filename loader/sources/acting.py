@@ -20,23 +20,26 @@ if TYPE_CHECKING:
 
 ASK = 0xFFFF_FFFF
 """No user and no group: the kernel changes nothing, and says who it is now."""
+PR_GET_SECUREBITS, NO_SETUID_FIXUP = 27, 1 << 2
 
 
 @contextlib.contextmanager
 def acting(reader: Reader | None) -> Iterator[None]:
-    """Let this thread be ``reader`` to all file systems, as long as the context.
+    """Let this thread be ``reader`` to all file systems, as long as the context, if this process is another.
 
     A thread or process that is begun meanwhile would stay so: only files are looked at. Raises
     PermissionError where this process cannot be another, or has groups that would stay its own.
     """
-    if reader is None:
+    if reader is None or reader.uid == os.geteuid():
         yield
         return
+    if os.getgroups():
+        raise PermissionError(errno.EPERM, "this process cannot put its groups away")
+    if libc().prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) & NO_SETUID_FIXUP:
+        raise PermissionError(errno.EPERM, "this process keeps root's rights whoever it acts as")
     before = now()
     try:
         become(reader)
-        if os.getgroups():
-            raise PermissionError(errno.EPERM, "this process cannot put its groups away")
         yield
     finally:
         become(before)

@@ -607,7 +607,9 @@ def test_peers_are_not_told_what_lies_above_their_folders(granting, flows, place
     (flows / "flow.py").write_text("import helpers\nfrom prefect import flow\n")
     hint = lambda answer: answer["error"]["hint"]  # noqa: E731
     assert str(place) in hint(daemon.post("load", location=f"{flows}/flow.py").json)
-    assert hint(as_nobody(daemon, "POST", "/v1/load", location=f"{flows}/flow.py")[1]) is None
+    told = hint(as_nobody(daemon, "POST", "/v1/load", location=f"{flows}/flow.py")[1])
+    assert told.endswith("or put helpers.py beside the script")
+    assert str(place) not in told
 
 
 @pytest.mark.slow

@@ -50,6 +50,16 @@ def folder(tmp_path):
     os.setgroups(groups)
 
 
+def ran(prefix, code):
+    """What came of a program."""
+    return subprocess.run(
+        [*prefix, sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
 def as_seven(folder):
     """The folder as an origin, and what it is read with."""
     found = origin_of(folder)
@@ -90,14 +100,17 @@ def test_groups_that_stay_are_refused(folder):
 
 
 @ROOT_ONLY
+def test_rights_that_stay_are_refused():
+    """With them it is root that looks, whoever it is said to be."""
+    code = AS_ROOT.replace("os.setresgid(65533, 65533, 65533); os.setresuid(65533, 65533, 65533)", "")
+    done = ran(["setpriv", "--securebits=+no_setuid_fixup"], code.replace("Reader(0, 0)", "Reader(7, 7)"))
+    assert done.stdout == "this process keeps root's rights whoever it acts as\n", done.stderr
+
+
+@ROOT_ONLY
 def test_who_may_be_nobody_else_is_nobody_else():
     """And nothing is looked at."""
-    done = subprocess.run(
-        [sys.executable, "-c", AS_ROOT],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+    done = ran([], AS_ROOT)
     assert done.stdout == "this process cannot act as user 0\n", done.stderr
 
 

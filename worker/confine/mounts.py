@@ -64,6 +64,10 @@ class Tree:
     descriptor: int
 
 
+KNOWN = 32
+"""User namespaces that are held for mounts to come; a mount keeps its own."""
+
+
 class Owners:
     """User namespaces that map the owner of a closed folder to the worker's own identity.
 
@@ -77,8 +81,9 @@ class Owners:
     def namespace(self, owner: int, group: int) -> int:
         """Descriptor of the namespace for files of ``owner`` and ``group``. Raises StepFailed."""
         key = (owner, group)
-        if key not in self.known:
-            self.known[key] = self.make(owner, group)
+        self.known[key] = self.known.pop(key) if key in self.known else self.make(owner, group)
+        while len(self.known) > KNOWN:
+            os.close(self.known.pop(next(iter(self.known))))
         return self.known[key]
 
     def make(self, owner: int, group: int) -> int:
@@ -171,18 +176,23 @@ def is_system(path: str) -> bool:
     return any(lies_in(path, item) for item in (*SYSTEM, *RESOLVER, *DEVICES))
 
 
+def is_open(status: os.stat_result) -> bool:
+    """Whether everybody may look into a folder, or read a file."""
+    needed = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else 0)
+    return status.st_mode & needed == needed
+
+
 def open_tree(
     path: str,
     owners: Optional[Owners],
     at: Optional[str] = None,
-    whose: Tuple[Optional[int], Optional[int]] = (None, None),
+    whose: Optional[Tuple[int, int]] = None,
 ) -> Tree:
     """``path`` as a detached read-only mount; with ``owners``, its owner's files belong to the worker.
 
-    Or those of ``whose``, an owner and a group.
-
-    A file system without identity-mapped mounts gives the plain mount, if others may enter it. ``at`` is
-    where it is found, if not there. Raises StepFailed.
+    Or those of ``whose``, an owner and a group, also in what is mounted below; without that a file system
+    that cannot map identities gives the plain mount, if others may enter it. ``at`` is where it is found, if
+    not there. Raises StepFailed.
     """
     mount = kernel.clone_tree(at or path, f"mount: open {path}")
     try:
@@ -190,16 +200,14 @@ def open_tree(
         if path not in DEVICES:
             attributes |= kernel.MOUNT_NODEV
         kernel.restrict_mount(mount, attributes, f"mount: make {path} read-only")
-        if owners is not None and not is_system(path):
+        if owners is not None and (whose is not None or not is_system(path)):
             status = os.fstat(mount)
             try:
-                owner = status.st_uid if whose[0] is None else whose[0]
-                mapping = owners.namespace(owner, status.st_gid if whose[1] is None else whose[1])
-                step = f"mount: map the owner of {path}"
-                kernel.restrict_mount(mount, kernel.MOUNT_IDMAP, step, recursive=False, userns=mapping)
+                mapping = owners.namespace(*(whose or (status.st_uid, status.st_gid)))
+                step, below = f"mount: map the owner of {path}", whose is not None
+                kernel.restrict_mount(mount, kernel.MOUNT_IDMAP, step, recursive=below, userns=mapping)
             except kernel.StepFailed:
-                needed = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else 0)
-                if status.st_mode & needed != needed:
+                if whose is not None or not is_open(status):
                     raise
     except BaseException:
         os.close(mount)

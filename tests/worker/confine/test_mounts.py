@@ -152,3 +152,25 @@ def test_scratch_space_is_where_nothing_shown_is(shown, place):
 @given(st.lists(PATHS), PATHS)
 def test_what_is_apart_lies_neither_below_nor_above(paths, place):
     assert mounts.apart(place, paths) is not any(below(one, place) or below(place, one) for one in paths)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root maps other users")
+def test_no_more_user_namespaces_are_held_than_are_of_use():
+    """A caller may be in as many groups as it likes, one after the other."""
+    held = lambda: {name for name in os.listdir("/proc/self/fd") if is_namespace(name)}  # noqa: E731
+    before, owners = held(), mounts.Owners(65534, 65534)
+    kept = owners.namespace(7, 0)
+    for group in range(1, 2 * mounts.KNOWN):
+        owners.namespace(7, group)
+        assert owners.namespace(7, 0) == kept
+    assert len(held() - before) == mounts.KNOWN
+    for descriptor in owners.known.values():
+        os.close(descriptor)
+
+
+def is_namespace(name):
+    """Whether a descriptor is one of a user namespace."""
+    try:
+        return os.readlink(f"/proc/self/fd/{name}").startswith("user:")
+    except FileNotFoundError:
+        return False
