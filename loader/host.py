@@ -236,6 +236,14 @@ def readable(number: int, _host: HostFacts) -> Explanation:
     )
 
 
+def exchangeable(_number: int, _host: HostFacts) -> Explanation:
+    """What every script of a profile may read is what others want it to be."""
+    return Explanation(
+        "they could have scripts read whatever they like",
+        "name what the link leads to, or let nobody but this user and root write to the folder that holds it",
+    )
+
+
 def mapped(_number: int, _host: HostFacts) -> Explanation:
     """A closed folder on a file system without identity-mapped mounts."""
     return Explanation(
@@ -281,6 +289,7 @@ CHAPTERS: tuple[tuple[str, Callable[[int, HostFacts], Explanation]], ...] = (
     ("identity-mapped", mapped),
     ("mount: make room", folder),
     ("folder", folder),
+    ("filesystem.read by others", exchangeable),
     ("filesystem.read", readable),
     ("mount: proc", proc),
     ("mount", namespaces),

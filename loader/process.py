@@ -298,9 +298,10 @@ class Zygote:
         dialect: str = protocol.AUTO,
         *,
         lent: bool = False,
+        read: tuple[protocol.OpenFolder, ...] = (),
     ) -> None:
         """Start both and wait until the zygote serves. Raises HostFailure."""
-        self.python, self.dialect, self.lent = python, dialect, lent
+        self.python, self.dialect, self.lent, self.read = python, dialect, lent, read
         self.owner = os.getpid()
         self.stderr = scratch_file()
         ours, theirs = zip(
@@ -332,7 +333,7 @@ class Zygote:
         """Say what shall hold and wait for the answer. Raises HostFailure."""
         module: str | None = None
         try:
-            words = protocol.VERSION, policy, *identity(), self.dialect, self.lent
+            words = protocol.VERSION, policy, *identity(), self.dialect, self.lent, self.read
             self.broker.send(protocol.Launch(*words))
             for _ in (protocol.PREFECT, *policy.preload, None):
                 module = self.channel.receive(protocol.Preloading, START_SECONDS).module

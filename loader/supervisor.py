@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import weakref
+from typing import Any
 
 from loader import environments, interpreters, lineage, projects
 from loader.conversation import Conversation, Ended
@@ -29,6 +30,7 @@ from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
 from loader.process import HostFailure, PreloadFailed, Worker, Zygote, ZygoteLost, identity
 from loader.session import Session
+from loader.shelves import shelves
 from loader.sources import Root, Script, home_of, shown
 from loader.verdict import exit_of
 from worker.protocol import AUTO, Configure, Launched, Policy, encode
@@ -80,7 +82,8 @@ class Supervisor:
         if self.zygote is None:
             began = time.monotonic()
             try:
-                self.zygote = Zygote(self.policy, self.python.path, self.dialect, lent=self.lent)
+                how: dict[str, Any] = {"lent": self.lent, "read": shelves(self.policy)}
+                self.zygote = Zygote(self.policy, self.python.path, self.dialect, **how)
             except PreloadFailed as failure:
                 raise ProfileError(interpreters.unloadable(self.python.path, self.policy, failure)) from None
             seconds = time.monotonic() - began

@@ -14,7 +14,7 @@ import select
 import shutil
 import signal
 import traceback
-from typing import List, NoReturn, Optional, Set, Tuple
+from typing import Any, Dict, List, NoReturn, Optional, Set, Tuple, cast
 
 from . import confine, orphans, protocol, zygote
 from .channel import Channel, Closed
@@ -69,6 +69,7 @@ class Broker:
         self.policy = protocol.policy(launch.policy)
         self.uid, self.gid = launch.uid, launch.gid
         self.dialect, self.lent = launch.dialect, launch.lent
+        self.read = [protocol.OpenFolder(**cast(Dict[str, Any], item)) for item in launch.read]
         self.channel = channel
         self.privileged = os.geteuid() == ROOT
         self.isolated = confine.wants_namespaces(self.policy)
@@ -104,44 +105,48 @@ class Broker:
         """Everything that workers may read before their script is known."""
         if not self.policy.asks("filesystem"):
             return []
-        return [self.listed(path) for path in mounts.plan(self.policy)]
+        known = {item.path: item for item in self.read}
+        return [self.listed(path, known.get(path)) for path in mounts.plan(self.policy, known)]
 
-    def listed(self, path: str) -> mounts.Tree:
-        """One tree of the plan, unless it shows the host. Raises StepFailed."""
-        if mounts.is_system(path):
+    def listed(self, path: str, wanted: Optional[protocol.OpenFolder]) -> mounts.Tree:
+        """One tree of the plan, as the policy wants it, unless it shows the host. Raises StepFailed."""
+        if wanted is None and mounts.is_system(path):
             return self.open(path)
         try:
-            folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            folder = os.open(path, os.O_PATH | os.O_CLOEXEC) if wanted is None else opened(wanted)
         except OSError as error:
             raise StepFailed(f"{READABLE}: open {path}", error.errno or 0) from error
+        if folder is None:
+            raise StepFailed(f"{READABLE} by others: {path} was exchanged while it was opened", 0)
         try:
-            at = f"/proc/self/fd/{folder}"
-            shown = exposure.shown_by(folder)
-            if shown is not None:
-                real = os.path.realpath(at)
-                named = next((item for item in self.policy.read if os.path.realpath(item) == real), path)
-                raise StepFailed(f"{READABLE}: {named} shows the host, by {shown}", 0)
+            found = exposure.look(folder)
+            if found.shows is not None:
+                same = (item.path for item in self.read if wanted is not None and item.real == wanted.real)
+                raise StepFailed(f"{READABLE}: {next(same, path)} shows the host, by {found.shows}", 0)
             # What is closed in it stays closed to others, unless they could not look into it at all.
-            plain = self.lent and mounts.is_open(os.fstat(folder))
-            return self.open(path, at, plain=plain)
+            plain = wanted.plain if wanted is not None else False
+            plain = plain or (self.lent and mounts.is_open(os.fstat(folder)))
+            return self.open(path, folder, plain=plain, recursive=found.mounts)
         finally:
             os.close(folder)
 
     def open(
         self,
         path: str,
-        at: Optional[str] = None,
+        folder: Optional[int] = None,
         whose: Optional[Tuple[int, int]] = None,
         *,
         plain: bool = False,
+        recursive: bool = True,
     ) -> mounts.Tree:
         """One readable tree: a detached mount, or without namespaces the place itself. Raises StepFailed.
 
-        ``at`` is where it is found, if not at its path, ``whose`` the owner and the group that are mapped:
-        the folder's own unless told, and none if it is ``plain``.
+        ``folder`` is its descriptor, if it was opened, ``whose`` the owner and the group that are mapped: the
+        folder's own unless told, and none if it is ``plain``.
         """
+        at = None if folder is None else f"/proc/self/fd/{folder}"
         if self.isolated:
-            return mounts.open_tree(path, None if plain else self.owners, at, whose)
+            return mounts.open_tree(path, None if plain else self.owners, at, whose, recursive=recursive)
         try:
             return mounts.Tree(path, os.open(at or path, os.O_PATH | os.O_CLOEXEC))
         except OSError as error:
@@ -258,17 +263,17 @@ class Broker:
                 os.close(folder)
         except StepFailed as failure:
             self.refuse(failure.step, failure.errno)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever it is about one folder, the others are served on
             self.refuse(f"folder: judge {wanted.path}", getattr(error, "errno", None) or 0)
 
     def show(self, wanted: protocol.OpenFolder, folder: int) -> None:
         """The folder that was opened at a path, unless it is the host. Raises StepFailed."""
-        path, at = wanted.path, f"/proc/self/fd/{folder}"
-        if exposure.shown_by(folder) is not None:
-            self.refuse(f"folder: {path} holds the host, not a script", 0)
+        found, owner, group = exposure.look(folder), wanted.owner, wanted.group
+        if found.shows is not None:
+            self.refuse(f"folder: {wanted.path} holds the host, not a script", 0)
             return
-        owner, group = wanted.owner, wanted.group
-        tree = self.open(path, at, None if owner is None or group is None else (owner, group))
+        whose = None if owner is None or group is None else (owner, group)
+        tree = self.open(wanted.path, folder, whose, recursive=found.mounts)
         try:
             self.channel.send(protocol.FolderOpened(), [tree.descriptor])
         finally:
@@ -281,8 +286,8 @@ class Broker:
 
 
 def opened(wanted: protocol.OpenFolder) -> Optional[int]:
-    """A descriptor of the very folder that is wanted; None if its names lead elsewhere, or by a link."""
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    """A descriptor of the very thing that is wanted; None if its names lead elsewhere, or by a link."""
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
     folder = os.open("/", flags)
     for name in filter(None, wanted.real.split(b"/")):
         above = folder

@@ -47,7 +47,7 @@ from .framing import Violation as Violation
 from .framing import encode as encode
 from .framing import unpack
 
-VERSION = 8
+VERSION = 9
 """Both sides must agree on it; it changes when a message does."""
 
 AUTO = "auto"
@@ -117,7 +117,8 @@ class Launch:
     """First message to a broker: what its zygote shall enforce.
 
     ``dialect`` is what its loads will ask for: with ``orion`` no installed Prefect is imported. ``lent`` is
-    whether its scripts are those of others.
+    whether its scripts are those of others. ``read`` is what the policy names under that word, as it was
+    found.
     """
 
     version: int
@@ -126,6 +127,7 @@ class Launch:
     gid: int
     dialect: str = AUTO
     lent: bool = False
+    read: Tuple[OpenFolder, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class OpenFolder:
     It is opened at its ``real`` path, by no link. ``device`` and ``inode`` are those of the folder the
     supervisor looked at; another is refused. One that is ``temporary`` is removed when the supervisor dies
     before it could do so. ``owner`` and ``group`` are those whose files the worker may read as if they were
-    its own, by default the folder's.
+    its own, by default the folder's; if it is ``plain``, nobody's.
     """
 
     path: str
@@ -183,6 +185,7 @@ class OpenFolder:
     temporary: bool = False
     owner: Optional[int] = None
     group: Optional[int] = None
+    plain: bool = False
 
 
 @dataclass(frozen=True)

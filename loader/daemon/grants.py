@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 import threading
 import time
 import weakref
@@ -23,10 +22,11 @@ from loader.access import Reader
 from loader.daemon.config import Config
 from loader.process import NOBODY
 from loader.sources.acting import acting
-from loader.sources.beneath import FOLDER, LINKS, path_of, placed
+from loader.sources.beneath import FOLDER, path_of, placed
 from loader.sources.local import identity_at
 from loader.sources.paths import is_below
 from loader.sources.script import Identity
+from loader.sources.ways import way
 
 ANSWER = 3.0
 """Seconds in which all folders have to be found that are to be granted."""
@@ -143,45 +143,16 @@ class Look(threading.Thread):
 
 def grant_of(folder: str, warn: Callable[[str], None]) -> Held:
     """The folder at a path. Raises OSError when it cannot be had, or a link of others leads to it."""
-    real = resolved(folder, warn)
+    real, loose = way(folder)
+    if loose is not None:
+        warn(
+            f"others may put another folder at {loose}, on the way to {folder}, which is granted: what"
+            " they put there is not granted until the configuration is read again"
+        )
     held = held_as(os.open(real, FOLDER | os.O_NOFOLLOW), os.path.normpath(folder))
     if held.path != real:
         raise OSError("it was exchanged just now")
     return held
-
-
-def resolved(folder: str, warn: Callable[[str], None]) -> str:
-    """The real path of a folder. Raises OSError for a link on the way that others may have put there."""
-    here, links, waiting = "/", 0, parts(folder)[::-1]
-    while waiting:
-        name = waiting.pop()
-        step = os.path.join(here, name)
-        above, status = os.lstat(here), os.lstat(step)
-        loose = is_loose(above, status)
-        if stat.S_ISLNK(status.st_mode):
-            links += 1
-            if loose or links > LINKS:
-                raise OSError(f"{step} is a link that others may change")
-            target = os.path.normpath(os.path.join(here, os.readlink(step)))
-            here, waiting = "/", waiting + parts(target)[::-1]
-            continue
-        if loose:
-            warn(
-                f"others may put another folder at {step}, on the way to {folder}, which is granted: what"
-                " they put there is not granted until the configuration is read again"
-            )
-        here = step
-    return here
-
-
-def is_loose(above: os.stat_result, status: os.stat_result) -> bool:
-    """Whether somebody other than root and this user may exchange what lies in a folder."""
-    ours = {0, os.geteuid()}
-    if above.st_uid not in ours:
-        return True
-    if not above.st_mode & 0o022:
-        return False
-    return not above.st_mode & stat.S_ISVTX or status.st_uid not in ours
 
 
 def held_as(descriptor: int, spelled: str = "") -> Held:
@@ -217,8 +188,3 @@ def reached(grant: Held, name: str, top: str, reader: Reader) -> Held:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     with placed(name, grant.descriptor, top, reader) as place:
         return held_as(os.open(f"/proc/self/fd/{place}", FOLDER))
-
-
-def parts(path: str) -> list[str]:
-    """The names that make up an absolute path."""
-    return [name for name in path.split("/") if name]

@@ -91,3 +91,30 @@ def test_what_is_closed_in_folders_of_a_profile_stays_closed_to_others(folder, t
         with FlowLoader(str(profile), lent=lent) as loader:
             told.append(loader.load_text(text).stdout.text.strip())
     assert told == ["of8", "PermissionError" if mode == 0o755 else "of8"]
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("lent", [False, True])
+@pytest.mark.parametrize("named", ["shared", "shared/x8"])
+def test_what_others_put_in_the_place_of_a_profiles_folder_is_not_read(folder, tmp_path_factory, lent, named):
+    """A link is refused, and what is closed stays closed, though root opens it."""
+    place = tmp_path_factory.mktemp("place")
+    profile = place / "profile.yaml"
+    profile.write_text(f"description: x\nextends: strict\nfilesystem: {{read: [{folder / named}]}}\n")
+    (folder / "shared").mkdir()
+    (folder / "shared" / "open").write_text("open")
+    os.chown(folder, SEVEN, SEVEN)
+    (folder / f"x{OTHER}").rename(folder / "shared" / "x8")
+    paths = [str(folder / "shared" / "x8"), *([str(folder / "shared" / "open")] * (named == "shared"))]
+    text = READS.format(paths=paths)
+
+    def told():
+        with FlowLoader(str(profile), lent=lent) as loader:
+            outcome = loader.load_text(text)
+        return outcome.stdout.text.strip() or outcome.error.message
+
+    assert told() == "PermissionError open" if named == "shared" else "PermissionError"
+    (folder / "shared").rename(folder / "was")
+    (folder / "shared").symlink_to("was")
+    os.lchown(folder / "shared", SEVEN, SEVEN)
+    assert f"{folder}/shared is a link that others may change" in told()

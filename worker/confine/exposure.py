@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import List, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
 HOST = ("/", "/dev")
 KERNEL = ("/proc", "/sys")
@@ -18,12 +18,18 @@ KERNEL_TYPES = frozenset(
 """What no script may read as it likes, wherever it is shown: it is the host, or the kernel's."""
 
 
-def shown_by(opened: int) -> Optional[str]:
-    """Where an opened file or folder shows the host: itself, or what is mounted there; None if nowhere."""
-    real = os.path.realpath(f"/proc/self/fd/{opened}")
-    if is_host(os.fstat(opened)):
-        return real
-    return next(iter(kernel_mounts(real)), None)
+class Exposure(NamedTuple):
+    """Where a file or folder shows the host, if it does, and whether anything is mounted below it."""
+
+    shows: Optional[str]
+    mounts: bool
+
+
+def look(opened: int) -> Exposure:
+    """What an opened file or folder shows. Its path is the kernel's word, and is not followed."""
+    real = os.readlink(f"/proc/self/fd/{opened}")
+    kernels, below = mounted(real)
+    return Exposure(real if is_host(os.fstat(opened)) else next(iter(kernels), None), below)
 
 
 def is_host(folder: os.stat_result) -> bool:
@@ -34,20 +40,22 @@ def is_host(folder: os.stat_result) -> bool:
     return same or folder.st_dev in kernels
 
 
-def kernel_mounts(path: str) -> List[str]:
-    """Where the kernel's own file systems are mounted at, above or below ``path``: they show the host."""
-    real = os.path.realpath(path).rstrip("/") + "/"
-    holding, found = ("", b""), []
-    with open("/proc/self/mountinfo", "rb") as mounted:
-        for line in mounted:
+def mounted(real: str) -> Tuple[List[str], bool]:
+    """Where the kernel's own file systems lie, at, above or below a real path; whether any lies below."""
+    top = real.rstrip("/") + "/"
+    holding, kernels, below = ("", b""), [], False
+    with open("/proc/self/mountinfo", "rb") as mounts:
+        for line in mounts:
             before, _, after = line.partition(b" - ")
             point = unescaped(before.split(b" ")[4]).rstrip("/") + "/"
             kind = after.split(b" ")[0]
-            if real.startswith(point) and len(point) >= len(holding[0]):
+            if top.startswith(point) and len(point) >= len(holding[0]):
                 holding = (point, kind)
-            elif point.startswith(real) and kind in KERNEL_TYPES:
-                found.append(point)
-    return [holding[0], *found] if holding[1] in KERNEL_TYPES else found
+            elif point.startswith(top):
+                below = True
+                if kind in KERNEL_TYPES:
+                    kernels.append(point)
+    return ([holding[0], *kernels] if holding[1] in KERNEL_TYPES else kernels), below
 
 
 def unescaped(field: bytes) -> str:

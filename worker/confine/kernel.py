@@ -161,9 +161,9 @@ def block_signals(mask: bytes) -> bytes:
 # --- mounts --------------------------------------------------------------------------------------
 
 
-def clone_tree(path: str, step: str) -> int:
-    """A detached copy of the mounts at ``path`` and below; returns its descriptor."""
-    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE
+def clone_tree(path: str, step: str, *, recursive: bool = True) -> int:
+    """A detached copy of the mount at ``path``, and of those below; returns its descriptor."""
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
     return syscall("open_tree", step, AT_FDCWD, os.fsencode(path), flags)
 
 

@@ -157,13 +157,16 @@ def outermost(paths: Iterable[str]) -> List[str]:
     return kept
 
 
-def plan(policy: Policy) -> List[str]:
-    """The paths of the host that every worker of ``policy`` may read, before any script is known."""
-    wanted = [*SYSTEM, *interpreter_paths(), *policy.read]
+def plan(policy: Policy, read: Iterable[str] = ()) -> List[str]:
+    """The paths of the host that every worker of ``policy`` may read, before any script is known.
+
+    ``read`` are those that the policy names.
+    """
+    wanted = [*SYSTEM, *interpreter_paths()]
     if policy.outbound:
         wanted += RESOLVER
     targets = [os.path.realpath(path) for path in wanted if os.path.islink(path)]
-    return [path for path in outermost([*wanted, *targets]) if os.path.exists(path)]
+    return [path for path in outermost([*wanted, *targets, *read]) if os.path.lexists(path)]
 
 
 def links(paths: Iterable[str]) -> List[Tuple[str, str]]:
@@ -187,14 +190,16 @@ def open_tree(
     owners: Optional[Owners],
     at: Optional[str] = None,
     whose: Optional[Tuple[int, int]] = None,
+    *,
+    recursive: bool = True,
 ) -> Tree:
     """``path`` as a detached read-only mount; with ``owners``, its owner's files belong to the worker.
 
     Or those of ``whose``, an owner and a group, also in what is mounted below; without that a file system
     that cannot map identities gives the plain mount, if others may enter it. ``at`` is where it is found, if
-    not there. Raises StepFailed.
+    not there; what is mounted below is shown if it is ``recursive``. Raises StepFailed.
     """
-    mount = kernel.clone_tree(at or path, f"mount: open {path}")
+    mount = kernel.clone_tree(at or path, f"mount: open {path}", recursive=recursive)
     try:
         attributes = kernel.MOUNT_RDONLY | kernel.MOUNT_NOSUID
         if path not in DEVICES:
