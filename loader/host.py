@@ -65,6 +65,8 @@ def facts() -> HostFacts:
 
 
 ELSEWHERE = "or use --profile no-namespaces, which needs Landlock and seccomp only"
+EXCHANGED = "was exchanged while it was opened"
+"""How the step ends of what was another thing than the one that was found before."""
 NO_EFFECT = "took no effect"
 """How the step of a mechanism ends that the kernel accepted and did not carry out."""
 
@@ -313,6 +315,8 @@ CHAPTERS: tuple[tuple[str, Callable[[int, HostFacts], Explanation]], ...] = (
 
 def explain(step: str, number: int, host: HostFacts) -> Explanation:
     """The cause and remedy of a failed ``step`` with errno ``number``, 0 for none."""
+    if step.endswith(EXCHANGED):
+        return Explanation("somebody put something else in its place just then", "load again")
     if step.endswith(NO_EFFECT):
         return Explanation(
             "the kernel accepted it and did not carry it out, as kernels do that are only emulated",

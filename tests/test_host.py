@@ -163,6 +163,18 @@ CASES = {
         "Permission denied",
         "let this user",
     ),
+    "read by others": (
+        {},
+        ("filesystem.read by others: /srv/x is a link that others may change", 0),
+        "scripts read whatever they like",
+        "nobody but this user and root",
+    ),
+    "exchanged": (
+        {},
+        ("folder: /srv/x was exchanged while it was opened", 0),
+        "in its place just then",
+        "load again",
+    ),
     "closed folder of another": (
         {"root": True},
         ("mount: map the owner of /x", errno.EINVAL),

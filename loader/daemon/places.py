@@ -88,6 +88,14 @@ class Place:
         roots = [self.root] if self.root is not None and os.path.isdir(self.root) else []
         return [os.path.abspath(path) for path in (self.folder, *roots) if path is not None]
 
+    def is_shared(self) -> bool:
+        """Whether others than this user and root may write to the folder."""
+        try:
+            status = os.stat(self.folder or "")
+        except (OSError, ValueError):
+            return False
+        return status.st_uid not in {0, os.geteuid()} or bool(status.st_mode & 0o022)
+
     def identity(self) -> Identity | None:
         """Which folder it is now; None for none."""
         try:

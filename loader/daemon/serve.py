@@ -16,7 +16,7 @@ import ssl
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -165,6 +165,14 @@ class Daemon:
             watch = Watch(places, self.load_watched, self.state, self.service.events, files=files)
             self.service.watch = watch
             self.watching = self.start(watch.run())
+            self.start(self.warn_of_shared(places))
+
+    async def warn_of_shared(self, places: Sequence[Place]) -> None:
+        """Tell of folders in which others may put what is loaded as this user's own."""
+        for place in places:
+            if await asyncio.to_thread(place.is_shared):
+                said = "others may write to what is watched: what they put there is loaded as this user's own"
+                self.log.warning(said, source=place.shown, profile=place.profile)
 
     async def load_watched(self, place: Place, script: Script) -> Outcome | Plan:
         """Load a watched script or judge a manifest, and count it."""

@@ -877,3 +877,17 @@ def test_a_peer_that_deploys_writes_to_no_folder_that_it_was_not_lent(
     assert len([item for item in kept.iterdir() if item.is_file()]) == (1 if by_default else 3)
     assert [local.exists(), (place / "chosen").exists()] == [not by_default, False]
     assert not list(temporary.glob("flow-loader-*"))
+
+
+@pytest.mark.slow
+@ROOT_ONLY
+def test_it_is_warned_of_who_else_may_write_to_what_is_watched(started, place, flows):
+    """What others put there is loaded as the owner's own."""
+    shared = place / "other"
+    os.chown(shared, NOBODY, NOBODY)
+    file = place / "daemon.yaml"
+    file.write_text(json.dumps({"sources": [{"location": str(folder)} for folder in (flows, shared)]}))
+    daemon = started("--config", file)
+    said = "others may write to what is watched: what they put there is loaded as this user's own"
+    daemon.until(lambda: daemon.logged(said, profile="strict"))
+    assert [line["source"] for line in daemon.lines() if line["event"] == said] == [str(shared)]
