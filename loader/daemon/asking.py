@@ -20,6 +20,7 @@ from loader.client.prefect import PrefectServer
 from loader.daemon.reaching import Answer, Unclear
 from loader.daemon.words import ERRORS, URN
 from loader.errors import ClientError, DaemonError, FlowLoaderError, SourceError
+from loader.sources.local import check_name
 from loader.storage import KINDS, StorageBlock
 
 FILE_STORAGE = KINDS["File Storage"]
@@ -63,6 +64,7 @@ def body(
 
 def absolute(location: str) -> str:
     """A location that means the same wherever it is asked. Raises SourceError."""
+    check_name(location)
     place = sources.parse(location)
     if place.scheme in LOCAL_SCHEMES:
         return place.path
