@@ -5,10 +5,13 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from loader.client.interface import DeploymentRecord
 from loader.models import Flow, Model, Outcome, Spec, Status
+
+Result = Literal["created", "updated", "would create", "would update", "invalid", "failed"]
+"""What became of a spec that was to be deployed."""
 
 
 class Kind(StrEnum):
@@ -129,12 +132,11 @@ class Planned(Judged):
     """The verdict on one spec, when it runs next, and what became of it.
 
     ``next_runs`` are moments as in ``2026-01-31T09:00:00+01:00``; none where they cannot be found in time.
-    ``result`` is ``created``, ``updated``, ``would create``, ``would update``, ``invalid`` or ``failed``,
-    and null unless it was to be deployed; ``failure`` says why it failed.
+    ``result`` is null unless it was to be deployed; ``failure`` says why it failed.
     """
 
     next_runs: tuple[str, ...] = ()
-    result: str | None = None
+    result: Result | None = None
     id: str | None = None
     failure: str | None = None
 

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any, NoReturn
 
 
-def read(text: str | bytes) -> Any:
+def read(text: str | bytes | bytearray) -> Any:
     """What the text says. Raises ValueError, RecursionError."""
     return json.loads(text, object_pairs_hook=once, parse_constant=refuse)
 

@@ -60,7 +60,7 @@ def told_of(item: Planned, style: Style) -> list[str]:
     """The deployment's id, or why there is none."""
     if item.failure is not None:
         return wrapped(escape.line(item.failure, 2000), style, indent=verdicts.INDENT)
-    return [f"{verdicts.INDENT}{style.dim('id')}  {item.id}"] if item.id else []
+    return [f"{verdicts.INDENT}{style.dim('id')}  {escape.line(item.id)}"] if item.id else []
 
 
 def summary(plan: Plan, style: Style) -> str:

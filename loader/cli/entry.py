@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from loader import escape
 from loader.cli import arguments
 from loader.cli.arguments import UsageError
 from loader.cli.formats import Failure, OutputLost, write_failure
@@ -41,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         code = 0
     except Exception as error:
-        traceback.print_exc()
-        failure = Failure("internal", type(error).__name__, f"cannot go on: {error}", "please report this")
+        sys.stderr.writelines(f"{item}\n" for item in escape.block(traceback.format_exc(), tail=True))
+        said = f"cannot go on: {escape.line(str(error))}"
+        failure = Failure("internal", type(error).__name__, said, "please report this")
         code = answer(failure, words, INTERNAL)
     close()
     return code

@@ -76,14 +76,15 @@ def details(item: Planned, style: Style) -> list[str]:
 
 
 def rows(item: Planned) -> listing.Rows:
-    """What a valid spec sets."""
+    """What a valid spec sets, whatever shape that has: a daemon may have said so."""
     listed = item.spec
     part = listed.prefect or {"schedules": [] if listed.schedule is None else [listed.schedule]}
-    for schedule in part["schedules"]:
+    schedules = words.as_list(part.get("schedules"))
+    for schedule in schedules:
         inactive = "" if words.as_map(schedule).get("active", True) else " (not active)"
         yield "schedule", words.schedule(schedule) + inactive
-    if part["schedules"]:
-        zones = [words.as_map(schedule).get("timezone") for schedule in part["schedules"]]
+    if schedules:
+        zones = [words.as_map(schedule).get("timezone") for schedule in schedules]
         moments = [shown(moment, zones[0] if len(zones) == 1 else None) for moment in item.next_runs]
         yield "next", ", ".join(moments) or "never, or not to be found in time"
     yield from listing.parameter_rows(words.mapping(listed.parameters), len(listed.parameters))
@@ -91,14 +92,17 @@ def rows(item: Planned) -> listing.Rows:
         yield "tags", words.tags(listed.tags)
     if listed.flow_runner is not None:
         yield "runner", words.runner(listed.flow_runner)
-    if part.get("work_pool", {}).get("name"):
-        yield "work pool", part["work_pool"]["name"]
+    if pool := words.as_map(part.get("work_pool")).get("name"):
+        yield "work pool", words.said(pool)
 
 
 def shown(moment: str, zone: Any) -> str:
-    """A moment for reading, in the zone of the one schedule that it is of."""
-    at = datetime.fromisoformat(moment)
-    return f"{at.astimezone(ZoneInfo(zone)) if isinstance(zone, str) else at:%Y-%m-%d %H:%M:%S %Z}"
+    """A moment for reading, in the zone of the one schedule that it is of; as it is told if it is none."""
+    try:
+        at = datetime.fromisoformat(moment)
+        return f"{at.astimezone(ZoneInfo(zone)) if isinstance(zone, str) else at:%Y-%m-%d %H:%M:%S %Z}"
+    except (ValueError, KeyError, OSError, OverflowError):
+        return words.cut(moment)
 
 
 def counted(plan: Plan) -> str:

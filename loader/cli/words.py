@@ -52,6 +52,11 @@ def as_map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def as_list(value: Any) -> Sequence[Any]:
+    """A claim's list, or an empty one where the claim is something else."""
+    return value if isinstance(value, list) else ()
+
+
 def parameters(schema: Any) -> Iterator[str]:
     """Each parameter of a flow's schema: ``name: type = default``."""
     claimed = as_map(schema).get("required")
@@ -146,7 +151,7 @@ def schedule(item: Any) -> str:
 
 def duration(seconds: Any) -> str:
     """A number of seconds in words: ``hour``, ``10 minutes``, ``1 day 6 hours``."""
-    if type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds <= 0:
+    if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
         return said(seconds)
     parts, left = [], seconds
     for factor, unit in UNITS:

@@ -1,26 +1,32 @@
-"""What a client asks a daemon: the bodies of its requests, and what its refusals mean."""
+"""What a client asks a daemon: the bodies of its requests, and what the answers mean."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NoReturn
+from http import HTTPStatus
+from typing import Any, TypeVar
 
 import msgpack
+from pydantic import ValidationError
 
-from loader import sources
+from loader import escape, sources, strict_json
 from loader.access import DEFAULT, LOCAL_SCHEMES, Access
 from loader.answers import Recorded
 from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import Client, DeploymentRecord
 from loader.client.prefect import PrefectServer
+from loader.daemon.reaching import Answer, Unclear
 from loader.daemon.words import ERRORS, URN
-from loader.errors import ClientError, DaemonError, SourceError
+from loader.errors import ClientError, DaemonError, FlowLoaderError, SourceError
+from loader.sources.local import check_name
 from loader.storage import KINDS, StorageBlock
 
 FILE_STORAGE = KINDS["File Storage"]
+DETAIL = 2000
+"""Characters of a daemon's words that an error says."""
+A = TypeVar("A")
 
 
 def body(
@@ -58,6 +64,7 @@ def body(
 
 def absolute(location: str) -> str:
     """A location that means the same wherever it is asked. Raises SourceError."""
+    check_name(location)
     place = sources.parse(location)
     if place.scheme in LOCAL_SCHEMES:
         return place.path
@@ -100,14 +107,36 @@ def packed(asked: Mapping[str, Any]) -> bytes:
         raise ClientError(f"cannot hand the request to the daemon: {error}; give plain data") from None
 
 
-def refused(status: int, content: bytes) -> NoReturn:
-    """Raise the error that an answer stands for which is none."""
+def read(answer: Answer, what: str, form: Callable[[dict[str, Any]], A]) -> A:
+    """What an answer to a request of this kind says. Raises the error that it stands for, and Unclear."""
+    if answer.status != HTTPStatus.OK:
+        raise refusal(answer, what)
     try:
-        told = json.loads(content)
-        kind, detail = str(told["type"]).removeprefix(URN), str(told["detail"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        told, kind, detail = {}, "", f"cannot understand the daemon's answer: its status is {status}"
+        return form(members(answer))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Unclear(escape.line(f"{where}: {first['msg']}")) from None
+    except (ValueError, RecursionError) as error:
+        raise Unclear(escape.line(str(error))) from None
+
+
+def refusal(answer: Answer, what: str) -> FlowLoaderError:
+    """The error that an answer stands for which is none. Raises Unclear."""
+    try:
+        problem = members(answer)
+        kind, detail = str(problem["type"]).removeprefix(URN), escape.line(str(problem["detail"]), DETAIL)
+    except (ValueError, KeyError, RecursionError):
+        raise Unclear(f"its status is {answer.status}") from None
     error = ERRORS.get(kind)
-    if error is not None:
-        raise error(detail)
-    raise DaemonError(detail, told)
+    if error is ClientError and what == "load":
+        raise Unclear("it tells of a place of deployments, and a load has none")
+    return DaemonError(detail, {**problem, "status": answer.status}) if error is None else error(detail)
+
+
+def members(answer: Answer) -> dict[str, Any]:
+    """The object that an answer's body is. Raises ValueError, RecursionError."""
+    told = strict_json.read(answer.content)
+    if not isinstance(told, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - as for what is no JSON
+    return told

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import os
-from collections.abc import AsyncIterator
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import httpcore
 from urllib3.exceptions import HTTPError
@@ -17,7 +16,7 @@ from loader.access import DEFAULT, Access
 from loader.answers import Plan, Scanned, Verdict
 from loader.closing import Closing
 from loader.daemon import asking, trust
-from loader.daemon.reaching import CONNECTING, Reaching, reason
+from loader.daemon.reaching import CONNECTING, Answer, Reaching, Unclear, reason
 from loader.errors import DaemonError
 from loader.flow_loader import Asked, DeployOptions, PlanOptions, ScanOptions, known
 from loader.models import Outcome
@@ -30,13 +29,18 @@ if TYPE_CHECKING:
 
 VARIABLE = "FLOW_LOADER_DAEMON"
 """Environment variable: the socket of the daemon, or its URL."""
-HEADERS = {"Content-Type": "application/msgpack", "Accept": "application/json"}
+HEADERS = {
+    "Content-Type": "application/msgpack",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+}
 UNREACHABLE = (
     httpcore.NetworkError,
     httpcore.ProtocolError,
     httpcore.TimeoutException,
     httpcore.UnsupportedProtocol,
 )
+A = TypeVar("A")
 
 
 class DaemonClient(Closing):
@@ -95,7 +99,7 @@ class DaemonClient(Closing):
     ) -> Outcome:
         """As ``FlowLoader.load``; details are not to be had."""
         asked = asking.body(location, root=root, access=access, timeout=self.bounded(timeout))
-        return Outcome.model_validate_json(self.post("load", asked))
+        return self.post("load", asked, Outcome.model_validate)
 
     async def load_async(
         self,
@@ -107,12 +111,12 @@ class DaemonClient(Closing):
     ) -> Outcome:
         """As ``load``, without blocking the event loop. A cancelled load's worker is killed."""
         asked = asking.body(location, root=root, access=access, timeout=self.bounded(timeout))
-        return Outcome.model_validate_json(await self.post_async("load", asked))
+        return await self.post_async("load", asked, Outcome.model_validate)
 
     def load_text(self, text: str | bytes, *, name: str = "<text>", timeout: float | None = None) -> Outcome:
         """As ``FlowLoader.load_text``."""
         asked = asking.body(name, text=text, timeout=self.bounded(timeout))
-        return Outcome.model_validate_json(self.post("load", asked))
+        return self.post("load", asked, Outcome.model_validate)
 
     async def load_text_async(
         self,
@@ -123,36 +127,36 @@ class DaemonClient(Closing):
     ) -> Outcome:
         """As ``load_text``, without blocking the event loop."""
         asked = asking.body(name, text=text, timeout=self.bounded(timeout))
-        return Outcome.model_validate_json(await self.post_async("load", asked))
+        return await self.post_async("load", asked, Outcome.model_validate)
 
     def check(self, location: str | os.PathLike[str], **asked: Unpack[Asked]) -> Verdict:
         """As ``FlowLoader.check``."""
-        return Verdict.model_validate_json(self.post("check", self.question(location, asked)))
+        return self.post("check", self.question(location, asked), Verdict.model_validate)
 
     async def check_async(self, location: str | os.PathLike[str], **asked: Unpack[Asked]) -> Verdict:
         """As ``check``, without blocking the event loop."""
-        return Verdict.model_validate_json(await self.post_async("check", self.question(location, asked)))
+        return await self.post_async("check", self.question(location, asked), Verdict.model_validate)
 
     def specs(self, location: str | os.PathLike[str], **how: Unpack[PlanOptions]) -> Plan:
         """As ``FlowLoader.specs``."""
-        return Plan.of(json.loads(self.post("specs", self.planned(location, dict(how)))))
+        return self.post("specs", self.planned(location, dict(how)), Plan.of)
 
     async def specs_async(self, location: str | os.PathLike[str], **how: Unpack[PlanOptions]) -> Plan:
         """As ``specs``, without blocking the event loop."""
-        return Plan.of(json.loads(await self.post_async("specs", self.planned(location, dict(how)))))
+        return await self.post_async("specs", self.planned(location, dict(how)), Plan.of)
 
     def deploy(
         self, location: str | os.PathLike[str], *, dry_run: bool = False, **how: Unpack[DeployOptions]
     ) -> Plan:
         """As ``FlowLoader.deploy``."""
-        return Plan.of(json.loads(self.post("deploy", self.deployed(location, dry_run, dict(how)))))
+        return self.post("deploy", self.deployed(location, dry_run, dict(how)), Plan.of)
 
     async def deploy_async(
         self, location: str | os.PathLike[str], *, dry_run: bool = False, **how: Unpack[DeployOptions]
     ) -> Plan:
         """As ``deploy``, without blocking the event loop."""
         asked = self.deployed(location, dry_run, dict(how))
-        return Plan.of(json.loads(await self.post_async("deploy", asked)))
+        return await self.post_async("deploy", asked, Plan.of)
 
     def scan(self, folder: str | os.PathLike[str], **how: Unpack[ScanOptions]) -> Scan:
         """As ``FlowLoader.scan``: the folder is walked here, and the daemon loads what is found.
@@ -209,26 +213,27 @@ class DaemonClient(Closing):
         access: Access = how.get("access", DEFAULT)
         return self.planned(location, how, dry_run=dry_run, allow_storage=list(access.storage))
 
-    def post(self, what: str, asked: dict[str, Any]) -> bytes:
-        """The daemon's answer. Raises DaemonError, and what the loader raises."""
-        try:
-            response = self.reaching.post(what, self.headers, asking.packed(self.said(asked)))
-        except HTTPError as error:
-            raise self.unreachable(error) from None
-        return answer(response.status, response.data)
+    def post(self, what: str, asked: dict[str, Any], form: Callable[[dict[str, Any]], A]) -> A:
+        """The daemon's answer, of which ``form`` makes what it is. Raises as the loader, and DaemonError."""
+        body = asking.packed(self.said(asked))
+        with self.understood():
+            return asking.read(self.reaching.post(what, self.headers, body), what, form)
 
-    async def post_async(self, what: str, asked: dict[str, Any]) -> bytes:
+    async def post_async(self, what: str, asked: dict[str, Any], form: Callable[[dict[str, Any]], A]) -> A:
         """As ``post``. Cancelled, its connection is closed, by which the daemon cancels the load."""
         uds = None if "://" in self.address else self.address
         said: dict[str, Any] = {"content": asking.packed(self.said(asked)), "headers": self.headers}
         how = {"timeout": {"connect": CONNECTING}, "trace": self.trust.check}
-        try:
-            async with httpcore.AsyncConnectionPool(uds=uds, ssl_context=self.reaching.secure) as pool:
-                url = self.url + what
-                response = await pool.request("POST", url, **said, extensions=how)
-        except UNREACHABLE as error:
-            raise self.unreachable(error) from None
-        return answer(response.status, response.content)
+        with self.understood():
+            async with (
+                httpcore.AsyncConnectionPool(uds=uds, ssl_context=self.reaching.secure) as pool,
+                pool.stream("POST", self.url + what, **said, extensions=how) as response,
+            ):
+                encoding = {name.lower(): value for name, value in response.headers}.get(b"content-encoding")
+                answer = Answer(response.status, None if encoding is None else encoding.decode("latin-1"))
+                async for piece in response.aiter_stream():
+                    answer.take(piece)
+            return asking.read(answer, what, form)
 
     def said(self, asked: dict[str, Any]) -> dict[str, Any]:
         """A request with what is common to all of them."""
@@ -241,9 +246,15 @@ class DaemonClient(Closing):
             f" name its socket with {VARIABLE} or --daemon, or load without it"
         )
 
-
-def answer(status: int, content: bytes) -> bytes:
-    """An answer's JSON. Raises the error that another stands for."""
-    if status != HTTPStatus.OK:
-        asking.refused(status, content)
-    return content
+    @contextlib.contextmanager
+    def understood(self) -> Iterator[None]:
+        """Whatever is in the way of an answer, or is no answer, is a DaemonError."""
+        try:
+            yield
+        except (HTTPError, *UNREACHABLE) as error:
+            raise self.unreachable(error) from None
+        except Unclear as error:
+            raise DaemonError(
+                f"cannot understand the answer of the daemon at {self.address}: {error}; it may be another"
+                " release, or something else that listens there"
+            ) from None

@@ -1,22 +1,50 @@
-"""A client's connections to its daemon: those at a socket are looked at before anything is sent."""
+"""A client's connections to its daemon: those at a socket are looked at before anything is sent.
+
+Nothing that answers there is trusted to be a daemon: of an answer no more is read than one may hold.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from typing import Any
 
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout, connection_from_url
+from urllib3 import HTTPConnectionPool, Timeout, connection_from_url
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.util import parse_url
 
+from loader import escape
 from loader.daemon.trust import Trust
 
 CONNECTING = 5.0
 """Seconds. A load may take as long as its profile says."""
 IDLE = 20
 """Connections that are held for the next request."""
+MOST = 128 << 20
+"""Bytes of an answer: by its default ``limits.bodies`` no daemon holds more of all of them together."""
+PIECE = 1 << 18
+"""Bytes of an answer that are read at a time."""
+
+
+class Unclear(Exception):
+    """An answer that is none of a daemon's; says why."""
+
+
+class Answer:
+    """An answer as it comes in: its status, and its body as it was sent. Raises Unclear."""
+
+    def __init__(self, status: int, encoding: str | None) -> None:
+        if encoding is not None:
+            raise Unclear(f"it is encoded ({escape.line(encoding)}), for which nobody asked")
+        self.status, self.content = status, bytearray()
+
+    def take(self, piece: bytes) -> None:
+        """Read on. Raises Unclear."""
+        self.content += piece
+        if len(self.content) > MOST:
+            raise Unclear(f"it is larger than {MOST >> 20} MiB")
 
 
 class AtSocket(HTTPConnection):
@@ -67,10 +95,15 @@ class Reaching:
         else:
             self.pool = connection_from_url(url, **how)
 
-    def post(self, what: str, headers: dict[str, str], body: bytes) -> BaseHTTPResponse:
-        """The answer, whatever it is. Raises HTTPError, DaemonError."""
-        path = self.path + what
-        return self.pool.urlopen("POST", path, body, headers, retries=False, redirect=False)
+    def post(self, what: str, headers: dict[str, str], body: bytes) -> Answer:
+        """The answer, whatever it says. Raises HTTPError, DaemonError, Unclear."""
+        as_sent = {"redirect": False, "preload_content": False, "decode_content": False}
+        response = self.pool.urlopen("POST", self.path + what, body, headers, retries=False, **as_sent)
+        with contextlib.closing(response):  # one that was read to its end has given its connection back
+            answer = Answer(response.status, response.headers.get("Content-Encoding"))
+            while piece := response.read(PIECE):
+                answer.take(piece)
+            return answer
 
     def close(self) -> None:
         """Close what is not in use."""
@@ -78,7 +111,7 @@ class Reaching:
 
 
 def reason(error: BaseException) -> str:
-    """Why there is no answer, in the words of who knows best."""
+    """Why there is no answer, in the words of who knows best: on one line, for they may be the server's."""
     within = (error.__cause__, *error.args) if isinstance(error, HTTPError) else ()
     inner = next((item for item in within if isinstance(item, BaseException)), None)
-    return (str(error) or type(error).__name__) if inner is None else reason(inner)
+    return escape.line(str(error) or type(error).__name__) if inner is None else reason(inner)

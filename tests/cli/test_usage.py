@@ -178,3 +178,24 @@ def test_error_of_ones_own_is_not_called_the_scripts(command, tmp_path):
     assert done.returncode == 70
     assert json.loads(done.stdout)["status"] == "internal"
     assert "ZeroDivisionError" in done.stderr
+
+
+OWN_MISTAKE = """
+import sys
+from loader.cli import entry
+def dispatch(words): raise RuntimeError("\\x1b[2J \\u202e \\x9b\\r\\nflow-loader: done")
+entry.dispatch = dispatch
+sys.exit(entry.main(["load", "x.py"]))
+"""
+
+
+def test_mistake_of_our_own_is_told_without_acting_on_a_terminal(command):
+    """A traceback has the words of others in it, and the message is one line."""
+    done = subprocess.run(
+        [sys.executable, "-c", OWN_MISTAKE], env=command.environment(), capture_output=True, text=True
+    )
+    told = done.stderr.split("\n")
+    assert (done.returncode, told[0]) == (70, "Traceback (most recent call last):")
+    assert all(map(str.isprintable, told))
+    assert told[-3].startswith("flow-loader: cannot go on: ")
+    assert told[-2] == "hint: please report this"
