@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from loader import escape, sources, strict_json
 from loader.access import DEFAULT, LOCAL_SCHEMES, Access
-from loader.answers import Recorded
+from loader.answers import Plan, Recorded
 from loader.client.embedded import EmbeddedRegistry
 from loader.client.interface import Client, DeploymentRecord
 from loader.client.prefect import PrefectServer
@@ -107,12 +107,12 @@ def packed(asked: Mapping[str, Any]) -> bytes:
         raise ClientError(f"cannot hand the request to the daemon: {error}; give plain data") from None
 
 
-def read(answer: Answer, what: str, form: Callable[[dict[str, Any]], A]) -> A:
+def read(answer: Answer, what: str, form: Callable[[bytearray], A]) -> A:
     """What an answer to a request of this kind says. Raises the error that it stands for, and Unclear."""
     if answer.status != HTTPStatus.OK:
         raise refusal(answer, what)
     try:
-        return form(members(answer))
+        return form(answer.content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -124,7 +124,7 @@ def read(answer: Answer, what: str, form: Callable[[dict[str, Any]], A]) -> A:
 def refusal(answer: Answer, what: str) -> FlowLoaderError:
     """The error that an answer stands for which is none. Raises Unclear."""
     try:
-        problem = members(answer)
+        problem = members(answer.content)
         kind, detail = str(problem["type"]).removeprefix(URN), escape.line(str(problem["detail"]), DETAIL)
     except (ValueError, KeyError, RecursionError):
         raise Unclear(f"its status is {answer.status}") from None
@@ -134,9 +134,14 @@ def refusal(answer: Answer, what: str) -> FlowLoaderError:
     return DaemonError(detail, {**problem, "status": answer.status}) if error is None else error(detail)
 
 
-def members(answer: Answer) -> dict[str, Any]:
+def plan(content: bytearray) -> Plan:
+    """The plan that an answer's body is. Raises ValueError, RecursionError."""
+    return Plan.of(members(content))
+
+
+def members(content: bytearray) -> dict[str, Any]:
     """The object that an answer's body is. Raises ValueError, RecursionError."""
-    told = strict_json.read(answer.content)
+    told = strict_json.read(content)
     if not isinstance(told, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - as for what is no JSON
     return told

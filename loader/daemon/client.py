@@ -99,7 +99,7 @@ class DaemonClient(Closing):
     ) -> Outcome:
         """As ``FlowLoader.load``; details are not to be had."""
         asked = asking.body(location, root=root, access=access, timeout=self.bounded(timeout))
-        return self.post("load", asked, Outcome.model_validate)
+        return self.post("load", asked, Outcome.model_validate_json)
 
     async def load_async(
         self,
@@ -111,12 +111,12 @@ class DaemonClient(Closing):
     ) -> Outcome:
         """As ``load``, without blocking the event loop. A cancelled load's worker is killed."""
         asked = asking.body(location, root=root, access=access, timeout=self.bounded(timeout))
-        return await self.post_async("load", asked, Outcome.model_validate)
+        return await self.post_async("load", asked, Outcome.model_validate_json)
 
     def load_text(self, text: str | bytes, *, name: str = "<text>", timeout: float | None = None) -> Outcome:
         """As ``FlowLoader.load_text``."""
         asked = asking.body(name, text=text, timeout=self.bounded(timeout))
-        return self.post("load", asked, Outcome.model_validate)
+        return self.post("load", asked, Outcome.model_validate_json)
 
     async def load_text_async(
         self,
@@ -127,36 +127,36 @@ class DaemonClient(Closing):
     ) -> Outcome:
         """As ``load_text``, without blocking the event loop."""
         asked = asking.body(name, text=text, timeout=self.bounded(timeout))
-        return await self.post_async("load", asked, Outcome.model_validate)
+        return await self.post_async("load", asked, Outcome.model_validate_json)
 
     def check(self, location: str | os.PathLike[str], **asked: Unpack[Asked]) -> Verdict:
         """As ``FlowLoader.check``."""
-        return self.post("check", self.question(location, asked), Verdict.model_validate)
+        return self.post("check", self.question(location, asked), Verdict.model_validate_json)
 
     async def check_async(self, location: str | os.PathLike[str], **asked: Unpack[Asked]) -> Verdict:
         """As ``check``, without blocking the event loop."""
-        return await self.post_async("check", self.question(location, asked), Verdict.model_validate)
+        return await self.post_async("check", self.question(location, asked), Verdict.model_validate_json)
 
     def specs(self, location: str | os.PathLike[str], **how: Unpack[PlanOptions]) -> Plan:
         """As ``FlowLoader.specs``."""
-        return self.post("specs", self.planned(location, dict(how)), Plan.of)
+        return self.post("specs", self.planned(location, dict(how)), asking.plan)
 
     async def specs_async(self, location: str | os.PathLike[str], **how: Unpack[PlanOptions]) -> Plan:
         """As ``specs``, without blocking the event loop."""
-        return await self.post_async("specs", self.planned(location, dict(how)), Plan.of)
+        return await self.post_async("specs", self.planned(location, dict(how)), asking.plan)
 
     def deploy(
         self, location: str | os.PathLike[str], *, dry_run: bool = False, **how: Unpack[DeployOptions]
     ) -> Plan:
         """As ``FlowLoader.deploy``."""
-        return self.post("deploy", self.deployed(location, dry_run, dict(how)), Plan.of)
+        return self.post("deploy", self.deployed(location, dry_run, dict(how)), asking.plan)
 
     async def deploy_async(
         self, location: str | os.PathLike[str], *, dry_run: bool = False, **how: Unpack[DeployOptions]
     ) -> Plan:
         """As ``deploy``, without blocking the event loop."""
         asked = self.deployed(location, dry_run, dict(how))
-        return await self.post_async("deploy", asked, Plan.of)
+        return await self.post_async("deploy", asked, asking.plan)
 
     def scan(self, folder: str | os.PathLike[str], **how: Unpack[ScanOptions]) -> Scan:
         """As ``FlowLoader.scan``: the folder is walked here, and the daemon loads what is found.
@@ -213,13 +213,13 @@ class DaemonClient(Closing):
         access: Access = how.get("access", DEFAULT)
         return self.planned(location, how, dry_run=dry_run, allow_storage=list(access.storage))
 
-    def post(self, what: str, asked: dict[str, Any], form: Callable[[dict[str, Any]], A]) -> A:
+    def post(self, what: str, asked: dict[str, Any], form: Callable[[bytearray], A]) -> A:
         """The daemon's answer, of which ``form`` makes what it is. Raises as the loader, and DaemonError."""
         body = asking.packed(self.said(asked))
         with self.understood():
             return asking.read(self.reaching.post(what, self.headers, body), what, form)
 
-    async def post_async(self, what: str, asked: dict[str, Any], form: Callable[[dict[str, Any]], A]) -> A:
+    async def post_async(self, what: str, asked: dict[str, Any], form: Callable[[bytearray], A]) -> A:
         """As ``post``. Cancelled, its connection is closed, by which the daemon cancels the load."""
         uds = None if "://" in self.address else self.address
         said: dict[str, Any] = {"content": asking.packed(self.said(asked)), "headers": self.headers}

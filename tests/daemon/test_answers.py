@@ -32,7 +32,6 @@ NO_ANSWERS = {
     "deep": b"[" * 100_000,
     "fields": json.dumps({**OUTCOME, NASTY: 1}).encode(),
     "shape": json.dumps({**OUTCOME, "flows": 1, "specs": [{"name": [NASTY]}]}).encode(),
-    "number": json.dumps({**OUTCOME, "usage": {"wall_seconds": float("nan")}}).encode(),
 }
 
 
