@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgpack
 from pydantic import ValidationError
 
-from loader import escape, sources, strict_json
+from loader import escape, gate, sources, strict_json
 from loader.access import DEFAULT, LOCAL_SCHEMES, Access
 from loader.answers import Plan, Recorded
 from loader.client.embedded import EmbeddedRegistry
@@ -26,6 +26,8 @@ from loader.storage import KINDS, StorageBlock
 FILE_STORAGE = KINDS["File Storage"]
 DETAIL = 2000
 """Characters of a daemon's words that an error says."""
+MANY = 2 * gate.PARTS
+"""Values of an answer, in which a flow may be told twice: a wrong one takes a kilobyte to be told of."""
 A = TypeVar("A")
 
 
@@ -109,6 +111,8 @@ def packed(asked: Mapping[str, Any]) -> bytes:
 
 def read(answer: Answer, what: str, form: Callable[[bytearray], A]) -> A:
     """What an answer to a request of this kind says. Raises the error that it stands for, and Unclear."""
+    if len(answer.content) > MANY and strict_json.values(answer.content, MANY) > MANY:
+        raise Unclear(f"it holds more than {MANY} values")
     if answer.status != HTTPStatus.OK:
         raise refusal(answer, what)
     try:
@@ -141,7 +145,7 @@ def plan(content: bytearray) -> Plan:
 
 def members(content: bytearray) -> dict[str, Any]:
     """The object that an answer's body is. Raises ValueError, RecursionError."""
-    told = strict_json.read(content)
+    told = strict_json.read(content.decode())
     if not isinstance(told, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - as for what is no JSON
     return told

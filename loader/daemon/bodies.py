@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, TypeVar
@@ -31,8 +30,6 @@ MISTAKES = 20
 """Mistakes of a body that are told."""
 VALUE, FREE = 100, 1_000
 """Bytes that a value counts which was read, and values of a body that count nothing."""
-QUOTED = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-"""A string of JSON; also one without an end, so that every byte is looked at once."""
 PIECE = 1 << 18
 """Bytes of an answer that are handed over at a time."""
 M = TypeVar("M", bound=BaseModel)
@@ -161,7 +158,7 @@ def parsed(body: bytes, kind: str, model: type[M], held: Held) -> M:
     """The body as a model. Raises Problem."""
     try:
         if kind == JSON:
-            held.count(values(body, most=held.most // VALUE + FREE))
+            held.count(strict_json.values(body, most=held.most // VALUE + FREE))
         data = strict_json.read(body.decode()) if kind == JSON else unpacked(body, held)
         check_depth(data)
     except (ValueError, TypeError, RecursionError, OverflowError, msgpack.UnpackException) as error:
@@ -183,26 +180,6 @@ def reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     return str(error)[:200] or type(error).__name__
-
-
-def values(body: bytes, most: int) -> int:
-    """How many values a JSON body holds at most; an object counts twice.
-
-    String by string, for other threads have to wait while a regular expression looks; and no further than
-    there are more than ``most``, or more strings than JSON with so many values can have.
-    """
-    found = end = 0
-    for number, string in enumerate(QUOTED.finditer(body)):
-        found += marks(body, end, string.start())
-        end = string.end()
-        if found > most or number > 2 * found:
-            return found
-    return found + marks(body, end, len(body))
-
-
-def marks(body: bytes, start: int, end: int) -> int:
-    """How many values begin in a part of a JSON body that holds no string."""
-    return sum(body.count(mark, start, end) for mark in (b",", b"[", b"{", b"{"))
 
 
 def unpacked(body: bytes, held: Held) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from loader import ClientError, DaemonClient, DaemonError, SourceError
-from loader.daemon import reaching
+from loader.daemon import asking, reaching
 from loader.daemon.words import URN
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +32,8 @@ NO_ANSWERS = {
     "deep": b"[" * 100_000,
     "fields": json.dumps({**OUTCOME, NASTY: 1}).encode(),
     "shape": json.dumps({**OUTCOME, "flows": 1, "specs": [{"name": [NASTY]}]}).encode(),
+    "many": json.dumps({**OUTCOME, "flows": [1] * asking.MANY}).encode(),
+    "hidden": json.dumps({**OUTCOME, "flows": [1] * 1000}).encode("utf-16"),
 }
 
 

@@ -8,6 +8,7 @@ import time
 import msgpack
 import pytest
 
+from loader import strict_json
 from loader.daemon import bodies
 from loader.daemon.bodies import FREE, JSON, MSGPACK, VALUE, Held
 from loader.daemon.config import Peer
@@ -103,17 +104,17 @@ def test_values_of_a_body_are_held_as_long_as_it_is(kind):
 
 def test_punctuation_of_a_text_is_no_value():
     """Nor is what an escaped quote seems to end; a quote without an end costs no time."""
-    assert bodies.values(rb'{"text": "[1,\",2,{\\", "name": "]"}', 10) == 3
+    assert strict_json.values(rb'{"text": "[1,\",2,{\\", "name": "]"}', 10) == 3
     began = time.process_time()
-    assert bodies.values(b'"' + b'\\"' * 1_000_000 + b"\\", 10) == 0
+    assert strict_json.values(b'"' + b'\\"' * 1_000_000 + b"\\", 10) == 0
     assert time.process_time() - began < 2
 
 
 def test_values_are_counted_no_further_than_it_matters():
     """Until there are too many, or what comes can be no JSON: others wait for the thread that counts."""
-    assert bodies.values(b"[" + b'"",' * 1_000, 10) == 11
-    assert bodies.values(b'{"a":"b","c":"d","e":["f"]}', 10) == 5
-    assert bodies.values(b'""' * 1_000 + b"[[[", 10) == 0
+    assert strict_json.values(b"[" + b'"",' * 1_000, 10) == 11
+    assert strict_json.values(b'{"a":"b","c":"d","e":["f"]}', 10) == 5
+    assert strict_json.values(b'""' * 1_000 + b"[[[", 10) == 0
 
 
 @pytest.mark.slow
