@@ -7,6 +7,8 @@ import contextlib
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import msgpack
@@ -14,7 +16,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from loader import strict_json
+from loader import strict_json, waking
 from loader.daemon.config import Limits
 from loader.daemon.peers import Caller
 from loader.daemon.problems import Problem
@@ -26,6 +28,8 @@ DEPTH = 100
 """Levels of a body; parameters of flows that people write have a tenth of it."""
 LARGE = 1 << 16
 """Bytes from which on reading or forming a body would keep everybody else waiting."""
+READERS = 4
+"""Large bodies that are read at a time of others, and of the owner's."""
 MISTAKES = 20
 """Mistakes of a body that are told."""
 VALUE, FREE = 100, 1_000
@@ -36,10 +40,14 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Budget:
-    """Bytes of bodies that are held at once, of all requests and answers together."""
+    """Bytes of bodies that are held at once, of all requests and answers together.
+
+    ``readers`` read large ones: others' first, then the owner's.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limit = limits.bodies
+        self.readers = [ThreadPoolExecutor(READERS, "flow-loader-bodies") for _ in range(2)]
         self.shares = Shares("bytes of bodies", "limits.bodies")
 
     def holding(self, caller: Caller, size: int) -> contextlib.AbstractContextManager[None]:
@@ -111,7 +119,9 @@ async def read(
         if len(body) < LARGE:
             yield parsed(body, kind, model, held)
         else:
-            yield await asyncio.to_thread(parsed, body, kind, model, held)
+            # Its end is waited for also when its sender is gone: as long as it is read it is held.
+            read = partial(parsed, body, kind, model, held)
+            yield await waking.in_thread(budget.readers[caller.owner], lambda _: read(), lambda: None)
 
 
 def content_type(request: web.Request) -> str:

@@ -11,9 +11,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
+from loader import waking
 from loader.daemon.admission import OTHERS
 from loader.daemon.config import Limits
 from loader.daemon.problems import Problem
@@ -24,6 +27,8 @@ from loader.profiles import builtin_names, load_profile
 from worker.protocol import AUTO
 
 BUILT_IN = frozenset(builtin_names())
+MAKING = 1_000
+"""Loaders that are made at a time, at most: there are no more turns."""
 OWN: Final = 3
 Key = tuple[str, str | None, str, bool]
 """Profile, interpreter and dialect, and whether it is the owner's."""
@@ -49,6 +54,7 @@ class Engines:
         self.held: dict[Key, Held] = {}
         self.making: dict[Key, asyncio.Lock] = {}
         self.coming: set[Key] = set()
+        self.executor = ThreadPoolExecutor(MAKING, thread_name_prefix="flow-loader-engines")
 
     @contextlib.asynccontextmanager
     async def loader(self, key: Key) -> AsyncIterator[FlowLoader]:
@@ -89,7 +95,9 @@ class Engines:
                 await self.forget(leaves)
             profile, python, dialect, owner = key
             how: dict[str, Any] = {"python": python, "dialect": dialect, "lent": not owner}
-            loader = await asyncio.to_thread(FlowLoader, profile, observer=self.observer, **how)
+            make = partial(FlowLoader, profile, observer=self.observer, **how)
+            # Its end is waited for also when nobody wants it any more: there are as many as have a turn.
+            loader = await waking.in_thread(self.executor, lambda _: make(), lambda: None)
             held = self.held[key] = Held(loader)
             return held
         finally:

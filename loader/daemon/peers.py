@@ -219,7 +219,8 @@ async def permitted(caller: Caller, asked: Asked, looking: Looking) -> AsyncIter
     assert caller.peer is not None
     check_words(caller, caller.peer, asked)
     if asked.timeout is not None:
-        await asyncio.to_thread(check_timeout, caller, asked.profile, asked.timeout)
+        check = partial(check_timeout, caller, asked.profile, asked.timeout)
+        await waking.in_thread(looking.executor, lambda _: check(), lambda: None)
     access = Access(schemes=OWN_FOLDER, blocks=Blocks.DEFAULT if caller.peer.deploy else Blocks.NONE)
     if asked.location is None:
         yield Permit(asked.name, None, access, whole=False)

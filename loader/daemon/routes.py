@@ -8,12 +8,13 @@ import os
 import platform
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aiohttp import web, web_urldispatcher
 from pydantic import BaseModel
 
-from loader import doctor, planning
+from loader import doctor, planning, waking
 from loader.daemon import bodies, logs, openapi, page, problems
 from loader.daemon.connections import count_as
 from loader.daemon.events import Event, Stream
@@ -250,7 +251,7 @@ class Handlers:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.making, self.looking = Making(service), Looking()
-        self.examining = asyncio.Lock()
+        self.examining, self.examiner = asyncio.Lock(), ThreadPoolExecutor(1, "flow-loader-examiner")
         self.readers = Shares("readers of events", "limits.event_readers")
         self.examined: doctor.Report | None = None
 
@@ -349,9 +350,15 @@ class Handlers:
         if fresh or self.examined is None:
             async with self.examining:
                 if fresh or self.examined is None:
-                    self.examined = await asyncio.to_thread(doctor.examine)
+                    # Its end is waited for and kept, also when who asked is gone: nobody begins it anew.
+                    await waking.in_thread(self.examiner, lambda _: self.examine(), lambda: None)
         report = self.examined
+        assert report is not None
         return await self.large(request, lambda: report)
+
+    def examine(self) -> None:
+        """Find out what this host can enforce."""
+        self.examined = doctor.examine()
 
     async def version(self, request: web.Request) -> web.Response:
         """What runs here."""

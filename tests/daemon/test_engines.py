@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import threading
 from dataclasses import dataclass
 
 import pytest
 
+from loader.daemon import engines as room
 from loader.daemon.engines import USUAL, Engines
 from loader.daemon.problems import Problem
+from loader.errors import ProfileError
 
 OTHER = ("strict", "/usr/bin/python3", "auto", True)
 DIALECTS = ("orion", "prefect2", "prefect3")
@@ -104,3 +107,32 @@ def test_engines_in_use_by_peers_do_not_keep_the_owner():
             await use(key("prefect3", owner=True))
 
     run(test, 2)
+
+
+def test_a_loader_that_nobody_waits_for_any_more_is_made_to_its_end(monkeypatch):
+    """It takes a process: who asks for it and leaves must not have another one begun beside it."""
+    began, go, inside, most = threading.Semaphore(0), threading.Event(), [], []
+
+    def made(*_args, **_how):
+        inside.append(1)
+        most.append(len(inside))
+        began.release()
+        assert go.wait(60)
+        inside.pop()
+        raise ProfileError("it cannot be made")
+
+    monkeypatch.setattr(room, "FlowLoader", made)
+
+    async def test(held, _use, _stack):
+        first = asyncio.create_task(used(held, OTHER))
+        await asyncio.to_thread(began.acquire)
+        first.cancel()
+        second = asyncio.create_task(used(held, OTHER))
+        await asyncio.sleep(0.1)
+        assert len(held.coming) == 1
+        go.set()
+        came = await asyncio.gather(first, second, return_exceptions=True)
+        assert list(map(type, came)) == [asyncio.CancelledError, ProfileError]
+
+    run(test)
+    assert most == [1, 1]

@@ -521,6 +521,40 @@ def test_only_the_owner_has_the_sandbox_examined_again(monkeypatch):
     assert len(reports) == 2
 
 
+def test_an_examination_of_the_sandbox_is_not_begun_again_by_who_leaves(monkeypatch):
+    """It goes on, and whoever asks next is told what it found."""
+    began, go, reports = threading.Event(), threading.Event(), []
+
+    def examine():
+        began.set()
+        assert go.wait(60)
+        reports.append(doctor.Report(host=HOST, mechanisms=(), profiles=(), problem="found"))
+        return reports[-1]
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    limits, peer = SimpleNamespace(wait_seconds=60.0), Peer(uid=1)
+    handlers = routes.Handlers(SimpleNamespace(config=SimpleNamespace(limits=limits, peers=(peer,))))
+
+    async def ask():
+        request = make_mocked_request("GET", "/v1/sandbox")
+        request[routes.CALLER], request[routes.FORM] = Caller("uid 1", peer=peer), bodies.JSON
+        return json.loads((await handlers.sandbox(request)).body)["problem"]
+
+    async def asked():
+        left = [asyncio.create_task(ask()) for _ in range(5)]
+        await asyncio.to_thread(began.wait, 60)
+        for task in left:
+            task.cancel()
+        await asyncio.sleep(0)
+        last = asyncio.create_task(ask())
+        go.set()
+        await asyncio.gather(*left, return_exceptions=True)
+        return await last
+
+    assert asyncio.run(asked()) == "found"
+    assert len(reports) == 1
+
+
 LISTEN = """
 import http.client, os, socket, sys
 os.setgroups([]); os.setresgid(65533, 65533, 65533); os.setresuid(65533, 65533, 65533)
