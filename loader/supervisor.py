@@ -29,8 +29,8 @@ from loader.observing import Observer, Refused, ScriptRead, WorkerEnded, WorkerT
 from loader.outcomes import host_failure, outcome, unavailable
 from loader.pool import Pool
 from loader.process import HostFailure, PreloadFailed, Worker, Zygote, ZygoteLost, identity
+from loader.readable import readable
 from loader.session import Session
-from loader.shelves import shelves
 from loader.sources import Root, Script, home_of, shown
 from loader.verdict import exit_of
 from worker.protocol import AUTO, Configure, Launched, Policy, encode
@@ -82,7 +82,7 @@ class Supervisor:
         if self.zygote is None:
             began = time.monotonic()
             try:
-                how: dict[str, Any] = {"lent": self.lent, "read": shelves(self.policy)}
+                how: dict[str, Any] = {"lent": self.lent, "read": readable(self.policy)}
                 self.zygote = Zygote(self.policy, self.python.path, self.dialect, **how)
             except PreloadFailed as failure:
                 raise ProfileError(interpreters.unloadable(self.python.path, self.policy, failure)) from None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.shelves import shelves
+from loader.readable import readable
 from worker.confine import mounts
 
 NAMES = st.sampled_from(["a", "ab", "a-b", "a.b", "b"])
@@ -84,7 +84,7 @@ def test_a_profiles_own_paths_are_planned_with_what_they_point_to(policy, tmp_pa
     link = tmp_path / "link"
     link.symlink_to(real)
     read = (str(link), str(tmp_path / "gone"))
-    planned = mounts.plan(policy(read=read), [item.path for item in shelves(policy(read=read))])
+    planned = mounts.plan(policy(read=read), [item.path for item in readable(policy(read=read))])
     assert {str(link), str(real)} <= set(planned)
     assert str(tmp_path / "gone") not in planned
     assert mounts.links([str(link), str(real)]) == [(str(link), str(real))]

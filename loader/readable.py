@@ -9,7 +9,7 @@ from loader.sources.ways import way
 from worker.protocol import OpenFolder, Policy
 
 
-def shelves(policy: Policy) -> tuple[OpenFolder, ...]:
+def readable(policy: Policy) -> tuple[OpenFolder, ...]:
     """Each path that ``policy`` names and that is there, and the one that it leads to.
 
     Where others may put something else, nobody's closed files are shown. Raises HostFailure for a path that
