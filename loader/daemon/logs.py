@@ -108,6 +108,8 @@ class Borrowed(logging.Handler):
         if isinstance(error, HttpProcessingError):
             self.unreadable(error)
             return
+        if isinstance(error, ConnectionError):  # who asked is gone, as its own line says
+            return
         level = next(
             name for name, least in reversed(LEVELS.items()) if record.levelno >= least or least == 10
         )

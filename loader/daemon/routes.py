@@ -11,13 +11,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aiohttp import web, web_urldispatcher
+from aiohttp import web
 from pydantic import BaseModel
 
 from loader import doctor, planning, waking
 from loader.daemon import bodies, logs, openapi, page, problems
 from loader.daemon.connections import count_as
 from loader.daemon.events import Event, Stream
+from loader.daemon.library import TARGETLESS, UNMET
 from loader.daemon.making import Making
 from loader.daemon.peers import Caller, Looking, caller_of, permitted
 from loader.daemon.problems import Problem
@@ -32,8 +33,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CALLER = web.RequestKey("caller", Caller)
 NUMBER = web.RequestKey("number", str)
 FORM = web.RequestKey("form", str)
-UNMET = web.RequestKey("unmet", bool)
-GO_ON: Handler = vars(web_urldispatcher)["_default_expect_handler"]
 ASKED: Mapping[str, type[Asked]] = {
     "/v1/load": Asked,
     "/v1/check": Checking,
@@ -88,19 +87,27 @@ class Frame:
         ):
             note("flow_loader.request", number)
             try:
-                response = await self.handled(request, handler)
-                if not response.prepared:
-                    assert isinstance(response, web.Response)
-                    response.headers.update({**HEADERS, "X-Request-Id": number, **response.headers})
-                    await self.send(request, response)
+                response = await self.answered(request, handler, number)
             except (asyncio.CancelledError, ConnectionResetError):
                 self.told(request, "gone", started)
                 raise
-            except Exception as error:
-                response = await self.refused(request, error, number)
             self.told(request, response.status, started)
             note("http.response.status_code", response.status)
             return response
+
+    async def answered(self, request: web.Request, handler: Handler, number: str) -> web.StreamResponse:
+        """The answer, or why there is no other, handed over. Raises ConnectionResetError."""
+        try:
+            response = await self.handled(request, handler)
+            if not response.prepared:
+                assert isinstance(response, web.Response)
+                response.headers.update({**HEADERS, "X-Request-Id": number, **response.headers})
+                await self.send(request, response)
+        except ConnectionResetError:
+            raise
+        except Exception as error:
+            response = await self.refused(request, error, number)
+        return response
 
     def caller(self, request: web.Request) -> Caller:
         """Who asks. Raises Problem."""
@@ -120,6 +127,8 @@ class Frame:
         """What the handler answers. Raises whatever comes in its way."""
         request[CALLER] = caller = self.caller(request)
         count_as(request, caller)
+        if TARGETLESS in request:
+            raise Problem("unreadable", "cannot read the request: its target is no URL")
         if UNMET in request:
             raise Problem(
                 "expectation",
@@ -177,14 +186,6 @@ class Frame:
             seconds=seconds,
             **({"caller": request[CALLER].name} if CALLER in request else {}),
         )
-
-
-async def expect(request: web.Request) -> None:
-    """Have the body sent to us by whoever waits for that; what else is expected is left to the frame."""
-    try:
-        await GO_ON(request)
-    except web.HTTPExpectationFailed:
-        request[UNMET] = True
 
 
 def route_of(request: web.Request) -> str | None:

@@ -21,17 +21,17 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from aiohttp import web, web_response, web_urldispatcher
+from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from loader import waking
 from loader.access import Access
 from loader.answers import Plan
-from loader.daemon import notify, sockets
+from loader.daemon import library, notify, sockets
 from loader.daemon.admission import Admission
 from loader.daemon.bodies import Budget
 from loader.daemon.config import Config, Watched, is_loopback
-from loader.daemon.connections import SERVER, Connections, Door
+from loader.daemon.connections import Connections, Door
 from loader.daemon.engine import Engine
 from loader.daemon.engines import Engines
 from loader.daemon.events import Events
@@ -42,7 +42,7 @@ from loader.daemon.metrics import Metrics
 from loader.daemon.openapi import GOT, POSTED, TEXTS
 from loader.daemon.places import Place
 from loader.daemon.problems import Problem
-from loader.daemon.routes import application, expect
+from loader.daemon.routes import application
 from loader.daemon.service import Service
 from loader.daemon.state import State
 from loader.daemon.tracing import tracer
@@ -127,6 +127,7 @@ class Daemon:
             max_field_size=4096,
         )
         await runner.setup()
+        library.attend(runner)
         try:
             self.signals()
             await self.listen(runner, handed, tls)
@@ -374,10 +375,7 @@ def run(read: Read, environ: MutableMapping[str, str]) -> None:
     with contextlib.suppress(OSError):  # without root it is nobody else to files, and has none to put away
         os.setgroups([])
     sys.setswitchinterval(SWITCH)
-    # What is no HTTP is answered by the library itself: there is no other place to say what it calls itself.
-    vars(web_response)["SERVER_SOFTWARE"] = SERVER
-    # Nor is there one to say, also for paths that are not there, who answers what it does not understand.
-    vars(web_urldispatcher)["_default_expect_handler"] = expect
+    library.prepare()
     asyncio.run(main(partial(Daemon, read, environ), handed))
 
 

@@ -209,3 +209,36 @@ def test_no_answer_tells_which_libraries_answer(daemon):
             end.connect(str(daemon.socket))
             end.sendall(request)
             assert b"\r\nServer: flow-loader\r\n" in end.recv(4096)
+
+
+def closed_after(daemon, request):
+    """What is answered to a request whose sender sends no more, until the connection ends."""
+    with socket.socket(socket.AF_UNIX) as end:
+        end.settimeout(60)
+        end.connect(str(daemon.socket))
+        end.sendall(request.encode())
+        end.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: end.recv(4096), b""))
+
+
+@pytest.mark.parametrize("target", ["http://xn--/v1/version", "http://xn--a-/"])
+def test_a_target_that_is_no_url_is_refused_and_written_down(daemon, target):
+    """Whatever the server library makes of it, nobody is left without an answer."""
+    with socket.socket(socket.AF_UNIX) as end:
+        end.settimeout(60)
+        end.connect(str(daemon.socket))
+        end.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\nX-Request-Id: no-url\r\n\r\n".encode())
+        assert end.recv(4096).startswith(b"HTTP/1.1 400 ")
+    daemon.until(lambda: daemon.logged("answered", request="no-url", status=400))
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v1/health/live"])
+def test_who_sends_no_more_is_answered_or_told_of_as_gone(daemon, path):
+    """On one line, with the request's id: it is no mistake of the daemon's."""
+    number = f"closed{path.replace('/', '.')}"
+    told = lambda: [line for line in daemon.lines() if line.get("request") == number]  # noqa: E731
+    closed_after(daemon, f"GET {path} HTTP/1.1\r\nHost: a\r\nX-Request-Id: {number}\r\n\r\n")
+    daemon.until(told)
+    daemon.catch_up()
+    assert [line["event"] in {"answered", "caller gone"} for line in told()] == [True]
+    assert not [line for line in daemon.lines() if line["event"].startswith("Error handling")]
