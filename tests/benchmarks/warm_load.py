@@ -9,6 +9,7 @@ result, given again. Run it from the project's folder:
 """
 
 import argparse
+import contextlib
 import os
 import resource
 import statistics
@@ -52,6 +53,7 @@ class Unsandboxed:
         self.requests, self.answers = os.pipe(), os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
+            os.close(self.requests[1])  # its end is the end of requests
             self.serve()
             os._exit(0)
 
@@ -81,6 +83,10 @@ class Unsandboxed:
         os.write(self.requests[1], kind)
         wall, cpu = os.read(self.answers[0], 100).split()
         return float(wall), float(cpu)
+
+    def close(self) -> None:
+        os.close(self.requests[1])
+        os.waitpid(self.pid, 0)
 
 
 def cpu_of_process() -> float:
@@ -130,20 +136,20 @@ class Sandboxed:
 
 def compare(loader: FlowLoader, path: str, rounds: int, each: int) -> None:
     """Print the medians' ratios over interleaved rounds, and those of the processor time spent."""
-    plain, ours = Unsandboxed(path), Sandboxed(loader, path)
-    for _ in range(20):
-        plain.run(b"p"), plain.run(b"f"), ours.run()
-    rows, spent = [], {"p": 0.0, "f": 0.0, "s": 0.0}
-    for _ in range(rounds):
-        row = []
-        for kind in ("p", "f"):
-            runs = [plain.run(kind.encode()) for _ in range(each)]
-            row.append(statistics.median(wall for wall, _ in runs))
-            spent[kind] += sum(cpu for _, cpu in runs)
-        before = ours.cpu()
-        row.append(statistics.median(ours.run() for _ in range(each)))
-        spent["s"] += ours.cpu() - before
-        rows.append(row)
+    ours, rows, spent = Sandboxed(loader, path), [], {"p": 0.0, "f": 0.0, "s": 0.0}
+    with contextlib.closing(Unsandboxed(path)) as plain:
+        for _ in range(20):
+            plain.run(b"p"), plain.run(b"f"), ours.run()
+        for _ in range(rounds):
+            row = []
+            for kind in ("p", "f"):
+                runs = [plain.run(kind.encode()) for _ in range(each)]
+                row.append(statistics.median(wall for wall, _ in runs))
+                spent[kind] += sum(cpu for _, cpu in runs)
+            before = ours.cpu()
+            row.append(statistics.median(ours.run() for _ in range(each)))
+            spent["s"] += ours.cpu() - before
+            rows.append(row)
     report(rows, spent)
 
 
