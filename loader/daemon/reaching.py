@@ -53,6 +53,7 @@ class AtSocket(HTTPConnection):
     def __init__(self, *args: Any, trusted: Trust, **options: Any) -> None:
         super().__init__(*args, **options)
         self.trusted = trusted
+        self.held: bytearray | None = None
 
     def connect(self) -> None:
         """Connect, and look at who answers. Raises OSError, DaemonError."""
@@ -66,6 +67,22 @@ class AtSocket(HTTPConnection):
             raise
         end.settimeout(None)
         self.sock = end
+
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request in one piece: the daemon is woken once for it."""
+        self.held = bytearray()
+        try:
+            super().request(*args, **options)
+        finally:
+            held, self.held = self.held, None
+        self.send(held)
+
+    def send(self, data: Any) -> None:
+        """Send a piece of a request, or hold it until the request is whole."""
+        if self.held is None:
+            super().send(data)
+        else:
+            self.held += data
 
 
 class AtSockets(HTTPConnectionPool):
