@@ -160,13 +160,13 @@ def outermost(paths: Iterable[str]) -> List[str]:
 def plan(policy: Policy, read: Iterable[str] = ()) -> List[str]:
     """The paths of the host that every worker of ``policy`` may read, before any script is known.
 
-    ``read`` are those that the policy names.
+    ``read`` are those that the policy names, as they were found.
     """
     wanted = [*SYSTEM, *interpreter_paths()]
     if policy.outbound:
         wanted += RESOLVER
     targets = [os.path.realpath(path) for path in wanted if os.path.islink(path)]
-    return [path for path in outermost([*wanted, *targets, *read]) if os.path.lexists(path)]
+    return outermost([*filter(os.path.exists, [*wanted, *targets]), *read])
 
 
 def links(paths: Iterable[str]) -> List[Tuple[str, str]]:

@@ -90,6 +90,14 @@ def test_a_profiles_own_paths_are_planned_with_what_they_point_to(policy, tmp_pa
     assert mounts.links([str(link), str(real)]) == [(str(link), str(real))]
 
 
+def test_a_link_of_the_host_to_nothing_is_left_out(policy, monkeypatch, tmp_path):
+    """Where nothing looks names up, the resolver's file often is one: it must not end every load."""
+    link = tmp_path / "resolv.conf"
+    link.symlink_to("gone")
+    monkeypatch.setattr(mounts, "RESOLVER", (str(link),))
+    assert str(link) not in mounts.plan(policy(outbound=True))
+
+
 def test_names_are_looked_up_where_connections_are_allowed(policy):
     """The resolver's files are the host's, and are shown to nobody else."""
     there = [path for path in mounts.RESOLVER if os.path.exists(path)]
