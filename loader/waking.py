@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 ENOUGH = 3.0
@@ -41,6 +41,11 @@ async def in_thread(executor: Executor, run: Callable[[int], T], stop: Callable[
             await end_of(work)
         raise
     return work.result()
+
+
+async def to_its_end(executor: Executor, run: Callable[..., T], *given: Any) -> T:
+    """What ``run`` returns. Its end is waited for also when this is cancelled: who goes leaves no thread."""
+    return await in_thread(executor, lambda _: run(*given), lambda: None)
 
 
 async def within(work: Awaitable[object], seconds: float = ENOUGH) -> None:

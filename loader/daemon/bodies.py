@@ -8,7 +8,6 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 
 import msgpack
@@ -119,9 +118,8 @@ async def read(
         if len(body) < LARGE:
             yield parsed(body, kind, model, held)
         else:
-            # Its end is waited for also when its sender is gone: as long as it is read it is held.
-            read = partial(parsed, body, kind, model, held)
-            yield await waking.in_thread(budget.readers[caller.owner], lambda _: read(), lambda: None)
+            readers = budget.readers[caller.owner]
+            yield await waking.to_its_end(readers, parsed, body, kind, model, held)
 
 
 def content_type(request: web.Request) -> str:

@@ -96,8 +96,7 @@ class Engines:
             profile, python, dialect, owner = key
             how: dict[str, Any] = {"python": python, "dialect": dialect, "lent": not owner}
             make = partial(FlowLoader, profile, observer=self.observer, **how)
-            # Its end is waited for also when nobody wants it any more: there are as many as have a turn.
-            loader = await waking.in_thread(self.executor, lambda _: make(), lambda: None)
+            loader = await waking.to_its_end(self.executor, make)
             held = self.held[key] = Held(loader)
             return held
         finally:

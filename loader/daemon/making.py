@@ -40,4 +40,4 @@ class Making:
         async with self.admission.turn(caller.name, owner=caller.owner):
             if not done:
                 check_still(caller, self.service.config)
-            return await waking.in_thread(self.executor, lambda _: make(), lambda: None)
+            return await waking.to_its_end(self.executor, make)

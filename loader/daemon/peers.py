@@ -15,7 +15,6 @@ import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NoReturn
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
@@ -204,9 +203,7 @@ class Looking:
             return None
         lock = self.locks.setdefault(caller.name, asyncio.Lock())
         async with lock:
-            # The end is waited for, also when it is cancelled: a caller that goes must not leave threads.
-            look = partial(granted_at, path, caller.grants, caller.user)
-            return await waking.in_thread(self.executor, lambda _: look(), lambda: None)
+            return await waking.to_its_end(self.executor, granted_at, path, caller.grants, caller.user)
 
 
 @contextlib.asynccontextmanager
@@ -219,8 +216,7 @@ async def permitted(caller: Caller, asked: Asked, looking: Looking) -> AsyncIter
     assert caller.peer is not None
     check_words(caller, caller.peer, asked)
     if asked.timeout is not None:
-        check = partial(check_timeout, caller, asked.profile, asked.timeout)
-        await waking.in_thread(looking.executor, lambda _: check(), lambda: None)
+        await waking.to_its_end(looking.executor, check_timeout, caller, asked.profile, asked.timeout)
     access = Access(schemes=OWN_FOLDER, blocks=Blocks.DEFAULT if caller.peer.deploy else Blocks.NONE)
     if asked.location is None:
         yield Permit(asked.name, None, access, whole=False)

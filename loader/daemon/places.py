@@ -14,7 +14,7 @@ from loader.access import DEFAULT, LOCAL_SCHEMES, Access
 from loader.daemon.kept import release
 from loader.errors import SourceError
 from loader.scanning import MENTIONS, mentions, place_of
-from loader.sources import Script
+from loader.sources import Script, ways
 from loader.sources.script import Identity, Listed
 from loader.sources.trees import scripts_of
 from loader.sources.walking import Walk
@@ -91,10 +91,9 @@ class Place:
     def is_shared(self) -> bool:
         """Whether others than this user and root may write to the folder."""
         try:
-            status = os.stat(self.folder or "")
+            return ways.is_shared(os.stat(self.folder or ""))
         except (OSError, ValueError):
             return False
-        return status.st_uid not in {0, os.geteuid()} or bool(status.st_mode & 0o022)
 
     def identity(self) -> Identity | None:
         """Which folder it is now; None for none."""

@@ -351,8 +351,8 @@ class Handlers:
         if fresh or self.examined is None:
             async with self.examining:
                 if fresh or self.examined is None:
-                    # Its end is waited for and kept, also when who asked is gone: nobody begins it anew.
-                    await waking.in_thread(self.examiner, lambda _: self.examine(), lambda: None)
+                    # What it finds is kept, also when who asked is gone: nobody begins it anew.
+                    await waking.to_its_end(self.examiner, self.examine)
         report = self.examined
         assert report is not None
         return await self.large(request, lambda: report)

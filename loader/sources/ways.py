@@ -37,9 +37,15 @@ def way(path: str) -> Way:
 
 def is_loose(above: os.stat_result, status: os.stat_result) -> bool:
     """Whether somebody other than root and this user may exchange what lies in a folder."""
-    ours = {0, os.geteuid()}
-    if above.st_uid not in ours:
-        return True
-    if not above.st_mode & 0o022:
-        return False
-    return not above.st_mode & stat.S_ISVTX or status.st_uid not in ours
+    sticky = is_ours(above) and bool(above.st_mode & stat.S_ISVTX)
+    return is_shared(above) and not (sticky and is_ours(status))
+
+
+def is_shared(folder: os.stat_result) -> bool:
+    """Whether somebody other than root and this user may write to a folder."""
+    return not is_ours(folder) or bool(folder.st_mode & 0o022)
+
+
+def is_ours(status: os.stat_result) -> bool:
+    """Whether something belongs to root or this user."""
+    return status.st_uid in {0, os.geteuid()}
